@@ -1,0 +1,1 @@
+"""Who gets what and who lives: the broker. Knows no model, no HTTP and no image."""

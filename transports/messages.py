@@ -1,0 +1,407 @@
+"""The protocol: every message between frontends, kernel and workers, as typed structs.
+
+Frame 0 of a message is an `Envelope`, frame 1 the body named by `Envelope.type`, frames 2 and
+later are buffers. docs/protocol.md is the same for people who write a peer in another language.
+Fields are added with a default; a field is never changed or used again for something else.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta, Struct
+
+PROTOCOL_VERSION = 1
+
+MessageType = Literal[
+    "hello",
+    "welcome",
+    "bye",
+    "ping",
+    "pong",
+    "submit",
+    "events",
+    "progress",
+    "failed",
+    "cancel",
+    "load",
+    "ready",
+    "unload",
+    "admin",
+    "reply",
+]
+Role = Literal["frontend", "worker"]
+Task = Literal["chat", "completion"]
+FinishReason = Literal["stop", "length", "cancelled"]
+# What a waiting request waits for; `Progress.phase`.
+Phase = Literal["queued", "environment", "download", "convert", "start", "load", "prefill"]
+ModelState = Literal["absent", "available", "preparing", "loading", "ready", "draining", "backoff", "failed"]
+
+RequestId: TypeAlias = Annotated[str, Meta(min_length=8, max_length=64)]
+PeerId: TypeAlias = Annotated[str, Meta(max_length=64)]
+ModelName: TypeAlias = Annotated[str, Meta(max_length=256)]
+
+
+def new_id() -> str:
+    """A fresh 128-bit id for a request or a peer: 22 URL-safe ASCII characters."""
+    return secrets.token_urlsafe(16)
+
+
+class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of all bodies: immutable, named fields, unset fields are not sent."""
+
+
+class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Frame 0 of every message, and all that the kernel reads of one."""
+
+    version: int
+    type: MessageType
+    # The requests this message is about: one for submit and admin, many for events and cancel.
+    ids: Annotated[tuple[RequestId, ...], Meta(max_length=1024)] = ()
+    # Those of `ids` that ended with this message.
+    finished: Annotated[tuple[RequestId, ...], Meta(max_length=1024)] = ()
+    # The frontend's peer id: the kernel writes it on submit, the worker repeats it on the way back.
+    peer: PeerId = ""
+    model: ModelName = ""
+    # For submit a `Task`, for admin the operation.
+    task: Annotated[str, Meta(max_length=64)] = ""
+    # Higher goes first; 0 is normal.
+    priority: Annotated[int, Meta(ge=-1, le=1)] = 0
+    # Who asked, for fairness among the clients of one frontend.
+    client: Annotated[str, Meta(max_length=128)] = ""
+    # Longest wait in a queue, seconds; 0 leaves it to the kernel's setting.
+    timeout_s: Annotated[float, Meta(ge=0)] = 0.0
+
+
+# --- life of a peer ---------------------------------------------------------------------------
+
+
+class Hello(Message, frozen=True, kw_only=True):
+    """Peer -> kernel, once after connecting. Answered by welcome, or by failed and silence.
+
+    A second hello from the same peer means that its first life ended.
+    """
+
+    role: Role
+    # "http", "cli", "text": the kind of frontend or worker.
+    kind: str
+    # The name of the process as the supervisor started it; free for peers that it did not start.
+    name: str
+    # The one-time token of a supervised process, or the token of the connection file.
+    token: str
+    pid: int
+    mlxd_version: str
+
+
+class Welcome(Message, frozen=True, kw_only=True):
+    """Kernel -> peer, the answer to hello. The peer may speak from here on."""
+
+    kernel_version: str
+    heartbeat_s: float
+    max_frame_bytes: int
+    max_frames: int
+
+
+class Bye(Message, frozen=True, kw_only=True):
+    """Peer -> kernel: leaving now. Its requests are cancelled. No answer."""
+
+
+class Ping(Message, frozen=True, kw_only=True):
+    """Kernel -> peer, every `heartbeat_s`. Followed by pong."""
+
+
+class Pong(Message, frozen=True, kw_only=True):
+    """Peer -> kernel, the answer to ping, also while a worker's engine computes."""
+
+    # Grows with each unit of work (token, prefill chunk, loaded file); a worker that is busy
+    # while this stands still is hung.
+    progress: int = 0
+    # Requests inside the engine.
+    num_active: int = 0
+
+
+# --- a request --------------------------------------------------------------------------------
+
+
+class Sampling(Message, frozen=True, kw_only=True):
+    """How the next token is chosen. None takes the model's generation_config.json, then OpenAI's default.
+
+    Order: penalties and bias on logits, then temperature, then top_k, top_p, min_p, xtc.
+    """
+
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    # 0 is off. Larger than the vocabulary is the whole vocabulary.
+    top_k: Annotated[int, Meta(ge=0)] | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    xtc_probability: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    # mlx-lm's sampler breaks above 0.5, where XTC cannot act anyway.
+    xtc_threshold: Annotated[float, Meta(ge=0, le=0.5)] = 0.1
+    # 1 is off; over prompt and answer.
+    repetition_penalty: Annotated[float, Meta(gt=0, le=2)] | None = None
+    # Over the answer only, as OpenAI has it.
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] = 0.0
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] = 0.0
+    # Token id -> added to its logit.
+    logit_bias: Annotated[dict[int, Annotated[float, Meta(ge=-100, le=100)]], Meta(max_length=1024)] = {}
+    seed: Annotated[int, Meta(ge=-(2**63), lt=2**63)] | None = None
+
+
+class ChatMessage(Message, frozen=True, kw_only=True):
+    """One turn of a conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str
+    name: str | None = None
+
+
+class Generate(Message, frozen=True, kw_only=True):
+    """What chat and completion have in common."""
+
+    sampling: Sampling = Sampling()
+    # None: up to the end of the context.
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    stop: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...], Meta(max_length=16)] = ()
+    # None: no logprobs. n: that of the token, and the n most likely beside it.
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    # Go on past the end-of-text token.
+    ignore_eos: bool = False
+
+
+class ChatRequest(Generate, frozen=True, kw_only=True):
+    """Frontend -> worker, the body of submit with task "chat". Followed by events or failed."""
+
+    messages: Annotated[tuple[ChatMessage, ...], Meta(min_length=1, max_length=4096)]
+
+
+class CompletionRequest(Generate, frozen=True, kw_only=True):
+    """Frontend -> worker, the body of submit with task "completion". Followed by events or failed."""
+
+    # Text, or token ids of shape (num_tokens,).
+    prompt: str | tuple[int, ...]
+    # Give the prompt back before the answer.
+    echo: bool = False
+
+
+class TokenLogprob(Message, frozen=True, kw_only=True):
+    """A token and its natural-log probability before temperature and truncation."""
+
+    token: str
+    logprob: float
+    token_bytes: bytes = b""
+    # The most likely tokens at this place, best first; without alternatives of their own.
+    top: tuple[TokenLogprob, ...] = ()
+
+
+class Usage(Message, frozen=True, kw_only=True):
+    """Token counts of one request."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    # Of the prompt tokens, those found in the prompt cache.
+    cached_tokens: int = 0
+
+
+class Timings(Message, frozen=True, kw_only=True):
+    """Seconds on the worker's monotonic clock, from the arrival of submit in the worker."""
+
+    ttft_s: float
+    total_s: float
+
+
+class Prefill(Message, tag="prefill", frozen=True, kw_only=True):
+    """An item of events: the prompt is being processed."""
+
+    id: RequestId
+    num_done: int
+    num_total: int
+
+
+class Delta(Message, tag="delta", frozen=True, kw_only=True):
+    """An item of events: new text of one request. Followed by Delta, Done or a failed message."""
+
+    id: RequestId
+    # Whole characters only; may be empty when only logprobs are new.
+    text: str = ""
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+class Done(Message, tag="done", frozen=True, kw_only=True):
+    """An item of events: the good end of one request. Nothing follows."""
+
+    id: RequestId
+    finish_reason: FinishReason
+    usage: Usage
+    timings: Timings | None = None
+    # Which stop string ended it.
+    stop: str | None = None
+
+
+Item: TypeAlias = Prefill | Delta | Done
+
+
+class Events(Message, frozen=True, kw_only=True):
+    """Worker -> one frontend through the kernel, once per step: what is new for many requests."""
+
+    items: tuple[Item, ...]
+
+
+class Progress(Message, frozen=True, kw_only=True):
+    """Kernel -> frontend: why a request waits. Worker -> kernel: how far a load is. Any number of these."""
+
+    phase: Phase
+    # In [0, 1]; None while it cannot be known.
+    fraction: float | None = None
+    detail: str = ""
+
+
+class Failed(Message, frozen=True, kw_only=True):
+    """Kernel or worker -> frontend: the bad end of the requests in `Envelope.finished`. Nothing follows."""
+
+    # A code of errors.py.
+    code: str
+    message: str
+    # The request field at fault, in the request's own path notation.
+    param: str | None = None
+    retry_after_s: float | None = None
+
+
+# --- life of a model --------------------------------------------------------------------------
+
+
+class Load(Message, frozen=True, kw_only=True):
+    """Kernel -> worker, after welcome. Followed by progress and then ready, or failed."""
+
+    path: str
+    # The section of the settings for this worker kind, checked by the kind itself.
+    settings: dict[str, str | int | float | bool | None] = {}
+
+
+class Ready(Message, frozen=True, kw_only=True):
+    """Worker -> kernel: the model answers requests now."""
+
+    # How many requests may be inside the worker at once.
+    num_slots: int
+    context_length: int
+    # "cpu", "metal", "cuda".
+    device: str = ""
+    # What a person should know of the state it runs in, such as a slow BLAS.
+    notes: tuple[str, ...] = ()
+
+
+# --- administration ---------------------------------------------------------------------------
+
+
+class Admin(Message, frozen=True, kw_only=True):
+    """Frontend -> kernel; `Envelope.task` names the operation (docs/protocol.md has the table).
+
+    Followed by any number of progress messages and one reply or failed.
+    """
+
+    model: str = ""
+    # A file for models.import; an environment for envs.rm.
+    name: str = ""
+    # Do it although something is in the way.
+    force: bool = False
+
+
+class ModelInfo(Message, frozen=True, kw_only=True):
+    """A model that the catalog knows."""
+
+    name: str
+    # The worker kind that serves it; "" when none can.
+    kind: str
+    state: ModelState
+    # "folder", "hub" or "demo".
+    source: str
+    path: str = ""
+    size_bytes: int = 0
+    context_length: int = 0
+    # Unix time of its newest file, seconds.
+    created: int = 0
+    error: str = ""
+
+
+class WorkerInfo(Message, frozen=True, kw_only=True):
+    """A worker process, or the place of one."""
+
+    name: str
+    pid: int
+    kind: str
+    model: str
+    state: str
+    num_slots: int = 0
+    num_active: int = 0
+    num_queued: int = 0
+    memory_bytes: int = 0
+    uptime_s: float = 0.0
+    num_restarts: int = 0
+    device: str = ""
+    notes: tuple[str, ...] = ()
+    error: str = ""
+
+
+class FrontendInfo(Message, frozen=True, kw_only=True):
+    """A connected frontend."""
+
+    name: str
+    pid: int
+    kind: str
+    # Whether the kernel's supervisor started it.
+    supervised: bool
+    state: str
+    num_requests: int = 0
+    memory_bytes: int = 0
+    num_restarts: int = 0
+    error: str = ""
+    # Where it listens, if it does.
+    address: str = ""
+
+
+class EnvironmentInfo(Message, frozen=True, kw_only=True):
+    """The virtual environment of a worker kind."""
+
+    kind: str
+    # "ready", "missing", "broken", "building" or "stale" (of another lock file).
+    state: str
+    name: str
+    path: str
+    size_bytes: int = 0
+    error: str = ""
+
+
+class ModelsReply(Message, frozen=True, kw_only=True):
+    """Reply to models.list, and to models.import with the new model alone."""
+
+    models: tuple[ModelInfo, ...]
+
+
+class StatusReply(Message, frozen=True, kw_only=True):
+    """Reply to status."""
+
+    version: str
+    pid: int
+    uptime_s: float
+    state: str
+    memory_bytes: int
+    home: str
+    # Whether all models named at start are loaded and all frontends are up.
+    is_ready: bool
+    # What is_ready waits for, or why it cannot come.
+    waiting_for: tuple[str, ...] = ()
+    workers: tuple[WorkerInfo, ...] = ()
+    frontends: tuple[FrontendInfo, ...] = ()
+    num_waiting: int = 0
+
+
+class EnvironmentsReply(Message, frozen=True, kw_only=True):
+    """Reply to envs.list, envs.sync and envs.rm."""
+
+    environments: tuple[EnvironmentInfo, ...]
+
+
+class DoneReply(Message, frozen=True, kw_only=True):
+    """Reply to an operation that has nothing to tell but that it was done."""
+
+    detail: str = ""

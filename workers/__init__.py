@@ -1,0 +1,1 @@
+"""Processes that hold a model each. Imports only `transports` and its own environment."""

@@ -1,0 +1,84 @@
+"""What a worker asks of an engine: the contract between the runtime and a model library.
+
+All calls come from one thread, the thread that built the engine: mlx streams are thread-local.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
+
+from msgspec import Struct
+
+from transports.errors import MlxdError
+from transports.messages import Item, Message, Progress
+
+# Called while a model loads.
+OnProgress: TypeAlias = Callable[[Progress], None]
+
+
+class EngineInfo(Struct, frozen=True, kw_only=True):
+    """What an engine can do; becomes `Ready`."""
+
+    num_slots: int
+    context_length: int
+    device: str
+    notes: tuple[str, ...] = ()
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    """The bad end of one request inside the engine; its neighbours go on."""
+
+    id: str
+    error: MlxdError
+
+
+Output: TypeAlias = Item | Failure
+
+
+class Engine(Protocol):
+    """A loaded model that answers several requests at once.
+
+    Every request that `add` took ends in exactly one `Done` or `Failure` from `step` or `cancel`.
+    """
+
+    info: EngineInfo
+    # Task name -> the body type that `add` takes for it.
+    tasks: dict[str, type[Message]]
+
+    def add(self, request_id: str, task: str, body: Message, buffers: Sequence[bytes]) -> None:
+        """Take a request; it joins the batch at the next step.
+
+        Args:
+            request_id: Unique among the requests inside the engine.
+            task: A key of `tasks`.
+            body: Of the type that `tasks` gives.
+            buffers: Frames after the body; the engine owns them from here on.
+
+        Raises:
+            MlxdError: It cannot be served (too long, a token id out of range); nothing was taken.
+        """
+        ...
+
+    def cancel(self, request_id: str) -> list[Output]:
+        """End a request now with finish_reason "cancelled"; [] for an id that is not inside."""
+        ...
+
+    def step(self) -> list[Output]:
+        """Do one unit of work (a decode step for all, and at most one prefill chunk).
+
+        Never raises for one request's sake. What it raises ends the worker.
+        """
+        ...
+
+    def has_work(self) -> bool:
+        """Whether `step` has anything to do."""
+        ...
+
+    def progress(self) -> int:
+        """A counter that grows with each unit of work; read by another thread."""
+        ...
+
+    def close(self) -> None:
+        """Free the model."""
+        ...
