@@ -1,0 +1,139 @@
+"""Every setting of mlxd with its type, limits and default, in one place; knows nothing of files.
+
+`config.py` fills these from the file, the environment and the flags.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Count = Annotated[int, Meta(ge=1)]
+Bytes = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(ge=0)]
+
+MIB = 1024 * 1024
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all sections: immutable, and an unknown key is an error."""
+
+
+class KernelSettings(Section, frozen=True, kw_only=True):
+    """[kernel]: limits of the broker and rules of the supervisor."""
+
+    # Frontends that the kernel starts; the CLI's private kernel starts none.
+    frontends: tuple[str, ...] = ("http",)
+    heartbeat_s: Annotated[float, Meta(ge=0.05, le=60)] = 1.0
+    # Without a pong for this long a peer is dead. RFC 7: three to five heartbeats.
+    dead_after_s: Annotated[float, Meta(ge=0.1)] = 5.0
+    # A busy worker without progress for this long is hung: decoding or prefilling.
+    hung_after_s: Annotated[float, Meta(ge=0.1)] = 60.0
+    # A loading worker without progress for this long is hung.
+    load_stalled_after_s: Annotated[float, Meta(ge=0.1)] = 120.0
+    # From the start of a process to its hello.
+    start_timeout_s: Annotated[float, Meta(ge=0.1)] = 30.0
+    # Requests that wait for one model, and their bodies and buffers together.
+    max_queued: Count = 64
+    max_queued_bytes: Bytes = 256 * MIB
+    # How long a request waits for a slot once its model is loaded.
+    max_queued_s: Seconds = 300.0
+    # Requests of one frontend inside the kernel.
+    max_requests_per_peer: Count = 1024
+    max_peers: Count = 256
+    max_frame_bytes: Bytes = 64 * MIB
+    max_frames: Annotated[int, Meta(ge=2, le=1024)] = 40
+    # Messages that a peer has not taken yet, before it counts as lost.
+    max_unsent: Count = 1000
+    # Models in memory at once; the least recently used idle one makes room.
+    max_models: Count = 4
+    # Kill ladder: after a request to end, after SIGTERM.
+    stop_timeout_s: Seconds = 2.0
+    kill_timeout_s: Seconds = 3.0
+    # Running requests may finish for this long after the first SIGTERM or Ctrl-C.
+    drain_timeout_s: Seconds = 30.0
+    # Delays before the second and later restarts; the first is immediate. +-20 % jitter.
+    restart_first_delay_s: Annotated[float, Meta(gt=0)] = 0.5
+    restart_max_delay_s: Annotated[float, Meta(gt=0)] = 30.0
+    # This many crashes in `crash_window_s`, or `max_start_crashes` before ready: stay down.
+    max_crashes: Count = 5
+    crash_window_s: Seconds = 60.0
+    max_start_crashes: Count = 3
+    # A process that stayed down is tried again after this.
+    crash_loop_retry_s: Seconds = 300.0
+
+
+class HttpSettings(Section, frozen=True, kw_only=True):
+    """[http]: the HTTP frontend."""
+
+    host: str = "127.0.0.1"
+    # 0 takes a free port.
+    port: Port = 11440
+    # Refuse unknown request fields with 400 instead of naming them in X-Mlxd-Ignored.
+    strict: bool = False
+    # Images travel inside the body: Open WebUI sends 13 MB for one photograph.
+    max_body_bytes: Bytes = 32 * MIB
+    max_connections: Count = 512
+    header_timeout_s: Seconds = 10.0
+    # For the whole body.
+    body_timeout_s: Seconds = 60.0
+    keepalive_timeout_s: Seconds = 75.0
+    # Comments in an event stream, and how long a non-streamed request stays silent.
+    sse_keepalive_s: Annotated[float, Meta(ge=0.05)] = 5.0
+    # A client that took nothing for so long is gone.
+    write_timeout_s: Seconds = 30.0
+    # Host headers answered besides localhost and loopback addresses.
+    allowed_hosts: tuple[str, ...] = ()
+
+
+class TextSettings(Section, frozen=True, kw_only=True):
+    """[text]: workers of kind text."""
+
+    # Requests decoded together.
+    num_slots: Annotated[int, Meta(ge=1, le=256)] = 32
+    # "auto" takes Metal or CUDA where mlx has it.
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    # Prompt tokens a step: bounds how long a new prompt delays the running streams.
+    prefill_step_tokens: Annotated[int, Meta(ge=16, le=8192)] = 256
+    # Prompts prefilled side by side.
+    prefill_batch_size: Annotated[int, Meta(ge=1, le=64)] = 4
+    # Keys and values kept for prompts that come back.
+    prompt_cache_bytes: Bytes = 1024 * MIB
+    # 0 takes the model's own; smaller saves memory.
+    max_context_tokens: Annotated[int, Meta(ge=0)] = 0
+    # Servers that set it met kernel panics on macOS under load (mlx#3186).
+    wired_limit: bool = False
+
+
+class ModelsSettings(Section, frozen=True, kw_only=True):
+    """[models]: where models are looked for."""
+
+    # Folders of model folders, besides MLXD_HOME/models.
+    paths: tuple[str, ...] = ()
+    # The Hugging Face cache (HF_HUB_CACHE, HF_HOME or ~/.cache/huggingface/hub).
+    hub_cache: bool = True
+    # Loaded by `mlxd serve` without arguments.
+    default: str = "demo/smollm2-135m"
+    # How long building an environment or fetching a model may take.
+    prepare_timeout_s: Annotated[float, Meta(ge=1)] = 1800.0
+
+
+class LogSettings(Section, frozen=True, kw_only=True):
+    """[log]: what is written to stderr and to MLXD_HOME/logs."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+    # Of each process; one older file is kept.
+    max_bytes: Bytes = 10 * MIB
+
+
+class Settings(Section, frozen=True, kw_only=True):
+    """All sections."""
+
+    kernel: KernelSettings = KernelSettings()
+    http: HttpSettings = HttpSettings()
+    text: TextSettings = TextSettings()
+    models: ModelsSettings = ModelsSettings()
+    log: LogSettings = LogSettings()
