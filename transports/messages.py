@@ -28,6 +28,7 @@ MessageType = Literal[
     "load",
     "ready",
     "unload",
+    "drain",
     "admin",
     "reply",
 ]
@@ -92,19 +93,27 @@ class Hello(Message, frozen=True, kw_only=True):
     token: str
     pid: int
     mlxd_version: str
+    # Where a frontend listens; it takes its port before it says hello.
+    address: str = ""
 
 
 class Welcome(Message, frozen=True, kw_only=True):
     """Kernel -> peer, the answer to hello. The peer may speak from here on."""
 
     kernel_version: str
+    # The kernel pings this often; without a sign of life for `dead_after_s` the other side is dead.
     heartbeat_s: float
+    dead_after_s: float
     max_frame_bytes: int
     max_frames: int
 
 
 class Bye(Message, frozen=True, kw_only=True):
     """Peer -> kernel: leaving now. Its requests are cancelled. No answer."""
+
+
+class Drain(Message, frozen=True, kw_only=True):
+    """Kernel -> frontend: take no new work, finish what runs, then say bye."""
 
 
 class Ping(Message, frozen=True, kw_only=True):
@@ -247,6 +256,13 @@ class Events(Message, frozen=True, kw_only=True):
     items: tuple[Item, ...]
 
 
+class Cancel(Message, frozen=True, kw_only=True):
+    """Frontend -> kernel -> worker: `Envelope.ids` are no longer wanted.
+
+    Each still ends with one done (finish_reason "cancelled") or failed. Unknown ids are ignored.
+    """
+
+
 class Progress(Message, frozen=True, kw_only=True):
     """Kernel -> frontend: why a request waits. Worker -> kernel: how far a load is. Any number of these."""
 
@@ -276,6 +292,10 @@ class Load(Message, frozen=True, kw_only=True):
     path: str
     # The section of the settings for this worker kind, checked by the kind itself.
     settings: dict[str, str | int | float | bool | None] = {}
+
+
+class Unload(Message, frozen=True, kw_only=True):
+    """Kernel -> worker: end now. Its requests have ended or will be failed. No answer but the exit."""
 
 
 class Ready(Message, frozen=True, kw_only=True):

@@ -1,0 +1,344 @@
+"""A frontend's connection to the kernel: submit requests, read their events, administrate.
+
+Everything a frontend does goes through here; it is also the reference for peers in other languages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from importlib.metadata import version
+from types import TracebackType
+from typing import TypeVar
+
+import zmq
+
+from transports import errors
+from transports.codec import decode_body
+from transports.frames import Frame, Parcel, join, parcel, split
+from transports.messages import (
+    Admin,
+    Bye,
+    Cancel,
+    Delta,
+    Done,
+    Events,
+    Failed,
+    Hello,
+    Item,
+    Message,
+    ModelInfo,
+    ModelsReply,
+    Pong,
+    Prefill,
+    Progress,
+    Role,
+    StatusReply,
+    Welcome,
+    new_id,
+)
+from transports.sockets import DrainedSocket, PeerFull, open_dealer
+
+# The kernel's answer to hello; it is a process of this machine.
+WELCOME_TIMEOUT_S = 5.0
+# For the bye to leave.
+BYE_LINGER_MS = 200
+# Frames of one message that a kernel sends us: envelope, body.
+MAX_FRAMES = 16
+
+Update = Progress | Prefill | Delta | Done
+OnProgress = Callable[[Progress], None]
+T = TypeVar("T", bound=Message)
+
+
+class Submission(AsyncIterator[Update]):
+    """The updates of one request, and the right to cancel it.
+
+    As a context manager it cancels what has not ended when the block is left.
+    """
+
+    def __init__(self, client: KernelClient, request_id: str) -> None:
+        self.id = request_id
+        self._client = client
+        self._updates: deque[Update | errors.MlxdError] = deque()
+        self._arrived = asyncio.Event()
+        self._ended = False
+
+    def __aiter__(self) -> Submission:
+        return self
+
+    async def __anext__(self) -> Update:
+        """The next update.
+
+        Raises:
+            MlxdError: The bad end of the request.
+            StopAsyncIteration: After Done.
+        """
+        while not self._updates:
+            if self._ended:
+                raise StopAsyncIteration
+            self._arrived.clear()
+            await self._arrived.wait()
+        update = self._updates.popleft()
+        if isinstance(update, errors.MlxdError):
+            raise update
+        return update
+
+    def ready(self) -> list[Update]:
+        """Updates that have arrived and were not read yet, without waiting; a bad end stays for `__anext__`."""
+        taken: list[Update] = []
+        while self._updates and not isinstance(self._updates[0], errors.MlxdError):
+            taken.append(self._updates.popleft())  # type: ignore[arg-type]
+        return taken
+
+    def cancel(self) -> None:
+        """Say that the answer is no longer wanted; the end still comes."""
+        if not self._ended:
+            self._client.send(parcel("cancel", Cancel(), ids=(self.id,)))
+
+    async def __aenter__(self) -> Submission:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()
+
+    def put(self, update: Update | errors.MlxdError) -> None:
+        """Called by the client when something arrived; what comes after the end is dropped."""
+        if self._ended:
+            return
+        self._updates.append(update)
+        self._ended = isinstance(update, (Done, errors.MlxdError))
+        self._arrived.set()
+
+
+class KernelClient:
+    """A frontend peer of a running kernel. All methods belong to the event loop that connected."""
+
+    def __init__(self, endpoint: str, hello: Hello) -> None:
+        # Set when the kernel drains or is lost: take no new work.
+        self.stopping = asyncio.Event()
+        # Set when the kernel is gone: every submission has failed.
+        self.lost = asyncio.Event()
+        self.welcome: Welcome | None = None
+        self._submissions: dict[str, Submission] = {}
+        self._replies: dict[str, tuple[type[Message], asyncio.Future[Message], OnProgress | None]] = {}
+        self._welcomed: asyncio.Future[Welcome] = asyncio.get_running_loop().create_future()
+        self._last_heard = asyncio.get_running_loop().time()
+        self._watchdog: asyncio.Task[None] | None = None
+        self._socket = DrainedSocket(open_dealer(zmq.Context.instance(), endpoint, new_id()), self._on_frames)
+        self.send(parcel("hello", hello))
+
+    @classmethod
+    async def connect(
+        cls,
+        endpoint: str,
+        token: str,
+        *,
+        kind: str,
+        name: str = "",
+        address: str = "",
+        role: Role = "frontend",
+    ) -> KernelClient:
+        """Say hello and wait for the kernel's welcome.
+
+        Raises:
+            KernelUnavailable: No answer in time.
+            MlxdError: The kernel refused.
+        """
+        hello = Hello(
+            role=role,
+            kind=kind,
+            name=name or kind,
+            token=token,
+            pid=os.getpid(),
+            mlxd_version=version("mlxd"),
+            address=address,
+        )
+        client = cls(endpoint, hello)
+        try:
+            async with asyncio.timeout(WELCOME_TIMEOUT_S):
+                client.welcome = await client._welcomed
+        except TimeoutError:
+            client._close()
+            raise errors.KernelUnavailable(f"{endpoint}: the kernel did not answer") from None
+        except errors.MlxdError:
+            client._close()
+            raise
+        client._watchdog = asyncio.create_task(client._watch(client.welcome))
+        return client
+
+    def submit(
+        self,
+        *,
+        task: str,
+        model: str,
+        body: Message,
+        buffers: Sequence[Frame] = (),
+        priority: int = 0,
+        client: str = "",
+        timeout_s: float = 0.0,
+    ) -> Submission:
+        """Send a request; its end comes through the submission, also when it cannot be sent."""
+        submission = Submission(self, new_id())
+        if self.lost.is_set():
+            submission.put(_gone())
+            return submission
+        self._submissions[submission.id] = submission
+        message = parcel(
+            "submit",
+            body,
+            buffers,
+            ids=(submission.id,),
+            model=model,
+            task=task,
+            priority=priority,
+            client=client,
+            timeout_s=timeout_s,
+        )
+        try:
+            self.send(message)
+        except errors.MlxdError as e:
+            self._end(submission.id, e)
+        return submission
+
+    async def admin(
+        self, operation: str, args: Admin, reply: type[T], on_progress: OnProgress | None = None
+    ) -> T:
+        """Ask the kernel for an operation and wait for its end.
+
+        Raises:
+            MlxdError: As the kernel says, or KernelUnavailable when it is gone.
+        """
+        request_id = new_id()
+        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        if self.lost.is_set():
+            raise _gone()
+        self._replies[request_id] = (reply, future, on_progress)
+        try:
+            self.send(parcel("admin", args, ids=(request_id,), task=operation))
+            result = await future
+        finally:
+            self._replies.pop(request_id, None)
+        if not isinstance(result, reply):
+            raise errors.LocalProtocolError(f"{operation}: expected a {reply.__name__}")
+        return result
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """The models of the catalog with their state."""
+        return (await self.admin("models.list", Admin(), ModelsReply)).models
+
+    async def status(self) -> StatusReply:
+        """What runs, what waits and why."""
+        return await self.admin("status", Admin(), StatusReply)
+
+    async def close(self) -> None:
+        """Say bye and disconnect; open submissions fail here and are cancelled there."""
+        if not self.lost.is_set():
+            self.send(parcel("bye", Bye()))
+        self._close(linger_ms=BYE_LINGER_MS)
+
+    def send(self, message: Parcel) -> None:
+        """Send a message.
+
+        Raises:
+            KernelUnavailable: The kernel does not take messages any more.
+        """
+        if self.lost.is_set():
+            return
+        try:
+            self._socket.send(join(message))
+        except PeerFull:
+            raise errors.KernelUnavailable("the kernel does not take messages; it may hang") from None
+
+    # --- what arrives ---------------------------------------------------------------------
+
+    def _on_frames(self, frames: list[Frame]) -> None:
+        self._last_heard = asyncio.get_running_loop().time()
+        message = split(frames, MAX_FRAMES)
+        envelope = message.envelope
+        match envelope.type:
+            case "events":
+                self._on_events(decode_body(message.body, Events).items, set(envelope.ids))
+            case "progress":
+                self._on_progress(envelope.ids, decode_body(message.body, Progress))
+            case "failed":
+                error = errors.from_failed(decode_body(message.body, Failed))
+                if not envelope.ids and not self._welcomed.done():
+                    self._welcomed.set_exception(error)
+                for request_id in envelope.ids:
+                    self._end(request_id, error)
+            case "reply":
+                self._on_reply(envelope.ids, message)
+            case "ping":
+                self.send(parcel("pong", Pong()))
+            case "welcome" if not self._welcomed.done():
+                self._welcomed.set_result(decode_body(message.body, Welcome))
+            case "drain":
+                self.stopping.set()
+            case _:
+                pass  # Of a later protocol version; ours ignores what it does not know.
+
+    def _on_events(self, items: Sequence[Item], allowed: set[str]) -> None:
+        for item in items:
+            # The kernel checked the envelope's ids against the sender, not the body's.
+            if item.id not in allowed or item.id not in self._submissions:
+                continue
+            if isinstance(item, Done):
+                self._end(item.id, item)
+            else:
+                self._submissions[item.id].put(item)
+
+    def _on_progress(self, ids: Sequence[str], progress: Progress) -> None:
+        for request_id in ids:
+            if submission := self._submissions.get(request_id):
+                submission.put(progress)
+            elif reply := self._replies.get(request_id):
+                _, _, on_progress = reply
+                if on_progress:
+                    on_progress(progress)
+
+    def _on_reply(self, ids: Sequence[str], message: Parcel) -> None:
+        for request_id in ids:
+            if reply := self._replies.get(request_id):
+                type_, future, _ = reply
+                if not future.done():
+                    future.set_result(decode_body(message.body, type_))
+
+    def _end(self, request_id: str, end: Done | errors.MlxdError) -> None:
+        if submission := self._submissions.pop(request_id, None):
+            submission.put(end)
+        elif reply := self._replies.get(request_id):
+            _, future, _ = reply
+            if not future.done() and isinstance(end, errors.MlxdError):
+                future.set_exception(end)
+
+    # --- the end --------------------------------------------------------------------------
+
+    async def _watch(self, welcome: Welcome) -> None:
+        """Notice a kernel that does not ping any more."""
+        while asyncio.get_running_loop().time() - self._last_heard < welcome.dead_after_s:
+            await asyncio.sleep(welcome.heartbeat_s)
+        self.set_lost()
+
+    def set_lost(self) -> None:
+        """The kernel is gone: fail what is open. Also called by the tether of a supervised frontend."""
+        self._close()
+
+    def _close(self, linger_ms: int = 0) -> None:
+        if self.lost.is_set():
+            return
+        self.lost.set()
+        self.stopping.set()
+        if self._watchdog:
+            self._watchdog.cancel()
+        for request_id in [*self._submissions, *self._replies]:
+            self._end(request_id, _gone())
+        self._socket.close(linger_ms)
+
+
+def _gone() -> errors.KernelUnavailable:
+    return errors.KernelUnavailable("the mlxd kernel is gone; start it with `mlxd serve`")

@@ -1,0 +1,33 @@
+"""What a frontend is to the process that runs it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from plugins.client import KernelClient
+
+
+class Frontend(Protocol):
+    """A door to mlxd: built with its settings section, opened, served, closed.
+
+    Found by name through the entry-point group `mlxd.frontends`; runs in a process of its own.
+    """
+
+    async def open(self) -> str:
+        """Take from the system what it needs, such as a port.
+
+        Returns:
+            Where it listens, for people: "http://127.0.0.1:11440".
+
+        Raises:
+            PluginError: It cannot start, in one line with the remedy.
+        """
+        ...
+
+    async def serve(self, client: KernelClient) -> None:
+        """Serve until `client.stopping` is set; then take nothing new, finish what runs, return."""
+        ...
+
+    async def close(self) -> None:
+        """Give back what `open` took."""
+        ...

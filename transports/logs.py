@@ -1,0 +1,50 @@
+"""structlog set-up for every process: one line an event on stderr, control characters escaped."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def configure(level: str, format_: str, process: str) -> None:
+    """Log events of *level* and above to stderr, each bound to the name of this process.
+
+    Args:
+        level: "debug", "info", "warning" or "error".
+        format_: "text" (key=value) or "json".
+        process: Goes into each event.
+    """
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if format_ == "json"
+        # repr of each value: a newline or escape in a model name stays on its line.
+        else structlog.processors.LogfmtRenderer(
+            key_order=["timestamp", "level", "event"], bool_as_flag=False
+        )
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _escape,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(process=process)
+
+
+def _escape(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Make control characters visible; a log line is read in a terminal."""
+    return {
+        key: value if not isinstance(value, str) or value.isprintable() else ascii(value)[1:-1]
+        for key, value in event.items()
+    }

@@ -1,0 +1,138 @@
+"""ROUTER and DEALER on asyncio, drained whenever they are readable.
+
+zmq.asyncio awaits once a message; draining the socket from its file descriptor handles three times
+as many (docs/adr/0002). Knows frames and peers, not messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import zmq
+
+from transports.errors import MlxdError
+from transports.frames import Frame
+
+# Messages read before other tasks of the loop get their turn.
+MAX_DRAINED = 256
+# Buffers from this size on are handed to libzmq instead of copied; pyzmq's own default.
+COPY_THRESHOLD_BYTES = 64 * 1024
+
+OnFrames = Callable[[list[Frame]], None]
+
+
+class PeerGone(MlxdError):
+    """The ROUTER knows no such peer: it never came, or its connection is closed."""
+
+    code = "peer_gone"
+
+
+class PeerFull(MlxdError):
+    """As many messages as allowed wait for this peer already."""
+
+    code = "peer_full"
+
+
+class DrainedSocket:
+    """A ZeroMQ socket that calls *on_frames* for each message while its loop runs."""
+
+    def __init__(self, socket: zmq.Socket[bytes], on_frames: OnFrames) -> None:
+        self._socket = socket
+        self._on_frames = on_frames
+        self._loop = asyncio.get_running_loop()
+        self._fd = int(socket.getsockopt(zmq.FD))
+        self._scheduled: asyncio.Handle | None = None
+        self._loop.add_reader(self._fd, self._drain)
+        # The descriptor signals edges only: look once for what came before we watched it.
+        self._again()
+
+    def send(self, frames: Sequence[Frame]) -> None:
+        """Hand a message to libzmq; never blocks.
+
+        Raises:
+            PeerGone: ROUTER only: nobody has this identity.
+            PeerFull: The peer's queue is full.
+        """
+        try:
+            self._socket.send_multipart(frames, zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            raise PeerFull("the peer does not take its messages") from None
+        except zmq.ZMQError as e:
+            if e.errno == zmq.EHOSTUNREACH:
+                raise PeerGone("no peer has this identity") from None
+            raise
+        # Sending may swallow the descriptor's edge for a message that came meanwhile.
+        if int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            self._again()
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Stop reading and close; messages not yet sent get *linger_ms*."""
+        if self._socket.closed:
+            return
+        self._loop.remove_reader(self._fd)
+        if self._scheduled:
+            self._scheduled.cancel()
+        self._socket.close(linger_ms)
+
+    def _again(self) -> None:
+        if self._scheduled is None:
+            self._scheduled = self._loop.call_soon(self._drain)
+
+    def _drain(self) -> None:
+        if self._scheduled:
+            self._scheduled.cancel()
+            self._scheduled = None
+        for _ in range(MAX_DRAINED):
+            if self._socket.closed:
+                return
+            try:
+                frames = self._receive()
+            except zmq.Again:
+                return
+            self._on_frames(frames)
+        self._again()
+
+    def _receive(self) -> list[Frame]:
+        """One message; frames after the first three (identity, envelope, body) are not copied."""
+        socket = self._socket
+        frames: list[Frame] = [socket.recv(zmq.NOBLOCK)]
+        while socket.getsockopt(zmq.RCVMORE):
+            frames.append(socket.recv(copy=len(frames) < 3))
+        return frames
+
+
+def bind_router(
+    context: zmq.Context[zmq.Socket[bytes]],
+    path: str,
+    on_frames: OnFrames,
+    *,
+    max_frame_bytes: int,
+    max_unsent: int,
+) -> DrainedSocket:
+    """The kernel's socket, bound to an ipc *path* in a private directory."""
+    socket = context.socket(zmq.ROUTER)
+    socket.setsockopt(zmq.LINGER, 0)
+    # Without it libzmq drops messages to slow or absent peers without a word.
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    # A newcomer with a known identity must not take over the first one's answers.
+    socket.setsockopt(zmq.ROUTER_HANDOVER, 0)
+    socket.setsockopt(zmq.MAXMSGSIZE, max_frame_bytes)
+    socket.setsockopt(zmq.SNDHWM, max_unsent)
+    socket.setsockopt(zmq.RCVHWM, max_unsent)
+    socket.copy_threshold = COPY_THRESHOLD_BYTES
+    socket.bind(path)
+    return DrainedSocket(socket, on_frames)
+
+
+def open_dealer(
+    context: zmq.Context[zmq.Socket[bytes]], endpoint: str, identity: str, *, max_frame_bytes: int = -1
+) -> zmq.Socket[bytes]:
+    """A peer's socket, connecting to the kernel at *endpoint* as *identity*."""
+    socket = context.socket(zmq.DEALER)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.IDENTITY, identity.encode())
+    socket.setsockopt(zmq.MAXMSGSIZE, max_frame_bytes)
+    socket.copy_threshold = COPY_THRESHOLD_BYTES
+    socket.connect(endpoint)
+    return socket
