@@ -87,7 +87,7 @@ class Submission(AsyncIterator[Update]):
         return update
 
     def ready(self) -> list[Update]:
-        """Updates that have arrived and were not read yet, without waiting; a bad end stays for `__anext__`."""
+        """Updates that arrived and were not read yet, without waiting; a bad end stays for `__anext__`."""
         taken: list[Update] = []
         while self._updates and not isinstance(self._updates[0], errors.MlxdError):
             taken.append(self._updates.popleft())  # type: ignore[arg-type]
@@ -128,7 +128,7 @@ class KernelClient:
         self._replies: dict[str, tuple[type[Message], asyncio.Future[Message], OnProgress | None]] = {}
         self._welcomed: asyncio.Future[Welcome] = asyncio.get_running_loop().create_future()
         self._last_heard = asyncio.get_running_loop().time()
-        self._watchdog: asyncio.Task[None] | None = None
+        self._watchdog: asyncio.TimerHandle | None = None
         self._socket = DrainedSocket(open_dealer(zmq.Context.instance(), endpoint, new_id()), self._on_frames)
         self.send(parcel("hello", hello))
 
@@ -168,7 +168,7 @@ class KernelClient:
         except errors.MlxdError:
             client._close()
             raise
-        client._watchdog = asyncio.create_task(client._watch(client.welcome))
+        client._watch(client.welcome)
         return client
 
     def submit(
@@ -259,6 +259,15 @@ class KernelClient:
     def _on_frames(self, frames: list[Frame]) -> None:
         self._last_heard = asyncio.get_running_loop().time()
         message = split(frames, MAX_FRAMES)
+        try:
+            self._on_message(message)
+        except errors.RemoteProtocolError as e:
+            # The kernel passes bodies on unread: a worker wrote what we cannot read.
+            for request_id in message.envelope.ids:
+                self.send(parcel("cancel", Cancel(), ids=(request_id,)))
+                self._end(request_id, e)
+
+    def _on_message(self, message: Parcel) -> None:
         envelope = message.envelope
         match envelope.type:
             case "events":
@@ -266,11 +275,7 @@ class KernelClient:
             case "progress":
                 self._on_progress(envelope.ids, decode_body(message.body, Progress))
             case "failed":
-                error = errors.from_failed(decode_body(message.body, Failed))
-                if not envelope.ids and not self._welcomed.done():
-                    self._welcomed.set_exception(error)
-                for request_id in envelope.ids:
-                    self._end(request_id, error)
+                self._on_failed(envelope.ids, errors.from_failed(decode_body(message.body, Failed)))
             case "reply":
                 self._on_reply(envelope.ids, message)
             case "ping":
@@ -280,7 +285,13 @@ class KernelClient:
             case "drain":
                 self.stopping.set()
             case _:
-                pass  # Of a later protocol version; ours ignores what it does not know.
+                pass  # Of a later protocol version: what a peer does not know it ignores.
+
+    def _on_failed(self, ids: Sequence[str], error: errors.MlxdError) -> None:
+        if not ids and not self._welcomed.done():
+            self._welcomed.set_exception(error)
+        for request_id in ids:
+            self._end(request_id, error)
 
     def _on_events(self, items: Sequence[Item], allowed: set[str]) -> None:
         for item in items:
@@ -318,11 +329,13 @@ class KernelClient:
 
     # --- the end --------------------------------------------------------------------------
 
-    async def _watch(self, welcome: Welcome) -> None:
+    def _watch(self, welcome: Welcome) -> None:
         """Notice a kernel that does not ping any more."""
-        while asyncio.get_running_loop().time() - self._last_heard < welcome.dead_after_s:
-            await asyncio.sleep(welcome.heartbeat_s)
-        self.set_lost()
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._last_heard > welcome.dead_after_s:
+            self.set_lost()
+        else:
+            self._watchdog = loop.call_later(welcome.heartbeat_s, self._watch, welcome)
 
     def set_lost(self) -> None:
         """The kernel is gone: fail what is open. Also called by the tether of a supervised frontend."""
