@@ -1,4 +1,7 @@
-"""Where settings come from: defaults < TOML file < MLXD_* environment < flags; each value knows its source."""
+"""Where settings come from: defaults < TOML file < MLXD_* environment < flags.
+
+Each value knows its source, and a mistake is one line. Creates no file.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import msgspec
+import msgspec.inspect
 from msgspec import Struct
 
 from transports.errors import ConfigError
@@ -102,7 +107,7 @@ def merge(text: str, file: str, environ: Mapping[str, str], flags: Mapping[str, 
 
 @functools.cache
 def setting_types() -> dict[str, msgspec.inspect.Type]:
-    """ "section.key" -> its type with limits, for every setting, in the order of settings.py."""
+    """Each setting's type with its limits by "section.key", in the order of settings.py."""
     return {
         f"{section}.{field.name}": field.type
         for section in Settings.__struct_fields__
@@ -210,12 +215,11 @@ def _check(where: str, key: str, value: object, *, strict: bool) -> object:
     return checked
 
 
-# Any setting's annotation, int or Annotated or Literal: msgspec takes what typing has no name for.
+# Any: an annotation may be a class, Annotated or Literal, and typing has no name for all of them.
 @functools.cache
-def _annotation(key: str) -> object:
+def _annotation(key: str) -> Any:
     section, name = key.split(".")
-    section_type = type(getattr(Settings(), section))
-    return msgspec.inspect.get_type_hints(section_type, include_extras=True)[name]
+    return get_type_hints(type(getattr(Settings(), section)), include_extras=True)[name]
 
 
 def _fields(section: str) -> tuple[msgspec.inspect.Field, ...]:
@@ -256,7 +260,8 @@ def _unknown(key: str, value: object) -> str:
         near = next((k for k in keys if k.endswith(f".{key}")), None) or _nearest(key, sections)
         hint = f"did you mean {near}?" if near else f"there are {', '.join(f'[{s}]' for s in sections)}"
     got = "" if isinstance(value, dict) else f", got {_quote(value)}"
-    return f"{key}: unknown setting{got}; {hint}"
+    shown = key if key.isprintable() else _quote(key)
+    return f"{shown}: unknown setting{got}; {hint}"
 
 
 def _nearest(word: str, known: Iterable[str]) -> str | None:
