@@ -1,0 +1,74 @@
+"""What a worker process gets to see: our two packages and an allow-list of environment variables.
+
+Knows the packages by name only and never imports them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+
+from transports.errors import ConfigError
+
+# What a worker may import besides its own environment.
+SHARED_PACKAGES = ("workers", "transports")
+
+# Variables that a worker inherits. A list of what is allowed: tokens and keys are in no list of what is not.
+_ALLOWED = frozenset(
+    (
+        *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "MLXD_HOME"),
+        *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"),
+        *("CUDA_HOME", "CUDA_PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"),
+    )
+)
+_ALLOWED_PREFIXES = ("LC_", "MLX_", "OMP_", "OPENBLAS_", "VECLIB_", "METAL_", "MTL_")
+_SECRET_WORDS = ("TOKEN", "SECRET", "PASSWORD", "API_KEY")
+_FIXED = {
+    # A name that is no folder must never become a download.
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+    # tokenizers' own thread pool would take the cores from mlx.
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONUTF8": "1",
+}
+
+
+def package_dir(name: str) -> Path:
+    """The folder of one of our packages, found without importing it.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError(f"{name}: package not found; install mlxd again in an environment of its own")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def make_link_dir(run_dir: Path) -> Path:
+    """Make the folder that is a worker's PYTHONPATH: links to the packages it may import, nothing else."""
+    link_dir = run_dir / "packages"
+    link_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in SHARED_PACKAGES:
+        link = link_dir / name
+        with contextlib.suppress(FileNotFoundError):
+            link.unlink()
+        link.symlink_to(package_dir(name), target_is_directory=True)
+    return link_dir
+
+
+def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of *environ* that a worker gets, and those that every worker gets; not yet PYTHONPATH."""
+    inherited = {name: value for name, value in environ.items() if _is_allowed(name)}
+    return inherited | _FIXED
+
+
+def _is_allowed(name: str) -> bool:
+    if any(word in name.upper() for word in _SECRET_WORDS):
+        return False
+    return name in _ALLOWED or name.startswith(_ALLOWED_PREFIXES)
