@@ -1,0 +1,89 @@
+"""`mlxd load`, `mlxd unload` and `mlxd stop`: change what runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import click
+
+from plugins.cli import session
+from plugins.cli.progress import ProgressView
+from plugins.cli.sanitize import clean_line
+from plugins.cli.status import NO_KERNEL
+from plugins.client import KernelClient
+from transports.errors import MlxdError
+from transports.messages import Admin, DoneReply
+
+# How often we look whether the kernel is gone, seconds; it is no child of ours.
+POLL_S = 0.05
+
+
+@click.command()
+@click.argument("model")
+def load(model: str) -> None:
+    """Load MODEL into memory, and wait until it answers."""
+    session.run(_load(model))
+    click.echo(f"{clean_line(model)} is loaded.", err=True)
+
+
+@click.command()
+@click.argument("model")
+@click.option("--force", is_flag=True, help="Also when it is answering: its requests fail.")
+def unload(model: str, force: bool) -> None:
+    """End the worker of MODEL, and with it free all its memory."""
+    session.run(_unload(model, force=force))
+    click.echo(f"{clean_line(model)} is unloaded.", err=True)
+
+
+@click.command()
+@click.option("--now", is_flag=True, help="Do not finish running requests first.")
+def stop(now: bool) -> None:
+    """End the running kernel, and wait until it is gone.
+
+    Running requests finish first, for at most kernel.drain_timeout_s.
+    """
+    was_running = session.run(_stop(now=now))
+    click.echo("Stopped." if was_running else NO_KERNEL, err=True)
+
+
+async def _load(model: str) -> None:
+    with ProgressView() as view:
+        async with session.required_kernel() as client:
+            await client.admin(
+                "load", Admin(model=model), DoneReply, lambda progress: view.update(model, progress)
+            )
+
+
+async def _unload(model: str, *, force: bool) -> None:
+    async with session.required_kernel() as client:
+        await client.admin("unload", Admin(model=model, force=force), DoneReply)
+
+
+async def _stop(*, now: bool) -> bool:
+    async with session.running_kernel() as client:
+        if client is None:
+            return False
+        await stop_and_wait(client, now=now)
+        return True
+
+
+async def stop_and_wait(client: KernelClient, *, now: bool) -> None:
+    """Ask the kernel to end, and wait until its process is gone."""
+    pid = (await client.status()).pid
+    try:
+        await client.admin("stop", Admin(force=now), DoneReply)
+    except MlxdError:
+        # It may be gone before its reply is here.
+        if not client.lost.is_set():
+            raise
+    while _is_alive(pid):  # noqa: ASYNC110 -- the end of a process that is no child is no event.
+        await asyncio.sleep(POLL_S)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

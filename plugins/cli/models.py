@@ -1,0 +1,118 @@
+"""`mlxd models`: what the catalog knows."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from pathlib import Path
+
+import click
+
+from plugins.cli import session
+from plugins.cli.output import print_fields, print_json, print_table, size
+from plugins.cli.progress import ProgressView
+from transports.errors import ModelNotFound
+from transports.messages import Admin, ModelInfo, ModelsReply
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(invoke_without_command=True)
+@_json
+@click.pass_context
+def models(ctx: click.Context, as_json: bool) -> None:
+    """List, show and import models. Without a command: list."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_models, as_json=as_json)
+
+
+@models.command("list")
+@_json
+def list_models(as_json: bool) -> None:
+    """List the models that can be served."""
+    found = session.run(_fetch())
+    if as_json:
+        print_json(found)
+    elif not found:
+        click.echo("No model was found; `mlxd models import FILE.gguf` takes one in.", err=True)
+    else:
+        print_table(
+            ("MODEL", "KIND", "STATE", "SIZE", "CONTEXT", "SOURCE"),
+            [_row(model) for model in found],
+            folded="MODEL",
+        )
+
+
+@models.command()
+@click.argument("name")
+@_json
+def show(name: str, as_json: bool) -> None:
+    """Show all that is known of one model."""
+    model = choose(session.run(_fetch()), name)
+    if as_json:
+        print_json(model)
+        return
+    print_fields(
+        {
+            "name": model.name,
+            "kind": model.kind or "none: no worker kind serves it",
+            "state": model.state,
+            "source": model.source,
+            "path": model.path,
+            "size": size(model.size_bytes) if model.size_bytes else "",
+            "context": f"{model.context_length} tokens" if model.context_length else "",
+            "created": time.strftime("%Y-%m-%d %H:%M", time.localtime(model.created))
+            if model.created
+            else "",
+            "error": model.error,
+        }
+    )
+
+
+@models.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--name", default="", metavar="NAME", help="What it shall be called. Default: from the file.")
+def import_model(file: Path, name: str) -> None:
+    """Convert a GGUF FILE of a llama- or qwen-family model into a model folder of our own."""
+    reply = session.run(_import(file.absolute(), name))
+    for model in reply.models:
+        click.echo(f"Imported {model.name} ({size(model.size_bytes)}).")
+
+
+def choose(known: tuple[ModelInfo, ...], name: str) -> ModelInfo:
+    """The model of that name.
+
+    Raises:
+        ModelNotFound: Names what is near.
+    """
+    for model in known:
+        if model.name == name:
+            return model
+    near = difflib.get_close_matches(name, [model.name for model in known], cutoff=0.4)
+    hint = f"did you mean {', '.join(near)}?" if near else "`mlxd models` lists what there is"
+    raise ModelNotFound(f"{name}: no such model; {hint}")
+
+
+async def _fetch() -> tuple[ModelInfo, ...]:
+    async with session.any_kernel() as client:
+        return await client.models()
+
+
+async def _import(file: Path, name: str) -> ModelsReply:
+    with ProgressView() as view:
+        async with session.any_kernel() as client:
+            args = Admin(name=str(file), model=name)
+            return await client.admin(
+                "models.import", args, ModelsReply, lambda progress: view.update(file.name, progress)
+            )
+
+
+def _row(model: ModelInfo) -> tuple[str, ...]:
+    return (
+        model.name,
+        model.kind or "-",
+        model.state,
+        size(model.size_bytes) if model.size_bytes else "-",
+        str(model.context_length or "-"),
+        model.source,
+    )

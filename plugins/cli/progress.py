@@ -1,0 +1,119 @@
+"""Shows on stderr why something takes time: bars in a terminal, a line a phase elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import click
+
+from plugins.cli.sanitize import clean_line
+from transports.messages import Phase, Prefill, Progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+WORDS: dict[Phase, str] = {
+    "queued": "waiting for a free slot",
+    "environment": "building the environment",
+    "download": "fetching the model",
+    "convert": "converting the model",
+    "start": "starting the worker",
+    "load": "loading the model",
+    "prefill": "reading the prompt",
+}
+# Over before a person could read a line about it.
+SHORT_PHASES = frozenset({"queued", "start", "prefill"})
+# A shorter prompt is read too quickly for a bar.
+MIN_PREFILL_TOKENS = 512
+
+
+class ProgressView:
+    """The progress of several things, each with a name; `close` leaves a clean terminal."""
+
+    def __init__(self, *, is_live: bool | None = None) -> None:
+        self._is_live = sys.stderr.isatty() if is_live is None else is_live
+        self._phases: dict[str, Phase] = {}
+        self._bars: Bars | None = None
+        self._tasks: dict[str, TaskID] = {}
+
+    def update(self, name: str, progress: Progress | Prefill) -> None:
+        """Show how far *name* is."""
+        if isinstance(progress, Prefill):
+            if progress.num_total < MIN_PREFILL_TOKENS:
+                return
+            progress = Progress(phase="prefill", fraction=progress.num_done / progress.num_total)
+        if self._is_live:
+            self._draw(name, progress)
+        elif self._phases.get(name) != progress.phase and progress.phase not in SHORT_PHASES:
+            click.echo(f"{clean_line(name)}: {_words(progress)}", err=True)
+        self._phases[name] = progress.phase
+
+    def finish(self, name: str) -> None:
+        """*name* needs no waiting any more."""
+        self._phases.pop(name, None)
+        if self._bars and name in self._tasks:
+            self._bars.remove_task(self._tasks.pop(name))
+
+    def close(self) -> None:
+        """Remove the bars; a later update starts anew."""
+        if self._bars:
+            self._bars.stop()
+            self._bars = None
+        self._tasks.clear()
+        self._phases.clear()
+
+    def __enter__(self) -> ProgressView:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _draw(self, name: str, progress: Progress) -> None:
+        bars = self._bars or self._start()
+        if name not in self._tasks:
+            self._tasks[name] = bars.add_task("", total=1, name=clean_line(name))
+        elif self._phases.get(name) != progress.phase:
+            bars.reset(self._tasks[name])
+        bars.update(
+            self._tasks[name],
+            description=_words(progress),
+            total=None if progress.fraction is None else 1,
+            completed=progress.fraction or 0,
+        )
+
+    def _start(self) -> Bars:
+        from rich.progress import (  # noqa: PLC0415
+            BarColumn,
+            SpinnerColumn,
+            TaskProgressColumn,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+        from rich.progress import Progress as Bars  # noqa: PLC0415
+
+        from plugins.cli.output import console  # noqa: PLC0415
+
+        self._bars = Bars(
+            SpinnerColumn(),
+            TextColumn("{task.fields[name]}", markup=False),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            console=console(stderr=True),
+            transient=True,
+            # Our answer goes to stdout as it is.
+            redirect_stdout=False,
+        )
+        self._bars.start()
+        return self._bars
+
+
+def _words(progress: Progress) -> str:
+    detail = f" ({clean_line(progress.detail)})" if progress.detail else ""
+    return WORDS[progress.phase] + detail
