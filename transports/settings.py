@@ -61,6 +61,8 @@ class KernelSettings(Section, frozen=True, kw_only=True):
     max_crashes: Count = 5
     crash_window_s: Seconds = 60.0
     max_start_crashes: Count = 3
+    # A model that could not be loaded is not tried again for requests before this.
+    failed_retry_s: Seconds = 30.0
     # A process that stayed down is tried again after this.
     crash_loop_retry_s: Seconds = 300.0
 

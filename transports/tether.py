@@ -31,6 +31,8 @@ class PeerBootstrap(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     # The kind of frontend or worker.
     kind: str
+    # Of the kernel and of the code that the process must share with it.
+    mlxd_version: str
     # The settings section of that kind.
     settings: dict[str, object] = {}
     log_level: str = "info"

@@ -5,7 +5,7 @@ All calls come from one thread, the thread that built the engine: mlx streams ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct
@@ -42,9 +42,15 @@ class Engine(Protocol):
     Every request that `add` took ends in exactly one `Done` or `Failure` from `step` or `cancel`.
     """
 
-    info: EngineInfo
-    # Task name -> the body type that `add` takes for it.
-    tasks: dict[str, type[Message]]
+    @property
+    def info(self) -> EngineInfo:
+        """Fixed once loaded."""
+        ...
+
+    @property
+    def tasks(self) -> Mapping[str, type[Message]]:
+        """Task name -> the body type that `add` takes for it."""
+        ...
 
     def add(self, request_id: str, task: str, body: Message, buffers: Sequence[bytes]) -> None:
         """Take a request; it joins the batch at the next step.

@@ -1,0 +1,139 @@
+"""What can happen to the kernel: the inputs of its state machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from transports.errors import MlxdError
+from transports.frames import Parcel
+from transports.messages import Message, ModelInfo, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReceived:
+    """A well-formed message came from a peer."""
+
+    peer: str
+    message: Parcel
+
+
+@dataclass(frozen=True, slots=True)
+class MalformedReceived:
+    """Frames came that are no message."""
+
+    peer: str
+    error: MlxdError
+
+
+@dataclass(frozen=True, slots=True)
+class PeerUnreachable:
+    """A message could not be sent: the peer is gone or does not take its messages."""
+
+    peer: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStarted:
+    """A process that we asked for exists."""
+
+    name: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessExited:
+    """A process that we asked for has ended, or could not be started."""
+
+    name: str
+    # Negative: the number of the signal. None: it never started.
+    returncode: int | None
+    # Its last lines on stderr.
+    last_words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogScanned:
+    """The models that exist, as the disk has them."""
+
+    models: tuple[ModelInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A model's environment is built and its files are there."""
+
+    model: str
+    # Where the files are.
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareFailed:
+    """A model's environment or files could not be had."""
+
+    model: str
+    error: MlxdError
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareProgressed:
+    """How far the preparation of a model is."""
+
+    model: str
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgressed:
+    """How far a job for an administrator is."""
+
+    job: str
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """A job for an administrator is done, or failed."""
+
+    job: str
+    result: Message | MlxdError
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Resident memory of processes, bytes by pid; our own is under 0."""
+
+    memory_bytes: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """SIGTERM, Ctrl-C or `mlxd stop`: first drain, the second time end now."""
+
+    now: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """A deadline may have come."""
+
+
+Event: TypeAlias = (
+    MessageReceived
+    | MalformedReceived
+    | PeerUnreachable
+    | ProcessStarted
+    | ProcessExited
+    | CatalogScanned
+    | Prepared
+    | PrepareFailed
+    | PrepareProgressed
+    | JobProgressed
+    | JobEnded
+    | Measured
+    | StopRequested
+    | TimePassed
+)

@@ -1,0 +1,169 @@
+"""Which models are in memory: loaded on demand, the least recently used idle one makes room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from kernel.actions import Emit, Log, Prepare
+from kernel.supervisor import Process, Supervisor
+from transports.errors import MlxdError, ModelUnavailable
+from transports.messages import ModelInfo, ModelState, Progress, Ready
+from transports.settings import KernelSettings
+
+# waiting: for a place in memory. preparing: environment and files. process: the supervisor has it.
+Phase = Literal["waiting", "preparing", "process"]
+
+
+@dataclass(slots=True)
+class Resident:
+    """A model that is in memory or on its way there."""
+
+    name: str
+    kind: str
+    used_s: float
+    phase: Phase = "waiting"
+    path: str = ""
+    # How far it is, for those who wait.
+    progress: Progress = Progress(phase="queued")  # noqa: RUF009  # Frozen.
+
+
+class Residency:
+    """All models that are in memory or on their way."""
+
+    def __init__(
+        self, settings: KernelSettings, supervisor: Supervisor, emit: Emit, is_busy: Callable[[str], bool]
+    ) -> None:
+        self._settings = settings
+        self._supervisor = supervisor
+        self._emit = emit
+        self._is_busy = is_busy
+        self._residents: dict[str, Resident] = {}
+        # Why a model could not be loaded the last time, and when that was.
+        self._errors: dict[str, tuple[MlxdError, float]] = {}
+
+    def __iter__(self) -> Iterator[Resident]:
+        return iter(list(self._residents.values()))
+
+    def get(self, model: str) -> Resident | None:
+        """The resident of that name."""
+        return self._residents.get(model)
+
+    def want(self, model: ModelInfo, now: float) -> None:
+        """Have a model loaded; if it is already on its way this only counts as use."""
+        if resident := self._residents.get(model.name):
+            resident.used_s = now
+            return
+        self._errors.pop(model.name, None)
+        self._residents[model.name] = Resident(model.name, model.kind, now)
+        self.make_room(now)
+
+    def make_room(self, now: float) -> None:
+        """Start what waits for a place, evicting idle models as far as needed."""
+        waiting = sorted((r for r in self if r.phase == "waiting"), key=lambda r: r.used_s)
+        for resident in waiting:
+            placed = [r for r in self if r.phase != "waiting"]
+            if len(placed) < self._settings.max_models:
+                resident.phase = "preparing"
+                self._emit(Prepare(resident.name))
+                continue
+            idle = [r for r in placed if r.phase == "process" and not self._is_busy(r.name)]
+            leaving = [r for r in idle if self.process(r) is None or self._is_stopping(r)]
+            if idle and not leaving:
+                oldest = min(idle, key=lambda r: r.used_s)
+                self._emit(Log("info", "model_evicted", {"model": oldest.name, "for": resident.name}))
+                self.unload(oldest.name, now)
+
+    def prepared(self, model: str, path: str, now: float) -> None:
+        """Environment and files are there: start the worker."""
+        resident = self._residents.get(model)
+        if resident is None or resident.phase != "preparing":
+            return
+        resident.phase = "process"
+        resident.path = path
+        resident.progress = Progress(phase="start")
+        self._supervisor.start(worker_name(resident), "worker", resident.kind, model, now)
+
+    def failed(self, model: str, error: MlxdError, now: float) -> None:
+        """The model cannot be loaded until somebody asks for it again."""
+        resident = self._residents.pop(model, None)
+        self._errors[model] = (error, now)
+        self._emit(Log("error", "model_failed", {"model": model, "reason": error.message}))
+        if resident and (process := self.process(resident)):
+            self._supervisor.stop(process, now)
+        self.make_room(now)
+
+    def unload(self, model: str, now: float) -> bool:
+        """Take a model out of memory; False when it is not there."""
+        resident = self._residents.get(model)
+        if resident is None:
+            return False
+        process = self.process(resident)
+        if process is None:
+            del self._residents[model]
+            self.make_room(now)
+            return True
+        self._supervisor.stop(process, now)
+        if not process.is_live:
+            self.gone(model, now)
+        return True
+
+    def gone(self, model: str, now: float) -> None:
+        """The worker has ended as it was told."""
+        self._residents.pop(model, None)
+        self.make_room(now)
+
+    def process(self, resident: Resident) -> Process | None:
+        """The resident's worker."""
+        return self._supervisor.get(worker_name(resident))
+
+    def worker(self, model: str) -> tuple[Process, Ready] | None:
+        """The worker of *model* and what it said of itself, if it answers requests."""
+        resident = self._residents.get(model)
+        process = self.process(resident) if resident else None
+        if process is None or process.state != "ready" or process.info is None:
+            return None
+        return process, process.info
+
+    def state(self, model: ModelInfo) -> tuple[ModelState, str]:
+        """Where a model of the catalog is, and what is wrong with it."""
+        error = self._errors[model.name][0].message if model.name in self._errors else ""
+        resident = self._residents.get(model.name)
+        if resident is None:
+            return ("failed", error) if error else (model.state, model.error)
+        process = self.process(resident)
+        if process is None:
+            return "preparing", error
+        match process.state:
+            case "starting" | "loading":
+                return "loading", process.error
+            case "ready":
+                return "ready", ""
+            case "stopping":
+                return "draining", ""
+            case _:
+                return "backoff", process.error
+
+    def unavailable(self, model: str, now: float) -> MlxdError | None:
+        """Why a request for *model* should not wait: it could not be loaded, or crashes again and again."""
+        if model in self._errors:
+            error, failed_s = self._errors[model]
+            return error if now - failed_s < self._settings.failed_retry_s else None
+        resident = self._residents.get(model)
+        process = self.process(resident) if resident else None
+        if process and process.state == "backoff" and process.policy.is_crash_looped:
+            return ModelUnavailable(
+                f"{model}: its worker ends again and again ({process.error}); "
+                f"`mlxd load {model}` tries again at once"
+            )
+        return None
+
+    def _is_stopping(self, resident: Resident) -> bool:
+        process = self.process(resident)
+        return process is not None and process.state == "stopping"
+
+
+def worker_name(resident: Resident) -> str:
+    """The supervisor's name for the worker of a model."""
+    return f"{resident.kind}:{resident.name}"

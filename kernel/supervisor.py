@@ -1,0 +1,256 @@
+"""Wished against actual processes: start, hello, liveness, restart, kill ladder.
+
+Knows processes by name, not what they serve. Effects leave as actions.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from random import Random
+from typing import Literal
+
+from kernel.actions import Emit, Kill, Log, Send, Spawn
+from kernel.restarts import RestartPolicy
+from transports.frames import Parcel, parcel
+from transports.messages import Drain, Hello, Pong, Ready, Role, Unload
+from transports.settings import KernelSettings
+
+# starting: no hello yet. loading: a worker that was told to load. stopping: on the kill ladder.
+# backoff: down, will be started again. stopped: down for good.
+State = Literal["starting", "loading", "ready", "stopping", "backoff", "stopped"]
+# Between SIGTERM and SIGKILL when everything must end now.
+LAST_MOMENT_S = 0.5
+LIVE_STATES: tuple[State, ...] = ("starting", "loading", "ready", "stopping")
+
+
+@dataclass(slots=True)
+class Process:
+    """A process that the kernel wishes to have, or has."""
+
+    name: str
+    role: Role
+    kind: str
+    # "" for a frontend.
+    model: str
+    policy: RestartPolicy
+    state: State = "stopped"
+    pid: int = 0
+    peer: str = ""
+    token: str = ""
+    address: str = ""
+    info: Ready | None = None
+    # When it entered its state, became ready, and was last seen to live and to work.
+    since_s: float = 0.0
+    ready_s: float | None = None
+    heard_s: float = 0.0
+    progress_s: float = 0.0
+    pong: Pong = field(default_factory=Pong)
+    # Why it is on the kill ladder although it is wished for; "" if it is not.
+    fault: str = ""
+    # Next rung of the kill ladder, or the restart.
+    deadline_s: float | None = None
+    next_signal: Literal["term", "kill", ""] = ""
+    # Why it ended the last time.
+    error: str = ""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the process exists or is being made."""
+        return self.state in LIVE_STATES
+
+
+class Supervisor:
+    """All processes of the kernel, by name."""
+
+    def __init__(self, settings: KernelSettings, emit: Emit, random: Random) -> None:
+        self._settings = settings
+        self._emit = emit
+        self._random = random
+        self._processes: dict[str, Process] = {}
+
+    def __iter__(self) -> Iterator[Process]:
+        return iter(list(self._processes.values()))
+
+    def get(self, name: str) -> Process | None:
+        """The process of that name, if it is wished for or still there."""
+        return self._processes.get(name)
+
+    def start(self, name: str, role: Role, kind: str, model: str, now: float) -> Process:
+        """Wish for a process; it is started now."""
+        process = Process(name, role, kind, model, RestartPolicy(self._settings, self._random))
+        self._processes[name] = process
+        self._spawn(process, now)
+        return process
+
+    def spawned(self, name: str, pid: int) -> None:
+        """The process exists."""
+        if process := self._processes.get(name):
+            process.pid = pid
+
+    def hello(self, peer: str, hello: Hello, now: float) -> Process | None:
+        """The process that this hello comes from: the one that was given its token, which is then used up."""
+        for process in self._processes.values():
+            if process.state == "starting" and secrets.compare_digest(process.token, hello.token):
+                process.token = secrets.token_urlsafe(16)
+                process.peer = peer
+                process.address = hello.address
+                process.heard_s = now
+                self._enter(process, "loading", now)
+                if process.role == "frontend":
+                    self.ready(process, None, now)
+                return process
+        return None
+
+    def ready(self, process: Process, info: Ready | None, now: float) -> None:
+        """The process does what it is for."""
+        process.info = info
+        process.error = ""
+        process.ready_s = now
+        self._enter(process, "ready", now)
+
+    def heard(self, process: Process, now: float) -> None:
+        """A sign of life."""
+        process.heard_s = now
+
+    def progressed(self, process: Process, pong: Pong, now: float) -> None:
+        """The worker told how far it is."""
+        if pong.progress != process.pong.progress or pong.num_active == 0 < process.pong.num_active:
+            process.progress_s = now
+        if process.pong.num_active == 0:
+            # Idle until now: the clock starts with the work.
+            process.progress_s = now
+        process.pong = pong
+
+    def stop(self, process: Process, now: float) -> None:
+        """Wish no more for a process: ask it to end, and make it if it does not."""
+        if process.state == "backoff":
+            del self._processes[process.name]
+            return
+        if process.state == "stopping":
+            process.fault = ""
+            return
+        ask = Unload() if process.role == "worker" else Drain()
+        kind: Literal["unload", "drain"] = "unload" if process.role == "worker" else "drain"
+        if process.peer:
+            self._emit(Send(process.peer, parcel(kind, ask)))
+            process.next_signal = "term"
+            process.deadline_s = now + self._settings.stop_timeout_s
+        else:
+            self._emit(Kill(process.name, "term"))
+            process.next_signal = "kill"
+            process.deadline_s = now + self._settings.kill_timeout_s
+        self._enter(process, "stopping", now, keep_deadline=True)
+
+    def fail(self, process: Process, fault: str, now: float) -> None:
+        """End a process at once that must not go on; it is started again by the rules."""
+        if process.state in ("stopping", "backoff"):
+            return
+        process.fault = fault
+        self._emit(Log("error", "process_killed", {"name": process.name, "reason": fault}))
+        self._emit(Kill(process.name, "kill"))
+        process.next_signal = "kill"
+        process.deadline_s = now + self._settings.kill_timeout_s
+        self._enter(process, "stopping", now, keep_deadline=True)
+
+    def end_all(self, now: float) -> None:
+        """End everything now: workers are killed, frontends get a moment to tell their clients."""
+        for process in self:
+            if not process.is_live:
+                del self._processes[process.name]
+                continue
+            process.fault = ""
+            self._emit(Kill(process.name, "kill" if process.role == "worker" else "term"))
+            process.next_signal = "kill"
+            process.deadline_s = now + LAST_MOMENT_S
+            self._enter(process, "stopping", now, keep_deadline=True)
+
+    def retry_now(self, process: Process, now: float) -> None:
+        """Do not wait any longer with a restart."""
+        if process.state == "backoff":
+            process.deadline_s = now
+
+    def exited(self, name: str, reason: str, now: float) -> Process | None:
+        """A process ended. It is forgotten if nobody wished for it, else it comes back by the rules."""
+        process = self._processes.get(name)
+        if process is None:
+            return None
+        was_wished = process.state != "stopping" or process.fault != ""
+        process.error = process.fault or reason
+        process.fault = ""
+        process.pid, process.peer, process.info, process.pong = 0, "", None, Pong()
+        if not was_wished:
+            del self._processes[name]
+            process.state = "stopped"
+            return process
+        delay_s = process.policy.crashed(now, process.ready_s)
+        self._enter(process, "backoff", now)
+        process.deadline_s = now + delay_s
+        fields = {"name": name, "reason": process.error, "restart_in_s": round(delay_s, 2)}
+        self._emit(Log("error", "process_ended", fields))
+        return process
+
+    def give_up(self, process: Process) -> None:
+        """Do not start a process again that cannot work."""
+        self._processes.pop(process.name, None)
+
+    def tick(self, now: float) -> None:
+        """Restarts, start timeouts, liveness and the kill ladder."""
+        for process in self:
+            match process.state:
+                case "backoff" if process.deadline_s is not None and process.deadline_s <= now:
+                    self._spawn(process, now)
+                case "starting" if now - process.since_s >= self._settings.start_timeout_s:
+                    self.fail(process, f"no hello within {self._settings.start_timeout_s:g} s", now)
+                case "loading" | "ready":
+                    self._check_alive(process, now)
+                case "stopping" if process.deadline_s is not None and process.deadline_s <= now:
+                    self._climb(process, now)
+
+    def next_deadline(self) -> float | None:
+        """When `tick` has something to do next, apart from liveness, which the heartbeat drives."""
+        deadlines = [p.deadline_s for p in self._processes.values() if p.deadline_s is not None]
+        starting = [
+            p.since_s + self._settings.start_timeout_s
+            for p in self._processes.values()
+            if p.state == "starting"
+        ]
+        return min(deadlines + starting, default=None)
+
+    def ping_all(self, ping: Parcel) -> None:
+        """Ask every process that said hello for a sign of life."""
+        for process in self:
+            if process.peer:
+                self._emit(Send(process.peer, ping))
+
+    def _spawn(self, process: Process, now: float) -> None:
+        process.token = secrets.token_urlsafe(16)
+        process.address = ""
+        process.ready_s = None
+        self._enter(process, "starting", now)
+        self._emit(Spawn(process.name, process.role, process.kind, process.token))
+
+    def _enter(self, process: Process, state: State, now: float, *, keep_deadline: bool = False) -> None:
+        process.state = state
+        process.since_s = process.progress_s = now
+        if not keep_deadline:
+            process.deadline_s = None
+
+    def _check_alive(self, process: Process, now: float) -> None:
+        settings = self._settings
+        if now - process.heard_s >= settings.dead_after_s:
+            self.fail(process, f"no sign of life for {settings.dead_after_s:g} s", now)
+            return
+        stalled_s = now - process.progress_s
+        if process.state == "loading" and stalled_s >= settings.load_stalled_after_s:
+            self.fail(process, f"no progress in loading for {settings.load_stalled_after_s:g} s", now)
+        elif process.pong.num_active and stalled_s >= settings.hung_after_s:
+            self.fail(process, f"no progress for {settings.hung_after_s:g} s while busy", now)
+
+    def _climb(self, process: Process, now: float) -> None:
+        if not process.next_signal:
+            return
+        self._emit(Kill(process.name, process.next_signal))
+        process.next_signal = "kill"
+        process.deadline_s = now + self._settings.kill_timeout_s

@@ -1,0 +1,55 @@
+"""`python -P -m workers [serve | smoke KIND | import-gguf ...]`: started by the kernel only."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main(argv: list[str]) -> int:
+    """Run one of the worker's jobs; the exit code."""
+    from transports.tether import kill_with_parent  # noqa: PLC0415  # Before anything slow.
+
+    kill_with_parent()
+    job, *rest = argv or ["serve"]
+    if job == "serve":
+        return _serve()
+    if job == "smoke":
+        from workers.smoke import smoke  # noqa: PLC0415
+
+        return smoke(rest[0])
+    if job == "import-gguf":
+        from workers.gguf.importer import main as import_gguf  # noqa: PLC0415
+
+        return import_gguf(rest)
+    print(f"workers: expected serve, smoke or import-gguf, got {job!r}", file=sys.stderr)
+    return 2
+
+
+def _serve() -> int:
+    from workers.blas import preload_openblas  # noqa: PLC0415
+
+    # May replace this process by itself; stdin must still be unread.
+    preload_openblas(sys.orig_argv)
+
+    from transports import logs, tether  # noqa: PLC0415
+    from transports.errors import MlxdError  # noqa: PLC0415
+    from workers.runtime import run  # noqa: PLC0415
+
+    try:
+        bootstrap = tether.read_bootstrap(tether.PeerBootstrap)
+        tether.die_with_parent(lambda: os._exit(1))
+        logs.configure(bootstrap.log_level, bootstrap.log_format, bootstrap.name)
+        run(bootstrap)
+    except MlxdError as e:
+        print(f"mlxd: {e.message}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The I/O thread still owns its sockets; waiting for libzmq to end would wait for it.
+    os._exit(code)

@@ -1,0 +1,164 @@
+"""An engine without a model: says the last message back, a word a step. For tests and plugin authors.
+
+A model folder of this kind holds only a config.json: {"model_type": "echo", ...the fields of `EchoConfig`}.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from transports.errors import ContextLengthExceeded, ModelUnavailable, WorkerError
+from transports.messages import (
+    ChatRequest,
+    CompletionRequest,
+    Delta,
+    Done,
+    FinishReason,
+    Message,
+    Prefill,
+    Progress,
+    TokenLogprob,
+    Usage,
+)
+from workers.engine import EngineInfo, Failure, OnProgress, Output
+
+
+class EchoConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """config.json of an echo model."""
+
+    model_type: str
+    num_slots: int = 8
+    # In words.
+    context_length: int = 100_000
+    # A step takes so long, like a decode step of a real model.
+    step_s: float = 0.0
+    load_s: float = 0.0
+    # Obey the words below, when they are the whole message.
+    faults: bool = False
+
+
+@dataclass(slots=True)
+class _Row:
+    words: list[str]
+    num_prompt: int
+    max_tokens: int
+    wants_logprobs: bool
+    fault: str
+    num_said: int = 0
+
+
+class EchoEngine:
+    """Splits text into words with their white space; a word is a token."""
+
+    tasks: Mapping[str, type[Message]] = {"chat": ChatRequest, "completion": CompletionRequest}
+
+    def __init__(self, config: EchoConfig) -> None:
+        self.info = EngineInfo(
+            num_slots=config.num_slots, context_length=config.context_length, device="none"
+        )
+        self._config = config
+        self._rows: dict[str, _Row] = {}
+        self._progress = 0
+
+    def add(self, request_id: str, task: str, body: Message, buffers: Sequence[bytes]) -> None:
+        """See `Engine.add`."""
+        if isinstance(body, ChatRequest):
+            prompt = body.messages[-1].content
+        elif isinstance(body, CompletionRequest):
+            prompt = body.prompt if isinstance(body.prompt, str) else " ".join(map(str, body.prompt))
+        else:
+            raise WorkerError(f"{task}: echo cannot do this")
+        words = re.findall(r"\s*\S+\s*?", prompt)
+        if len(words) > self._config.context_length:
+            raise ContextLengthExceeded(
+                f"messages: expected at most {self._config.context_length} words, got {len(words)}",
+                param="messages",
+            )
+        self._rows[request_id] = _Row(
+            words=words,
+            num_prompt=len(words),
+            max_tokens=body.max_tokens or self._config.context_length,
+            wants_logprobs=body.top_logprobs is not None,
+            fault=prompt if self._config.faults else "",
+        )
+
+    def cancel(self, request_id: str) -> list[Output]:
+        """See `Engine.cancel`."""
+        row = self._rows.pop(request_id, None)
+        return [] if row is None else [self._done(request_id, row, "cancelled")]
+
+    def step(self) -> list[Output]:
+        """One word of each request."""
+        if self._config.step_s:
+            time.sleep(self._config.step_s)
+        self._progress += 1
+        outputs: list[Output] = []
+        for request_id, row in list(self._rows.items()):
+            outputs += self._advance(request_id, row)
+        return outputs
+
+    def has_work(self) -> bool:
+        """See `Engine.has_work`."""
+        return bool(self._rows)
+
+    def progress(self) -> int:
+        """See `Engine.progress`."""
+        return self._progress
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def _advance(self, request_id: str, row: _Row) -> list[Output]:
+        match row.fault:
+            case "CRASH":
+                os.abort()
+            case "HANG":
+                self._progress -= 1
+                time.sleep(3600)
+            case "FAIL":
+                del self._rows[request_id]
+                return [Failure(id=request_id, error=WorkerError("failed as told"))]
+            case "PREFILL" if row.num_said == 0:
+                row.fault = ""
+                return [Prefill(id=request_id, num_done=1, num_total=2)]
+            case "ENDLESS":
+                row.words.append(" ENDLESS")
+        if row.num_said < min(len(row.words), row.max_tokens):
+            word = row.words[row.num_said]
+            row.num_said += 1
+            logprobs = (TokenLogprob(token=word, logprob=0.0),) if row.wants_logprobs else ()
+            outputs: list[Output] = [Delta(id=request_id, text=word, logprobs=logprobs)]
+        else:
+            outputs = []
+        if row.num_said >= min(len(row.words), row.max_tokens):
+            reason: FinishReason = "stop" if row.num_said >= len(row.words) else "length"
+            outputs.append(self._done(request_id, row, reason))
+            del self._rows[request_id]
+        return outputs
+
+    @staticmethod
+    def _done(request_id: str, row: _Row, reason: FinishReason) -> Done:
+        usage = Usage(prompt_tokens=row.num_prompt, completion_tokens=row.num_said)
+        return Done(id=request_id, finish_reason=reason, usage=usage)
+
+
+def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) -> EchoEngine:
+    """Read config.json; there is nothing else to load.
+
+    Raises:
+        ModelUnavailable: The file is missing or wrong.
+    """
+    try:
+        config = msgspec.json.decode((path / "config.json").read_bytes(), type=EchoConfig)
+    except (OSError, msgspec.DecodeError) as e:
+        raise ModelUnavailable(f"{path / 'config.json'}: {e}") from None
+    on_progress(Progress(phase="load", fraction=0.0))
+    time.sleep(config.load_s)
+    return EchoEngine(config)

@@ -1,0 +1,104 @@
+"""The life of a worker: hello, load one model, answer requests until told to unload."""
+
+from __future__ import annotations
+
+import os
+import queue
+from collections.abc import Iterator
+from pathlib import Path
+
+import structlog
+
+from transports.codec import decode_body
+from transports.errors import MlxdError
+from transports.frames import Parcel, parcel
+from transports.messages import Hello, Load, Pong, Progress, Ready, new_id
+from transports.tether import PeerBootstrap
+from workers.engine import Engine
+from workers.kinds import loader
+from workers.link import Link
+from workers.protocol import Session
+
+log = structlog.get_logger()
+
+
+def run(bootstrap: PeerBootstrap) -> None:
+    """Serve one model; returns when the kernel says unload."""
+    hello = Hello(
+        role="worker",
+        kind=bootstrap.kind,
+        name=bootstrap.name,
+        token=bootstrap.token,
+        pid=os.getpid(),
+        mlxd_version=bootstrap.mlxd_version,
+    )
+    link = Link(bootstrap.endpoint, new_id(), hello)
+    link.start()
+    engine = _load(link, bootstrap.kind)
+    if engine is None:
+        return
+    _serve(link, engine)
+    engine.close()
+
+
+def _load(link: Link, kind: str) -> Engine | None:
+    """Load what the kernel names; None when it could not be loaded or is no longer wanted."""
+    order = _next_of(link, "load", "unload")
+    if order.envelope.type == "unload":
+        return None
+    load = decode_body(order.body, Load)
+    counter = 0
+
+    def on_progress(progress: Progress) -> None:
+        nonlocal counter
+        counter += 1
+        link.report_load(progress, counter)
+
+    try:
+        engine = loader(kind)(Path(load.path), load.settings, on_progress)
+    except MlxdError as e:
+        log.error("load_failed", reason=e.message)
+        link.send(parcel("failed", e.to_failed()))
+        # The kernel has read it when it answers; leaving first could lose it.
+        _next_of(link, "unload")
+        return None
+    info = engine.info
+    link.send(
+        parcel(
+            "ready",
+            Ready(
+                num_slots=info.num_slots,
+                context_length=info.context_length,
+                device=info.device,
+                notes=info.notes,
+            ),
+        )
+    )
+    return engine
+
+
+def _serve(link: Link, engine: Engine) -> None:
+    session = Session(engine, link.send)
+    link.report_with(lambda: Pong(progress=engine.progress(), num_active=session.num_active))
+    while True:
+        for message in _arrived(link.inbox, wait=not engine.has_work()):
+            if message.envelope.type == "unload":
+                return
+            session.handle(message)
+        if engine.has_work():
+            session.step()
+
+
+def _arrived(inbox: queue.SimpleQueue[Parcel], *, wait: bool) -> Iterator[Parcel]:
+    """What has come; with *wait* at least one message."""
+    if wait:
+        yield inbox.get()
+    while not inbox.empty():
+        yield inbox.get()
+
+
+def _next_of(link: Link, *types: str) -> Parcel:
+    while True:
+        message = link.inbox.get()
+        if message.envelope.type in types:
+            return message
