@@ -1,0 +1,1 @@
+"""The text worker: language models on mlx-lm."""
