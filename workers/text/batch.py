@@ -1,0 +1,152 @@
+"""mlx-lm's continuous batching with our sampling: whole-batch calls, logprobs only where asked.
+
+`BatchGenerator` keeps who is in the batch and the key-value caches; what is replaced is the one step
+that turns logits into tokens. Written against mlx-lm 0.32.2, which requirements.lock pins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import mlx.core as mx
+from mlx_lm.generate import BatchGenerator, GenerationBatch, PromptProcessingBatch, StopSequences
+
+from workers.text.logprobs import Chosen, StepLogprobs
+from workers.text.params import SamplingParams
+from workers.text.penalties import Penalties, penalise
+from workers.text.sampling import sample
+
+# Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
+Array = Any
+Model = Any
+KvCache = Any
+
+
+class RowSampler:
+    """How one row chooses tokens; what mlx-lm carries as the row's sampler."""
+
+    def __init__(
+        self,
+        params: SamplingParams,
+        prompt: Sequence[int],
+        answer: Sequence[int],
+        vocab_size: int,
+        num_top_logprobs: int | None,
+    ) -> None:
+        self.params = params
+        # The place in the answer of the token that is drawn next.
+        self.position = len(answer)
+        self.num_top_logprobs = num_top_logprobs
+        needs_penalties = params.has_penalties or params.logit_bias
+        self.penalties = Penalties(params, prompt, answer, vocab_size) if needs_penalties else None
+
+
+class LogprobsOfRow:
+    """A row's place in a step's logprobs, to be read when the step is done."""
+
+    __slots__ = ("_row", "_step")
+
+    def __init__(self, step: StepLogprobs, row: int) -> None:
+        self._step = step
+        self._row = row
+
+    def read(self) -> Chosen | None:
+        """Waits for the step; then for all rows at once."""
+        return self._step.of(self._row)
+
+
+class TextBatch(GenerationBatch):  # type: ignore[misc]  # untyped base
+    """The rows that decode together. `samplers` holds a `RowSampler` for each."""
+
+    _next_tokens: Array
+    _next_logprobs: list[LogprobsOfRow | None]
+
+    def _step(self) -> tuple[list[int], list[LogprobsOfRow | None]]:
+        """Start computing the next tokens, then hand out those of the step before."""
+        fed = self._current_tokens = self._next_tokens
+        logprobs = self._current_logprobs = self._next_logprobs
+        rows: list[RowSampler] = self.samplers
+        logits = self.model(fed[:, None], cache=self.prompt_cache)[:, -1, :]
+        logits = penalise(logits, fed, [row.penalties for row in rows])
+        tokens = sample(logits, [row.params for row in rows], [row.position for row in rows])
+        self._next_tokens = tokens
+        self._next_logprobs = [None] * len(rows)
+        if any(row.num_top_logprobs is not None for row in rows):
+            step = StepLogprobs(logits, tokens, [row.num_top_logprobs for row in rows])
+            self._next_logprobs = [LogprobsOfRow(step, at) for at in range(len(rows))]
+            mx.async_eval(tokens, *step.arrays)
+        else:
+            mx.async_eval(tokens)
+        for row in rows:
+            row.position += 1
+        # The only wait of a step, while the device computes the next one.
+        ready: list[int] = fed.tolist()
+        for history, token in zip(self.tokens, ready, strict=True):
+            history.append(token)
+        return ready, logprobs
+
+
+class TextPrompts(PromptProcessingBatch):  # type: ignore[misc]  # untyped base
+    """The rows whose prompts are being processed; they go on as a `TextBatch`."""
+
+    def generate(self, tokens: list[list[int]]) -> TextBatch:
+        """See `PromptProcessingBatch.generate`; BatchGenerator leaves exactly one token of each prompt."""
+        return TextBatch(
+            self.model,
+            self.uids,
+            mx.array([last for (last,) in tokens]),
+            self.prompt_cache,
+            self.tokens,
+            self.samplers,
+            self.fallback_sampler,
+            self.logits_processors,
+            self.stop_sequences,
+            self.max_tokens,
+        )
+
+
+class TextGenerator(BatchGenerator):  # type: ignore[misc]  # untyped base
+    """A batch that requests join and leave while it runs."""
+
+    def __init__(self, model: Model, *, num_slots: int, prefill_batch_size: int, stream: Any) -> None:
+        super().__init__(
+            model,
+            completion_batch_size=num_slots,
+            prefill_batch_size=min(prefill_batch_size, num_slots),
+            stream=stream,
+        )
+        self._prompt_batch = TextPrompts.empty(model, self.sampler)
+        self._generation_batch = TextBatch.empty(model, self.sampler)
+
+    def insert_row(
+        self,
+        prompt: list[int],
+        sampler: RowSampler,
+        *,
+        max_tokens: int,
+        stops: StopSequences,
+        cache: list[KvCache] | None = None,
+        cached: list[int] | None = None,
+    ) -> int:
+        """Queue one sequence; its uid.
+
+        Args:
+            prompt: What is still to be processed, at least one token.
+            cache: Holds *cached*, the tokens before *prompt*. It is copied.
+        """
+        (uid,) = self.insert(
+            [prompt],
+            max_tokens=[max_tokens],
+            caches=[cache],
+            all_tokens=[list(cached or ())],
+            samplers=[sampler],
+            stop_sequences=[stops],
+        )
+        return int(uid)
+
+    def limit_prefill(self, num_tokens: int) -> None:
+        """Share *num_tokens* of the next step among the prompts that will be processed in it."""
+        waiting = len(self._prompt_batch) + len(self._unprocessed_sequences)
+        share = num_tokens // max(1, min(waiting, self.prefill_batch_size))
+        self.prefill_step_size = self._prompt_batch.prefill_step_size = max(1, share)

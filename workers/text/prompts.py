@@ -1,0 +1,87 @@
+"""Chat messages or text to prompt tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from transports.errors import RequestError, TaskNotSupported
+from transports.messages import ChatMessage
+
+# Any: a tokenizer of transformers behind mlx-lm's wrapper; neither has types.
+Tokenizer = Any
+
+# Put into the name of a special token, it makes plain text of it. A noncharacter: no text has it.
+_BREAK = "\ufdd0"
+_MAX_REASON = 200
+
+
+class Prompts:
+    """Uses the chat template and tokenizer of one model."""
+
+    def __init__(self, tokenizer: Tokenizer, vocab_size: int) -> None:
+        self._tokenizer = tokenizer
+        self._vocab_size = vocab_size
+        special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+        # Longest first: one may be part of another.
+        self._special = sorted(special, key=len, reverse=True)
+        self._knows_developer = "developer" in str(tokenizer.chat_template)
+
+    def chat(self, messages: Sequence[ChatMessage]) -> list[int]:
+        """The conversation as the model was taught it, ending where its answer begins.
+
+        The names of special tokens in the messages are plain text to the model.
+
+        Raises:
+            TaskNotSupported: The model has no chat template.
+            RequestError: The template refuses the conversation.
+        """
+        if not self._tokenizer.has_chat_template:
+            raise TaskNotSupported("this model has no chat template: use /v1/completions", param="messages")
+        try:
+            text = self._tokenizer.apply_chat_template(
+                [self._plain(message) for message in messages], add_generation_prompt=True, tokenize=False
+            )
+        except Exception as e:  # noqa: BLE001 - a template is foreign code and may raise anything
+            # jinja2's errors hold the template's words ("roles must alternate"); others may hold the prompt.
+            is_template_error = type(e).__module__.startswith("jinja2")
+            reason = str(e)[:_MAX_REASON] if is_template_error else type(e).__name__
+            raise RequestError(
+                f"messages: the model's chat template refused them: {reason}", param="messages"
+            ) from None
+        tokens: list[int] = []
+        for part in text.split(_BREAK):
+            tokens += self._tokenizer.encode(part, add_special_tokens=False)
+        return tokens
+
+    def completion(self, prompt: str | Sequence[int]) -> list[int]:
+        """Text as the tokenizer has it (special tokens count), or ids as they are.
+
+        Raises:
+            RequestError: Nothing to go on from, or an id that is no token.
+        """
+        if isinstance(prompt, str):
+            # Of an empty text only the tokens remain that a tokenizer puts before every text.
+            tokens: list[int] = self._tokenizer.encode(prompt)
+        else:
+            tokens = list(prompt)
+            for token in tokens:
+                if not 0 <= token < self._vocab_size:
+                    raise RequestError(
+                        f"prompt: expected token ids in 0..{self._vocab_size - 1}, got {token}",
+                        param="prompt",
+                    )
+        if not prompt or not tokens:
+            raise RequestError("prompt: expected text or token ids, got none", param="prompt")
+        return tokens
+
+    def _plain(self, message: ChatMessage) -> dict[str, str]:
+        role = message.role
+        if role == "developer" and not self._knows_developer:
+            role = "system"
+        content = message.content.replace(_BREAK, "\ufffd")
+        for name in self._special:
+            if name in content:
+                content = content.replace(name, name[:1] + _BREAK + name[1:])
+        plain = {"role": role, "content": content}
+        return plain if message.name is None else plain | {"name": message.name}

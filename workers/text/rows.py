@@ -1,0 +1,101 @@
+"""One request inside the engine: its tokens, the text they make, and how it ends. Knows no mlx."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from transports.messages import Delta, Done, FinishReason, Timings, TokenLogprob, Usage
+from workers.text.detokenize import Detokenizer
+from workers.text.params import SamplingParams
+from workers.text.stops import StopMatcher
+
+
+@dataclass(slots=True)
+class Row:
+    """The state of a request; it outlives the batch that it is in."""
+
+    id: str
+    prompt: list[int]
+    params: SamplingParams
+    # Resolved: prompt and this fit in the context.
+    max_tokens: int
+    ignores_eos: bool
+    num_top_logprobs: int | None
+    detokenizer: Detokenizer
+    stops: StopMatcher
+    # Monotonic seconds.
+    arrived: float
+    # The prompt, for a request that wants it back.
+    echo: str = ""
+    # Some vocabularies put a space before the first word of an answer.
+    strips_space: bool = False
+    # Tokens that left the batch, in order; the stop token is not among them.
+    answer: list[int] = field(default_factory=list)
+    num_generated: int = 0
+    num_cached: int = 0
+    first_delta: float | None = None
+
+    @property
+    def tokens(self) -> list[int]:
+        """Prompt and answer so far: what goes on from here in another batch."""
+        return self.prompt + self.answer
+
+    @property
+    def num_left(self) -> int:
+        """How many tokens may still come."""
+        return self.max_tokens - len(self.answer)
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether a stop string is complete."""
+        return self.stops.found is not None
+
+    def take(self, token: int, logprobs: Sequence[TokenLogprob], now: float) -> list[Delta]:
+        """Add a token of the answer; the text that can be shown now, if any."""
+        self.answer.append(token)
+        self.num_generated += 1
+        text = self.detokenizer.add(token)
+        if self.strips_space and text:
+            text = text.removeprefix(" ")
+            self.strips_space = False
+        return self._delta(self.stops.feed(text), logprobs, now)
+
+    def take_stop_token(self) -> None:
+        """Count the token that ended the answer; it is no part of it."""
+        self.num_generated += 1
+
+    def start(self, now: float) -> list[Delta]:
+        """What is said before the first token."""
+        echo, self.echo = self.echo, ""
+        return self._delta(echo, (), now)
+
+    def finish(self, reason: FinishReason, now: float) -> list[Delta | Done]:
+        """The last text and the end.
+
+        Bytes of a character that never became whole are dropped.
+        """
+        held = "" if self.has_stopped else self.stops.flush()
+        done = Done(
+            id=self.id,
+            finish_reason=reason,
+            stop=self.stops.found,
+            usage=Usage(
+                prompt_tokens=len(self.prompt),
+                # With the stop token, as vLLM counts: it was computed like the others.
+                completion_tokens=self.num_generated,
+                cached_tokens=self.num_cached,
+            ),
+            timings=Timings(
+                ttft_s=(self.first_delta or now) - self.arrived,
+                total_s=now - self.arrived,
+            ),
+        )
+        return [*self._delta(held, (), now), done]
+
+    def _delta(self, text: str, logprobs: Sequence[TokenLogprob], now: float) -> list[Delta]:
+        if not text and not logprobs:
+            return []
+        if self.first_delta is None:
+            self.first_delta = now
+        return [Delta(id=self.id, text=text, logprobs=tuple(logprobs))]
