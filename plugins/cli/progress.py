@@ -51,6 +51,13 @@ class ProgressView:
             click.echo(f"{clean_line(name)}: {_words(progress)}", err=True)
         self._phases[name] = progress.phase
 
+    def log(self, line: str) -> None:
+        """Print a line on stderr, above the bars."""
+        if self._bars:
+            self._bars.console.print(line, soft_wrap=True)
+        else:
+            click.echo(line, err=True)
+
     def finish(self, name: str) -> None:
         """*name* needs no waiting any more."""
         self._phases.pop(name, None)
