@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import configparser
+import contextlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
 from kernel.tools import run_tool
@@ -19,6 +21,12 @@ _DOWNLOADING = re.compile(r"\s*Downloading (\S+) \(([\d.]+)([KMG]i?B)\)")
 _DOWNLOADED = re.compile(r"\s*Downloaded (\S+)")
 _UNIT_BYTES = {"K": 1024, "M": 1024**2, "G": 1024**3}
 _CAUSE = re.compile(r"(?:error|cause|Caused by): (.+)")
+
+
+# For questions that uv answers from its own settings.
+QUERY_TIMEOUT_S = 30.0
+# How often a growing file is looked at; a progress bar needs no more.
+POLL_S = 0.2
 
 
 class Downloads:
@@ -71,6 +79,38 @@ async def run_uv(
         raise EnvironmentFailed(f"uv: {explain(result.lines) or f'exit status {result.returncode}'}")
 
 
+async def uv_cache(cwd: Path) -> Path:
+    """Where uv keeps what it fetched."""
+    lines: list[str] = []
+    await run_uv(["cache", "dir"], cwd=cwd, timeout_s=QUERY_TIMEOUT_S, on_line=lines.append)
+    return Path(next((line for line in reversed(lines) if line.startswith("/")), cwd))
+
+
+@contextlib.asynccontextmanager
+async def growth(cache: Path, file: str, report: Callable[[int], None]) -> AsyncIterator[None]:
+    """While inside, tell how many bytes of *file* uv has fetched and unpacked so far.
+
+    uv unpacks a wheel while it comes in, to `<cache>/.tmp…`. Where a version of uv does otherwise,
+    nothing is told.
+    """
+
+    async def watch() -> None:
+        largest = 0
+        while True:
+            await asyncio.sleep(POLL_S)
+            size = await asyncio.to_thread(_largest, cache, file)
+            if size > largest:
+                largest = size
+                report(largest)
+
+    task = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
 def uv_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment of uv: the user's, with pip's index where uv has none of its own."""
     env = {name: value for name, value in environ.items() if name not in _DROPPED}
@@ -89,6 +129,15 @@ def explain(lines: Sequence[str]) -> str:
     if not causes:
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
     return causes[0] if len(causes) == 1 else f"{causes[0]}: {causes[-1]}"
+
+
+def _largest(cache: Path, file: str) -> int:
+    largest = 0
+    for path in cache.glob(f".tmp*/{file}"):
+        # uv may just have moved it to its place.
+        with contextlib.suppress(OSError):
+            largest = max(largest, path.stat().st_size)
+    return largest
 
 
 def _find_uv() -> str:

