@@ -15,6 +15,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from plugins.cli import session
 from plugins.cli.answer import Answer
+from plugins.cli.completion import complete_model
 from plugins.cli.conversation import CommandError, Conversation
 from plugins.cli.exits import complain
 from plugins.cli.generation import generation_flags
@@ -28,7 +29,7 @@ from transports.messages import Admin, DoneReply
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @click.option("--system", metavar="TEXT", default="", help="Instructions that go before the conversation.")
 @generation_flags
 @click.option("--raw", is_flag=True, help="Leave terminal control sequences in the answers.")

@@ -1,9 +1,12 @@
-"""`mlxd completion`: the completion script of a shell, as click writes it."""
+"""What a shell completes: `mlxd completion` prints its script, and names of models come from the kernel."""
 
 from __future__ import annotations
 
 import click
 from click.shell_completion import get_completion_class
+
+from plugins.cli import session
+from transports.errors import MlxdError
 
 
 @click.command()
@@ -21,3 +24,17 @@ def completion(ctx: click.Context, shell: str) -> None:
     if script is None:
         raise click.UsageError(f"click knows no completion for {shell}")
     click.echo(script(ctx.find_root().command, {}, "mlxd", "_MLXD_COMPLETE").source())
+
+
+def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The models that the running kernel knows; none when none runs, for a shell waits for us."""
+    try:
+        names = session.run(_model_names())
+    except (MlxdError, OSError):
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+async def _model_names() -> list[str]:
+    async with session.running_kernel() as client:
+        return [model.name for model in await client.models()] if client else []

@@ -8,6 +8,7 @@ import os
 import click
 
 from plugins.cli import session
+from plugins.cli.completion import complete_model
 from plugins.cli.progress import ProgressView
 from plugins.cli.sanitize import clean_line
 from plugins.cli.status import NO_KERNEL
@@ -20,7 +21,7 @@ POLL_S = 0.05
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 def load(model: str) -> None:
     """Load MODEL into memory, and wait until it answers."""
     session.run(_load(model))
@@ -28,8 +29,8 @@ def load(model: str) -> None:
 
 
 @click.command()
-@click.argument("model")
-@click.option("--force", is_flag=True, help="Also when it is answering: its requests fail.")
+@click.argument("model", shell_complete=complete_model)
+@click.option("--force", is_flag=True, help="Also while it answers requests: they fail.")
 def unload(model: str, force: bool) -> None:
     """End the worker of MODEL, and with it free all its memory."""
     session.run(_unload(model, force=force))

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from plugins.cli import session
+from plugins.cli.completion import complete_model
 from plugins.cli.output import print_fields, print_json, print_table, size
 from plugins.cli.progress import ProgressView
 from transports.errors import ModelNotFound
@@ -44,7 +45,7 @@ def list_models(as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_model)
 @_json
 def show(name: str, as_json: bool) -> None:
     """Show all that is known of one model."""

@@ -24,7 +24,7 @@ WORDS: dict[Phase, str] = {
     "load": "loading the model",
     "prefill": "reading the prompt",
 }
-# Over before a person could read a line about it.
+# Over before a person could read a line about it, unless there is a detail to tell.
 SHORT_PHASES = frozenset({"queued", "start", "prefill"})
 # A shorter prompt is read too quickly for a bar.
 MIN_PREFILL_TOKENS = 512
@@ -47,7 +47,9 @@ class ProgressView:
             progress = Progress(phase="prefill", fraction=progress.num_done / progress.num_total)
         if self._is_live:
             self._draw(name, progress)
-        elif self._phases.get(name) != progress.phase and progress.phase not in SHORT_PHASES:
+        elif self._phases.get(name) != progress.phase and (
+            progress.detail or progress.phase not in SHORT_PHASES
+        ):
             click.echo(f"{clean_line(name)}: {_words(progress)}", err=True)
         self._phases[name] = progress.phase
 

@@ -9,6 +9,7 @@ import click
 
 from plugins.cli import session
 from plugins.cli.answer import Answer
+from plugins.cli.completion import complete_model
 from plugins.cli.generation import chat_request, generation_flags
 from plugins.cli.output import print_json
 from plugins.cli.progress import ProgressView
@@ -19,7 +20,7 @@ STDIN_NOTICE_S = 2.0
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @click.argument("prompt", required=False)
 @click.option("--system", metavar="TEXT", help="Instructions that go before the prompt.")
 @generation_flags

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from plugins.cli import session
+from plugins.cli.completion import complete_model
 from plugins.cli.exits import FAILED, complain
 from plugins.cli.port import check_port
 from plugins.cli.progress import ProgressView
@@ -28,7 +29,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @click.command()
-@click.argument("model", nargs=-1)
+@click.argument("model", nargs=-1, shell_complete=complete_model)
 @click.option("--host", metavar="ADDRESS", help="Listen on this address. Setting http.host.")
 @click.option("--port", metavar="NUMBER", help="Listen on this port; 0 takes a free one. Setting http.port.")
 @click.option("--no-preload", is_flag=True, help="Load no model now; each is loaded by its first request.")
