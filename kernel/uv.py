@@ -125,7 +125,7 @@ def uv_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 def explain(lines: Sequence[str]) -> str:
     """What went wrong in one line: uv's error and the last of the causes under it."""
-    causes = [found[1].strip() for line in lines if (found := _CAUSE.match(line.strip()))]
+    causes = [found[1].strip().rstrip(".") for line in lines if (found := _CAUSE.match(line.strip()))]
     if not causes:
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
     return causes[0] if len(causes) == 1 else f"{causes[0]}: {causes[-1]}"
