@@ -54,8 +54,9 @@ class RunJob:
 
     job: str
     operation: str
+    # The fields of `Admin`.
+    model: str
     name: str
-    force: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class Administrator:
         """Have the shell do it."""
         self._jobs[question.id] = question
         args = question.args
-        self._emit(RunJob(question.id, question.operation, args.name, args.force))
+        self._emit(RunJob(question.id, question.operation, args.model, args.name))
 
     def job_progressed(self, job: str, progress: Progress) -> None:
         """Pass on how far it is."""

@@ -492,6 +492,7 @@ class Broker:
             return
         self._state = "stopping"
         self._drain_deadline_s = None
+        self._residency.shut()
         self._dispatcher.fail_all(ShuttingDown("mlxd is ending now"))
         self._supervisor.end_all(now)
 
@@ -503,6 +504,7 @@ class Broker:
     def _begin_stopping(self, now: float) -> None:
         self._state = "stopping"
         self._drain_deadline_s = None
+        self._residency.shut()
         for process in self._supervisor:
             self._supervisor.stop(process, now)
 
@@ -517,6 +519,7 @@ class Broker:
         for name in self._dispatcher.models_waited_for():
             if self._residency.get(name) is None:
                 self._residency.want(self._catalog[name], now)
+        self._residency.make_room(now)
 
     def _taken(self) -> list[Action]:
         actions = self._out.copy()

@@ -40,6 +40,7 @@ class Residency:
         self._emit = emit
         self._is_busy = is_busy
         self._residents: dict[str, Resident] = {}
+        self._is_shut = False
         # Why a model could not be loaded the last time, and when that was.
         self._errors: dict[str, tuple[MlxdError, float]] = {}
 
@@ -59,10 +60,19 @@ class Residency:
         self._residents[model.name] = Resident(model.name, model.kind, now)
         self.make_room(now)
 
+    def shut(self) -> None:
+        """Load nothing any more."""
+        self._is_shut = True
+        for resident in self:
+            if resident.phase != "process":
+                del self._residents[resident.name]
+
     def make_room(self, now: float) -> None:
         """Start what waits for a place, evicting idle models as far as needed."""
-        waiting = sorted((r for r in self if r.phase == "waiting"), key=lambda r: r.used_s)
-        for resident in waiting:
+        waiting = [r for r in self._residents.values() if r.phase == "waiting"]
+        if self._is_shut or not waiting:
+            return
+        for resident in sorted(waiting, key=lambda r: r.used_s):
             placed = [r for r in self if r.phase != "waiting"]
             if len(placed) < self._settings.max_models:
                 resident.phase = "preparing"

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import TextIO
 
 import structlog
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-def configure(level: str, format_: str, process: str) -> None:
-    """Log events of *level* and above to stderr, each bound to the name of this process.
+def configure(level: str, format_: str, process: str, stream: TextIO | None = None) -> None:
+    """Log events of *level* and above, each bound to the name of this process.
 
     Args:
         level: "debug", "info", "warning" or "error".
         format_: "text" (key=value) or "json".
         process: Goes into each event.
+        stream: Where to; stderr if None.
     """
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
@@ -36,7 +38,7 @@ def configure(level: str, format_: str, process: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=stream or sys.stderr),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)

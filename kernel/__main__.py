@@ -1,0 +1,131 @@
+"""`python -P -m kernel`: started by a frontend, which tells it on stdin what to be.
+
+Prints one line on stdout when it can be reached, then nothing more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+from importlib.metadata import version
+from pathlib import Path
+from random import Random
+
+import msgspec
+import structlog
+
+from kernel import isolation
+from kernel.broker import Broker
+from kernel.catalog import Catalog
+from kernel.commands import Launcher
+from kernel.environments import Environments
+from kernel.jobs import Jobs
+from kernel.logfiles import LogFiles, Tee
+from kernel.processes import Processes
+from kernel.shell import Shell
+from kernel.view import KernelView
+from transports import logs, rundir, tether
+from transports.errors import ConfigError, MlxdError
+from transports.settings import Settings
+
+# A kernel whose parent is gone and whose loop does not end by itself is ended.
+ORPHAN_TIMEOUT_S = 1.5
+
+log = structlog.get_logger()
+
+
+class KernelBootstrap(msgspec.Struct, frozen=True, kw_only=True):
+    """What the parent of a kernel tells it."""
+
+    home: str
+    settings: Settings
+    # Models that must be loaded before the kernel is ready.
+    preload: tuple[str, ...] = ()
+
+
+def main() -> int:
+    """Run the kernel; the exit code."""
+    try:
+        bootstrap = tether.read_bootstrap(KernelBootstrap)
+        home = Path(bootstrap.home)
+        run_dir = rundir.create(home)
+        lock = rundir.Lock(run_dir)
+        files = LogFiles(home / "logs", bootstrap.settings.log.max_bytes)
+    except OSError as e:
+        print(f"mlxd: {e.filename}: {e.strerror}; set MLXD_HOME to a folder you can write to", file=sys.stderr)
+        return 1
+    except MlxdError as e:
+        print(f"mlxd: {e.message}", file=sys.stderr)
+        return 1
+    logs.configure(bootstrap.settings.log.level, bootstrap.settings.log.format, "kernel", Tee(files))
+    try:
+        return asyncio.run(_run(bootstrap, home, run_dir, files))
+    except ConfigError as e:
+        print(f"mlxd: {e.message}", file=sys.stderr)
+        return 1
+    finally:
+        rundir.clear(run_dir)
+        lock.release()
+        files.close()
+
+
+async def _run(bootstrap: KernelBootstrap, home: Path, run_dir: Path, files: LogFiles) -> int:
+    settings = bootstrap.settings
+    mlxd_version = version("mlxd")
+    endpoint = f"ipc://{run_dir / 'kernel.sock'}"
+    token = secrets.token_urlsafe(32)
+    link_dir = isolation.make_link_dir(run_dir)
+    environments = Environments(home, link_dir, timeout_s=settings.models.prepare_timeout_s)
+    catalog = Catalog(home, settings.models.paths, settings.models.hub_cache)
+    view = KernelView(
+        version=mlxd_version,
+        pid=os.getpid(),
+        home=str(home),
+        started_s=time.monotonic(),
+        worker_settings={kind: _section(settings, kind) for kind in environments.kinds()},
+    )
+    broker = Broker(settings, view, token, Random())
+    shell = Shell(
+        settings,
+        broker,
+        endpoint,
+        catalog,
+        Launcher(settings, environments, endpoint, run_dir, link_dir, mlxd_version),
+        lambda feed: Jobs(home, settings, environments, catalog, link_dir, feed),
+        lambda feed: Processes(feed, files),
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, shell.stop)
+    tether.die_with_parent(lambda: _orphaned(loop, shell))
+    connection = rundir.Connection(endpoint=endpoint, token=token, pid=os.getpid(), version=mlxd_version)
+    rundir.write_connection(run_dir, connection)
+    print(msgspec.json.encode(connection).decode(), flush=True)
+    log.info("kernel_started", version=mlxd_version, pid=os.getpid(), home=str(home))
+    code = await shell.run(bootstrap.preload)
+    log.info("kernel_ended", code=code)
+    return code
+
+
+def _section(settings: Settings, kind: str) -> dict[str, str | int | float | bool | None]:
+    """The settings of a worker kind as plain values; {} for a kind without any."""
+    section = getattr(settings, kind, None)
+    plain: dict[str, str | int | float | bool | None] = msgspec.to_builtins(section) if section else {}
+    return plain
+
+
+def _orphaned(loop: asyncio.AbstractEventLoop, shell: Shell) -> None:
+    """The parent is gone: end everything at once; from the tether's thread."""
+    timer = threading.Timer(ORPHAN_TIMEOUT_S, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
+    loop.call_soon_threadsafe(lambda: shell.stop(now=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""How each process is started: command, environment, folder and bootstrap line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from kernel.actions import Spawn
+from kernel.environments import Environments
+from kernel.isolation import worker_environment
+from transports.errors import EnvironmentFailed
+from transports.settings import Settings
+from transports.tether import PeerBootstrap
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """All that starting a process needs."""
+
+    command: tuple[str | Path, ...]
+    env: dict[str, str]
+    cwd: Path
+    bootstrap: bytes
+
+
+class Launcher:
+    """Knows where interpreters, links and settings are."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environments: Environments,
+        endpoint: str,
+        run_dir: Path,
+        link_dir: Path,
+        version: str,
+    ) -> None:
+        self._settings = settings
+        self._environments = environments
+        self._endpoint = endpoint
+        self._run_dir = run_dir
+        self._link_dir = link_dir
+        self._version = version
+
+    def launch(self, action: Spawn) -> Launch:
+        """What to run for *action*.
+
+        Raises:
+            EnvironmentFailed: The kind's environment is not there.
+        """
+        if action.role == "frontend":
+            command = (sys.executable, "-P", "-m", "plugins", action.kind)
+            env = dict(os.environ)
+        else:
+            python = self._environments.python(action.kind)
+            if python is None:
+                raise EnvironmentFailed(f"environment of {action.kind}: gone; `mlxd envs sync {action.kind}`")
+            command = (str(python), "-P", "-m", "workers", "serve", action.kind)
+            env = worker_environment(os.environ) | {"PYTHONPATH": str(self._link_dir)}
+        return Launch(command, env, self._run_dir, self._bootstrap(action))
+
+    def _bootstrap(self, action: Spawn) -> bytes:
+        section = getattr(self._settings, action.kind, None) if action.role == "frontend" else None
+        bootstrap = PeerBootstrap(
+            endpoint=self._endpoint,
+            token=action.token,
+            name=action.name,
+            kind=action.kind,
+            mlxd_version=self._version,
+            settings={} if section is None else msgspec.to_builtins(section),
+            log_level=self._settings.log.level,
+            log_format=self._settings.log.format,
+        )
+        return msgspec.json.encode(bootstrap) + b"\n"

@@ -1,0 +1,144 @@
+"""Work beside the loop: environments, downloads and imports, each with progress and one end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from kernel.actions import RunJob
+from kernel.catalog import Catalog
+from kernel.environments import Environments
+from kernel.events import Event, JobEnded, JobProgressed, PrepareFailed, Prepared, PrepareProgressed
+from kernel.provision import import_file, provision
+from transports.errors import EnvironmentFailed, MlxdError, ModelNotFound
+from transports.messages import DoneReply, EnvironmentsReply, Message, ModelsReply, Progress
+from transports.settings import Settings
+
+# Progress goes to every client that waits; more often than this nobody can read it.
+MIN_PROGRESS_INTERVAL_S = 0.2
+
+OnProgress = Callable[[Progress], None]
+
+log = structlog.get_logger()
+
+
+class Jobs:
+    """Runs what takes seconds or minutes; events about it go to *on_event*."""
+
+    def __init__(
+        self,
+        home: Path,
+        settings: Settings,
+        environments: Environments,
+        catalog: Catalog,
+        link_dir: Path,
+        on_event: Callable[[Event], None],
+    ) -> None:
+        self._home = home
+        self._settings = settings
+        self._environments = environments
+        self._catalog = catalog
+        self._link_dir = link_dir
+        self._on_event = on_event
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def prepare(self, model: str) -> None:
+        """Build the model's environment and fetch its files."""
+        self._start(self._prepare(model))
+
+    def run(self, action: RunJob) -> None:
+        """Do an administrator's operation."""
+        self._start(self._run(action))
+
+    async def close(self) -> None:
+        """Cancel what runs; programs that it started are killed."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _prepare(self, model: str) -> None:
+        on_progress = _seldom(lambda progress: self._on_event(PrepareProgressed(model, progress)))
+        try:
+            async with asyncio.timeout(self._settings.models.prepare_timeout_s):
+                path = await self._path_of(model, on_progress)
+        except TimeoutError:
+            limit_s = self._settings.models.prepare_timeout_s
+            error = EnvironmentFailed(f"{model}: not ready after {limit_s:g} s (models.prepare_timeout_s)")
+            self._on_event(PrepareFailed(model, error))
+        except MlxdError as e:
+            self._on_event(PrepareFailed(model, e))
+        except Exception as e:
+            log.exception("prepare_failed", model=model)
+            self._on_event(PrepareFailed(model, EnvironmentFailed(f"{model}: {type(e).__name__}: {e}")))
+        else:
+            self._on_event(Prepared(model, str(path)))
+
+    async def _path_of(self, model: str, on_progress: OnProgress) -> Path:
+        entry = self._catalog.entry(model)
+        if entry is None:
+            raise ModelNotFound(f"{model}: not in the catalog any more")
+        python = await self._environments.ensure(entry.kind, on_progress)
+        if entry.demo is None:
+            return Path(entry.path)
+        return await provision(entry.demo, self._home, python, self._link_dir, on_progress)
+
+    async def _run(self, action: RunJob) -> None:
+        on_progress = _seldom(lambda progress: self._on_event(JobProgressed(action.job, progress)))
+        result: Message | MlxdError
+        try:
+            result = await self._operation(action, on_progress)
+        except MlxdError as e:
+            result = e
+        except Exception as e:
+            log.exception("job_failed", operation=action.operation)
+            result = MlxdError(f"{action.operation}: {type(e).__name__}: {e}")
+        self._on_event(JobEnded(action.job, result))
+
+    async def _operation(self, action: RunJob, on_progress: OnProgress) -> Message:
+        match action.operation:
+            case "envs.list":
+                return EnvironmentsReply(environments=self._environments.list())
+            case "envs.sync":
+                environments = await self._environments.sync(action.name or None, on_progress)
+                return EnvironmentsReply(environments=environments)
+            case "envs.rm":
+                await self._environments.remove(action.name)
+                return EnvironmentsReply(environments=self._environments.list())
+            case "models.import":
+                return await self._import(action, on_progress)
+            case _:
+                return DoneReply()
+
+    async def _import(self, action: RunJob, on_progress: OnProgress) -> Message:
+        python = await self._environments.ensure("text", on_progress)
+        name = await import_file(
+            Path(action.name), action.model, self._home, python, self._link_dir, on_progress
+        )
+        await asyncio.to_thread(self._catalog.scan)
+        entry = self._catalog.entry(name)
+        return ModelsReply(models=() if entry is None else (entry.info(),))
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _seldom(on_progress: OnProgress) -> OnProgress:
+    """Pass on a change of phase at once, and numbers within a phase only so often."""
+    last_phase, last_s = "", 0.0
+
+    def pass_on(progress: Progress) -> None:
+        nonlocal last_phase, last_s
+        now = time.monotonic()
+        if progress.phase == last_phase and now - last_s < MIN_PROGRESS_INTERVAL_S:
+            return
+        last_phase, last_s = progress.phase, now
+        on_progress(progress)
+
+    return pass_on

@@ -1,0 +1,108 @@
+"""The kernel's children as asyncio sees them: start with a bootstrap line, keep last words, signal, reap."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from kernel.events import Event, ProcessExited, ProcessStarted
+from kernel.logfiles import LogFiles
+
+# Kept of a child's stderr to tell why it ended.
+NUM_LAST_WORDS = 20
+# Longer lines are cut.
+MAX_LINE_BYTES = 64 * 1024
+
+SIGNALS = {"term": signal.SIGTERM, "kill": signal.SIGKILL}
+
+
+class Processes:
+    """Children by the supervisor's names; events about them go to *on_event*."""
+
+    def __init__(self, on_event: Callable[[Event], None], logs: LogFiles) -> None:
+        self._on_event = on_event
+        self._logs = logs
+        self._children: dict[str, asyncio.subprocess.Process] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(
+        self, name: str, command: Sequence[str | Path], env: Mapping[str, str], cwd: Path, bootstrap: bytes
+    ) -> None:
+        """Start a child; ProcessStarted and, when it ends, ProcessExited follow.
+
+        Args:
+            name: The supervisor's.
+            command: Program and arguments.
+            env: Its whole environment.
+            cwd: Its working directory, private to us.
+            bootstrap: One line for its stdin, which then stays open until we die.
+        """
+        task = asyncio.create_task(self._live(name, command, env, cwd, bootstrap))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def kill(self, name: str, signal_: str) -> None:
+        """Signal a child and everything that it started."""
+        if child := self._children.get(name):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, SIGNALS[signal_])
+
+    async def close(self) -> None:
+        """Kill what is left and wait for it."""
+        for name in list(self._children):
+            self.kill(name, "kill")
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _live(
+        self, name: str, command: Sequence[str | Path], env: Mapping[str, str], cwd: Path, bootstrap: bytes
+    ) -> None:
+        try:
+            child = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                env=dict(env),
+                cwd=cwd,
+                start_new_session=True,
+                limit=MAX_LINE_BYTES,
+            )
+        except OSError as e:
+            self._on_event(ProcessExited(name, None, (f"{command[0]}: {e.strerror}",)))
+            return
+        self._children[name] = child
+        self._on_event(ProcessStarted(name, child.pid))
+        if child.stdin is None or child.stderr is None:
+            raise RuntimeError("asyncio gave a child without the pipes that we asked for")
+        with contextlib.suppress(OSError):
+            child.stdin.write(bootstrap)
+        last_words: deque[str] = deque(maxlen=NUM_LAST_WORDS)
+        reader = asyncio.create_task(self._read(name, child.stderr, last_words))
+        returncode = await child.wait()
+        del self._children[name]
+        # Its own children die with it, and with them the last holders of its stderr.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(reader, timeout=1.0)
+        child.stdin.close()
+        self._on_event(ProcessExited(name, returncode, tuple(last_words)))
+
+    async def _read(self, name: str, stderr: asyncio.StreamReader, last_words: deque[str]) -> None:
+        while True:
+            try:
+                line = await stderr.readline()
+            except ValueError:
+                continue  # Longer than the limit: asyncio has dropped it.
+            if not line:
+                return
+            text = line.decode(errors="replace").rstrip()
+            self._logs.write(name, text)
+            if text:
+                last_words.append(text)

@@ -1,0 +1,194 @@
+"""The kernel's thin shell: sockets, timers and processes become events, actions become effects."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import assert_never
+
+import msgspec
+import psutil
+import structlog
+import zmq
+
+from kernel.actions import Action, Exit, Kill, Log, Measure, Prepare, RunJob, ScanCatalog, Send, Spawn
+from kernel.broker import Broker
+from kernel.catalog import Catalog
+from kernel.commands import Launcher
+from kernel.events import (
+    CatalogScanned,
+    Event,
+    MalformedReceived,
+    Measured,
+    MessageReceived,
+    PeerUnreachable,
+    ProcessExited,
+    StopRequested,
+    TimePassed,
+)
+from kernel.jobs import Jobs
+from kernel.processes import Processes
+from transports.errors import MlxdError
+from transports.frames import Frame, as_buffer, join, split
+from transports.messages import ModelInfo
+from transports.settings import Settings
+from transports.sockets import DrainedSocket, bind_router
+
+log = structlog.get_logger()
+
+
+class Shell:
+    """Runs a broker until it says exit."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        broker: Broker,
+        endpoint: str,
+        catalog: Catalog,
+        launcher: Launcher,
+        make_jobs: Callable[[Callable[[Event], None]], Jobs],
+        make_processes: Callable[[Callable[[Event], None]], Processes],
+    ) -> None:
+        """Bind the socket; nothing runs before `run`.
+
+        Raises:
+            zmq.ZMQError: The socket cannot be bound.
+        """
+        self._settings = settings
+        self._broker = broker
+        self._catalog = catalog
+        self._launcher = launcher
+        self._jobs = make_jobs(self.feed)
+        self._processes = make_processes(self.feed)
+        self._loop = asyncio.get_running_loop()
+        self._exit: asyncio.Future[int] = self._loop.create_future()
+        self._events: deque[Event] = deque()
+        self._is_handling = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket: DrainedSocket = bind_router(
+            self._context,
+            endpoint,
+            self._on_frames,
+            max_frame_bytes=settings.kernel.max_frame_bytes,
+            max_unsent=settings.kernel.max_unsent,
+        )
+
+    async def run(self, preload: tuple[str, ...]) -> int:
+        """Live until the broker says exit; the exit code."""
+        self._do_all(self._broker.start(preload, time.monotonic()))
+        self._set_timer()
+        try:
+            return await self._exit
+        finally:
+            await self._jobs.close()
+            await self._processes.close()
+            self._socket.close()
+            self._context.term()
+
+    def stop(self, *, now: bool = False) -> None:
+        """A signal came, or our parent went."""
+        self.feed(StopRequested(now))
+
+    def feed(self, event: Event) -> None:
+        """Give the broker an event and do what it says; effects may cause further events."""
+        self._events.append(event)
+        if self._is_handling:
+            return
+        self._is_handling = True
+        try:
+            while self._events:
+                self._do_all(self._broker.handle(self._events.popleft(), time.monotonic()))
+        finally:
+            self._is_handling = False
+        self._set_timer()
+
+    # --- events ---------------------------------------------------------------------------------
+
+    def _on_frames(self, frames: list[Frame]) -> None:
+        identity, *rest = frames
+        peer = bytes(as_buffer(identity)).decode("ascii", "backslashreplace")
+        try:
+            message = split(rest, self._settings.kernel.max_frames)
+        except MlxdError as e:
+            self.feed(MalformedReceived(peer, e))
+        else:
+            self.feed(MessageReceived(peer, message))
+
+    def _set_timer(self) -> None:
+        due_s = self._broker.next_deadline()
+        if self._timer is not None:
+            if self._timer.when() <= due_s:
+                return  # It looks at the new deadline when it fires.
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.feed(TimePassed())
+
+    # --- actions --------------------------------------------------------------------------------
+
+    def _do_all(self, actions: list[Action]) -> None:
+        for action in actions:
+            self._do(action)
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Send(peer, message):
+                try:
+                    self._socket.send([peer.encode("ascii"), *join(message)])
+                except (MlxdError, UnicodeEncodeError) as e:
+                    self._events.append(PeerUnreachable(peer, str(e)))
+            case Spawn():
+                self._spawn(action)
+            case Kill(name, signal):
+                self._processes.kill(name, signal)
+            case Prepare(model):
+                self._jobs.prepare(model)
+            case ScanCatalog():
+                self._start(self._scan())
+            case RunJob():
+                self._jobs.run(action)
+            case Measure(pids):
+                self.feed(Measured(_memory_bytes(pids)))
+            case Log(level, event, fields):
+                getattr(log, level)(event, **fields)
+            case Exit(code):
+                if not self._exit.done():
+                    self._exit.set_result(code)
+            case _:
+                assert_never(action)
+
+    def _spawn(self, action: Spawn) -> None:
+        try:
+            launch = self._launcher.launch(action)
+        except MlxdError as e:
+            self._events.append(ProcessExited(action.name, None, (e.message,)))
+            return
+        self._processes.spawn(action.name, launch.command, launch.env, launch.cwd, launch.bootstrap)
+
+    async def _scan(self) -> None:
+        entries = await asyncio.to_thread(self._catalog.scan)
+        self.feed(CatalogScanned(tuple(entry.info() for entry in entries)))
+
+    def _start(self, coroutine: asyncio._CoroutineLike[None]) -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _memory_bytes(pids: tuple[int, ...]) -> dict[int, int]:
+    memory = {0: psutil.Process().memory_info().rss}
+    for pid in pids:
+        try:
+            memory[pid] = psutil.Process(pid).memory_info().rss
+        except psutil.Error:
+            continue
+    return memory

@@ -1,0 +1,81 @@
+"""`python -P -m plugins KIND`: the process of one frontend, started by the kernel."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+
+import structlog
+
+from plugins.client import KernelClient
+from plugins.frontend import Frontend
+from transports import logs, tether
+from transports.errors import MlxdError, PluginError
+
+# A frontend without a kernel may tell its clients for so long.
+ORPHAN_TIMEOUT_S = 1.0
+
+log = structlog.get_logger()
+
+
+def main(argv: list[str]) -> int:
+    """Run a frontend until the kernel drains or goes; 2 if it cannot start."""
+    try:
+        bootstrap = tether.read_bootstrap(tether.PeerBootstrap)
+        logs.configure(bootstrap.log_level, bootstrap.log_format, bootstrap.name)
+        frontend = _frontend(argv[0], bootstrap.settings)
+        asyncio.run(_run(frontend, bootstrap))
+    except MlxdError as e:
+        print(f"mlxd: {e.message}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _frontend(kind: str, settings: Mapping[str, object]) -> Frontend:
+    """Import and build the frontend that is registered as *kind*.
+
+    Raises:
+        PluginError: There is none, or it cannot be imported.
+    """
+    found = {point.name: point for point in entry_points(group="mlxd.frontends")}
+    if kind not in found:
+        raise PluginError(f"frontend {kind!r}: not installed; there are: {', '.join(sorted(found))}")
+    try:
+        build: Callable[[Mapping[str, object]], Frontend] = found[kind].load()
+    except ImportError as e:
+        raise PluginError(f"frontend {kind!r}: {e}") from e
+    return build(settings)
+
+
+async def _run(frontend: Frontend, bootstrap: tether.PeerBootstrap) -> None:
+    address = await frontend.open()
+    try:
+        client = await KernelClient.connect(
+            bootstrap.endpoint, bootstrap.token, kind=bootstrap.kind, name=bootstrap.name, address=address
+        )
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, client.set_lost)
+        tether.die_with_parent(lambda: _orphaned(loop, client))
+        log.info("frontend_started", address=address)
+        await frontend.serve(client)
+        await client.close()
+    finally:
+        await frontend.close()
+
+
+def _orphaned(loop: asyncio.AbstractEventLoop, client: KernelClient) -> None:
+    """The kernel is gone; from the tether's thread."""
+    timer = threading.Timer(ORPHAN_TIMEOUT_S, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
+    loop.call_soon_threadsafe(client.set_lost)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

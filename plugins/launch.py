@@ -1,0 +1,155 @@
+"""Reaching a kernel: attach to the running one, or start one and end it again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import msgspec
+
+from plugins.client import KernelClient
+from transports import rundir
+from transports.errors import KernelUnavailable
+from transports.settings import Settings
+
+# From the start of a kernel to its first line.
+START_TIMEOUT_S = 20.0
+# Kept of the kernel's log to tell why it ended.
+NUM_LAST_WORDS = 20
+MAX_LINE_BYTES = 64 * 1024
+
+
+class KernelProcess:
+    """A kernel that we started and that ends with us: we hold its stdin."""
+
+    def __init__(self, process: asyncio.subprocess.Process, connection: rundir.Connection) -> None:
+        self._process = process
+        self.connection = connection
+        self.pid = process.pid
+
+    @classmethod
+    async def start(
+        cls,
+        settings: Settings,
+        home: Path,
+        *,
+        preload: tuple[str, ...] = (),
+        on_log: Callable[[str], None] = lambda _: None,
+    ) -> KernelProcess:
+        """Start a kernel and wait until it can be reached.
+
+        Args:
+            settings: All settings.
+            home: MLXD_HOME.
+            preload: Models that must be loaded before it is ready.
+            on_log: Called with each line of its log.
+
+        Raises:
+            KernelUnavailable: It ended at once; the message is its own.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "kernel"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            # A terminal's Ctrl-C is for us; we tell the kernel.
+            start_new_session=True,
+            limit=MAX_LINE_BYTES,
+        )
+        if process.stdin is None or process.stdout is None or process.stderr is None:
+            raise RuntimeError("asyncio gave a child without the pipes that we asked for")
+        bootstrap = {"home": str(home), "settings": settings, "preload": preload}
+        process.stdin.write(msgspec.json.encode(bootstrap) + b"\n")
+        last_words: deque[str] = deque(maxlen=NUM_LAST_WORDS)
+        log = asyncio.create_task(_read_log(process.stderr, last_words, on_log))
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                line = await process.stdout.readline()
+        except TimeoutError:
+            process.kill()
+            raise KernelUnavailable(f"the kernel did not start within {START_TIMEOUT_S:g} s") from None
+        if not line:
+            await process.wait()
+            await log
+            last = last_words[-1] if last_words else f"exit code {process.returncode}"
+            raise KernelUnavailable(last.removeprefix("mlxd: "))
+        kernel = cls(process, msgspec.json.decode(line, type=rundir.Connection))
+        kernel._log = log
+        return kernel
+
+    # Reads the kernel's log as long as it lives.
+    _log: asyncio.Task[None]
+
+    def drain(self) -> None:
+        """Ask it to finish what runs and end; asked again it ends at once."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)
+
+    async def wait(self) -> int:
+        """Wait until it has ended; its exit code."""
+        code = await self._process.wait()
+        await self._log
+        return code
+
+
+async def attach(home: Path, kind: str = "cli") -> KernelClient | None:
+    """A connection to the kernel that runs for *home*; None if none does."""
+    connection = rundir.read_connection(home)
+    if connection is None:
+        return None
+    try:
+        return await KernelClient.connect(connection.endpoint, connection.token, kind=kind)
+    except KernelUnavailable:
+        return None
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    settings: Settings, home: Path, *, start_private: bool, kind: str = "cli"
+) -> AsyncIterator[KernelClient]:
+    """A connection to the running kernel, or to one without frontends that lives as long as the block.
+
+    Raises:
+        KernelUnavailable: None runs and none may be started, or it does not start.
+    """
+    if client := await attach(home, kind):
+        try:
+            yield client
+        finally:
+            await client.close()
+        return
+    if not start_private:
+        raise KernelUnavailable("no kernel is running; start one with `mlxd serve`")
+    alone = msgspec.structs.replace(
+        settings, kernel=msgspec.structs.replace(settings.kernel, frontends=())
+    )
+    kernel = await KernelProcess.start(alone, home)
+    client = await KernelClient.connect(kernel.connection.endpoint, kernel.connection.token, kind=kind)
+    try:
+        yield client
+    finally:
+        await client.close()
+        # Nothing of ours runs any more: there is nothing to drain.
+        kernel.drain()
+        kernel.drain()
+        await kernel.wait()
+
+
+async def _read_log(
+    stream: asyncio.StreamReader, last_words: deque[str], on_log: Callable[[str], None]
+) -> None:
+    while True:
+        try:
+            line = await stream.readline()
+        except ValueError:
+            continue  # Longer than the limit: asyncio has dropped it.
+        if not line:
+            return
+        text = line.decode(errors="replace").rstrip()
+        last_words.append(text)
+        on_log(text)
