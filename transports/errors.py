@@ -77,6 +77,13 @@ class RequestTooLarge(RequestError):
     http_status = 413
 
 
+class RequestTimeout(RequestError):
+    """The request's body did not arrive in time."""
+
+    code = "request_timeout"
+    http_status = 408
+
+
 class UnsupportedMediaType(RequestError):
     """Not a content type that we read."""
 
