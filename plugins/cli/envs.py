@@ -29,10 +29,11 @@ def list_environments(as_json: bool) -> None:
 
 
 @envs.command()
+@click.argument("kind", required=False, default="")
 @_json
-def sync(as_json: bool) -> None:
-    """Build what is missing, and repair what is broken."""
-    _print(session.run(_admin("envs.sync")), as_json=as_json)
+def sync(kind: str, as_json: bool) -> None:
+    """Build what is missing and repair what is broken: the environment of KIND, or all."""
+    _print(session.run(_admin("envs.sync", kind)), as_json=as_json)
 
 
 @envs.command()
