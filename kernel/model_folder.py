@@ -1,0 +1,157 @@
+"""What a model folder holds, from config.json and the headers of its weights. Runs nothing that is in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kernel.safetensors_header import check_header
+
+# config.json and the weights' index; real ones stay below 10 MB.
+MAX_JSON_BYTES = 64 * 1024 * 1024
+# Any of these is a tokenizer.
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json", "vocab.txt")
+# Sections of config.json that only models with eyes have.
+VISION_KEYS = ("vision_config", "vision_tower", "mm_vision_tower", "visual", "image_token_id")
+# Names of architectures that write text, as transformers ends them.
+TEXT_ENDINGS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length", "n_ctx")
+
+# (name, size in bytes, mtime in ns) of each file; changes when the folder's content does.
+Signature = tuple[tuple[str, int, int], ...]
+
+
+class FolderFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a model folder; with an error it cannot be served."""
+
+    kind: str = ""
+    size_bytes: int = 0
+    context_length: int = 0
+    # Unix time of the newest file, seconds.
+    created: int = 0
+    error: str = ""
+
+
+def list_files(folder: Path) -> Signature:
+    """The files of *folder*, links followed, broken ones left out.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                if entry.is_file():
+                    info = entry.stat()
+                    found.append((entry.name, info.st_size, info.st_mtime_ns))
+            except OSError:
+                # A link to nothing, or to itself: not there.
+                continue
+    return tuple(sorted(found))
+
+
+def is_model_folder(files: Signature) -> bool:
+    """Whether this is somebody's model, broken or not."""
+    return any(name == "config.json" or name.endswith((".safetensors", ".gguf")) for name, _, _ in files)
+
+
+def inspect_folder(folder: Path, files: Signature) -> FolderFacts:
+    """Look at a model folder; what is wrong with it is in the result's `error`, naming the file."""
+    sizes = {name: size for name, size, _ in files}
+    facts = FolderFacts(
+        size_bytes=sum(size for name, size in sizes.items() if name.endswith(".safetensors")),
+        created=max((mtime_ns for _, _, mtime_ns in files), default=0) // 10**9,
+    )
+    try:
+        config = _read_json(folder, "config.json", sizes)
+        facts = msgspec.structs.replace(facts, context_length=_context_length(config))
+        _check_config(config)
+        _check_weights(folder, sizes)
+        _check_tokenizer(folder, sizes)
+    except ValueError as e:
+        return msgspec.structs.replace(facts, error=str(e))
+    except OSError as e:
+        name = Path(os.fsdecode(e.filename)).name if e.filename else folder.name
+        return msgspec.structs.replace(facts, error=f"{name}: {e.strerror}")
+    return msgspec.structs.replace(facts, kind="text")
+
+
+def _check_config(config: Mapping[str, Any]) -> None:
+    if "model_file" in config:
+        raise ValueError(
+            "config.json: model_file asks to run code from the model's folder, which mlxd does not"
+        )
+    if any(config.get(key) is not None for key in VISION_KEYS):
+        raise ValueError("no worker kind for vision models yet")
+    if not isinstance(config.get("model_type"), str):
+        raise ValueError("config.json: model_type is missing")
+    architectures = config.get("architectures")
+    if isinstance(architectures, list) and architectures:
+        name = str(architectures[0])
+        if not name.endswith(TEXT_ENDINGS):
+            raise ValueError(f"no worker kind for {name[:80]} models yet")
+
+
+def _check_weights(folder: Path, sizes: Mapping[str, int]) -> None:
+    # The names that mlx-lm loads.
+    weights = {name for name in sizes if name.startswith("model") and name.endswith(".safetensors")}
+    index = "model.safetensors.index.json"
+    if index in sizes:
+        shards = _read_json(folder, index, sizes).get("weight_map")
+        if not isinstance(shards, dict):
+            raise ValueError(f"{index}: weight_map is missing")
+        for shard in sorted({str(name) for name in shards.values()} - weights):
+            raise ValueError(f"{shard[:200]}: missing, although {index} names it")
+    if not weights:
+        others = [name for name in sizes if name.endswith((".safetensors", ".gguf", ".bin", ".npz", ".pt"))]
+        found = f", found {others[0]}" if others else ""
+        advice = "; `mlxd models import` takes GGUF files" if found.endswith(".gguf") else ""
+        raise ValueError(f"model.safetensors: missing{found}{advice}")
+    for name in sorted(weights):
+        try:
+            check_header(folder / name)
+        except ValueError as e:
+            raise ValueError(f"{name}: {e}") from None
+
+
+def _check_tokenizer(folder: Path, sizes: Mapping[str, int]) -> None:
+    found = [name for name in TOKENIZER_FILES if name in sizes]
+    if not found:
+        raise ValueError("tokenizer.json: missing, and no tokenizer.model either")
+    if sizes[found[0]] == 0:
+        raise ValueError(f"{found[0]}: empty")
+    if found[0] == "tokenizer.json":
+        # Megabytes of JSON: only the first and last character are worth the time.
+        with (folder / "tokenizer.json").open("rb") as file:
+            first = file.read(64).lstrip()[:1]
+            file.seek(-min(64, sizes["tokenizer.json"]), os.SEEK_END)
+            last = file.read().rstrip()[-1:]
+        if (first, last) != (b"{", b"}"):
+            raise ValueError("tokenizer.json: not a JSON object: truncated?")
+
+
+def _context_length(config: Mapping[str, Any]) -> int:
+    text = config.get("text_config")
+    for section in (config, text if isinstance(text, dict) else {}):
+        for key in CONTEXT_KEYS:
+            value = section.get(key)
+            if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31:
+                return value
+    return 0
+
+
+# Any: what JSON gives before it is looked at.
+def _read_json(folder: Path, name: str, sizes: Mapping[str, int]) -> dict[str, Any]:
+    if name not in sizes:
+        raise ValueError(f"{name}: missing")
+    if sizes[name] > MAX_JSON_BYTES:
+        raise ValueError(f"{name}: expected at most {MAX_JSON_BYTES} bytes, got {sizes[name]}")
+    try:
+        return msgspec.json.decode((folder / name).read_bytes(), type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise ValueError(f"{name}: {e}") from None
