@@ -16,8 +16,10 @@ from transports.frames import Frame
 
 # Messages read before other tasks of the loop get their turn.
 MAX_DRAINED = 256
-# Buffers from this size on are handed to libzmq instead of copied; pyzmq's own default.
+# Frames from this size on are handed to and taken from libzmq without a copy; pyzmq's own default.
 COPY_THRESHOLD_BYTES = 64 * 1024
+
+SEND_MORE = zmq.NOBLOCK | zmq.SNDMORE
 
 OnFrames = Callable[[list[Frame]], None]
 
@@ -55,7 +57,9 @@ class DrainedSocket:
             PeerFull: The peer's queue is full.
         """
         try:
-            self._socket.send_multipart(frames, zmq.NOBLOCK, copy=False)
+            for frame in frames[:-1]:
+                self._socket.send(frame, SEND_MORE, copy=len(frame) < COPY_THRESHOLD_BYTES)
+            self._socket.send(frames[-1], zmq.NOBLOCK, copy=len(frames[-1]) < COPY_THRESHOLD_BYTES)
         except zmq.Again:
             raise PeerFull("the peer does not take its messages") from None
         except zmq.ZMQError as e:
@@ -94,12 +98,17 @@ class DrainedSocket:
         self._again()
 
     def _receive(self) -> list[Frame]:
-        """One message; frames after the first three (identity, envelope, body) are not copied."""
-        socket = self._socket
-        frames: list[Frame] = [socket.recv(zmq.NOBLOCK)]
-        while socket.getsockopt(zmq.RCVMORE):
-            frames.append(socket.recv(copy=len(frames) < 3))
+        """One message; large frames stay in libzmq's memory."""
+        frame = self._socket.recv(zmq.NOBLOCK, copy=False)
+        frames = [_own(frame)]
+        while frame.more:
+            frame = self._socket.recv(copy=False)
+            frames.append(_own(frame))
         return frames
+
+
+def _own(frame: zmq.Frame) -> Frame:
+    return frame.bytes if len(frame) < COPY_THRESHOLD_BYTES else frame
 
 
 def bind_router(
