@@ -1,0 +1,35 @@
+"""Reads a request's body within limits of size and time."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import ClientPayloadError, web
+
+from plugins.http.gate import check_body_headers, check_size
+from transports.errors import RequestError, RequestTimeout
+from transports.settings import HttpSettings
+
+
+async def read_body(request: web.BaseRequest, settings: HttpSettings) -> bytes:
+    """The whole body of a JSON request.
+
+    Raises:
+        RequestError: Not JSON by its headers, too large, too slow, or broken off.
+    """
+    check_body_headers(request.headers, request.content_length, settings.max_body_bytes)
+    if "Expect" in request.headers and request.transport:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    parts: list[bytes] = []
+    num_bytes = 0
+    try:
+        async with asyncio.timeout(settings.body_timeout_s):
+            while part := await request.content.readany():
+                num_bytes += len(part)
+                check_size(num_bytes, settings.max_body_bytes)
+                parts.append(part)
+    except TimeoutError:
+        raise RequestTimeout(f"body: did not arrive within {settings.body_timeout_s:g} s") from None
+    except (web.RequestPayloadError, ClientPayloadError) as e:
+        raise RequestError("body: malformed transfer encoding") from e
+    return b"".join(parts)

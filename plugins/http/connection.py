@@ -1,0 +1,115 @@
+"""One TCP connection: counted, and closed when its headers do not come in time.
+
+aiohttp has neither a limit of connections nor a time for headers; it answers bad HTTP in plain text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from plugins.http.errors import error_body
+from transports.errors import CapacityError, RequestError
+
+# After an answer, how long an unread body is swallowed before the connection closes.
+LINGER_S = 2.0
+# Pipelined requests and their headers: aiohttp's own defaults, written down because we rely on them.
+MAX_LINE_BYTES = 8190
+MAX_HEADERS = 128
+
+
+@dataclass
+class Limits:
+    """What all connections of a server share."""
+
+    max_connections: int
+    header_timeout_s: float
+    keepalive_timeout_s: float
+    open_connections: set[Connection] = field(default_factory=set)
+
+
+class Connection(web.RequestHandler):
+    """aiohttp's connection with a watch on it."""
+
+    __slots__ = ("_header_timer", "_is_answering", "_limits")
+
+    def __init__(self, server: web.Server, limits: Limits) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=limits.keepalive_timeout_s,
+            # Ours is in routes.py; aiohttp's type forgets that None is allowed.
+            access_log=None,  # type: ignore[arg-type]
+            auto_decompress=False,
+            lingering_time=LINGER_S,
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_LINE_BYTES,
+            max_headers=MAX_HEADERS,
+        )
+        self._limits = limits
+        self._header_timer: asyncio.TimerHandle | None = None
+        self._is_answering = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if len(self._limits.open_connections) >= self._limits.max_connections:
+            self.close()
+            _refuse(transport)
+            return
+        self._limits.open_connections.add(self)
+        super().connection_made(transport)
+        self._start_header_timer()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._limits.open_connections.discard(self)
+        self._stop_header_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # Whole headers start a handler in the next turn of the loop, and that stops the timer.
+        if not self._is_answering and self._header_timer is None and data:
+            self._start_header_timer()
+
+    def begin_answer(self) -> None:
+        """A handler runs: from here on it is the one to watch the time."""
+        self._is_answering = True
+        self._stop_header_timer()
+
+    def end_answer(self) -> None:
+        """The handler is done; the next request may come until the keep-alive time is over."""
+        self._is_answering = False
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what aiohttp could not read as HTTP."""
+        error = RequestError("request: malformed HTTP")
+        response = web.Response(status=status, body=error_body(error), content_type="application/json")
+        response.force_close()
+        return response
+
+    def _start_header_timer(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._header_timer = loop.call_later(self._limits.header_timeout_s, self.force_close)
+
+    def _stop_header_timer(self) -> None:
+        if self._header_timer:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+
+def _refuse(transport: asyncio.BaseTransport) -> None:
+    if not isinstance(transport, asyncio.Transport):
+        raise TypeError("expected a stream transport")
+    body = error_body(CapacityError("too many connections; see max_connections of the section [http]"))
+    transport.write(
+        b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
+        b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    )
+    transport.close()

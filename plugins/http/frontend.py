@@ -1,0 +1,71 @@
+"""The HTTP frontend as the process runner sees it: open, serve, close."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from aiohttp import web
+
+from plugins.client import KernelClient
+from plugins.http.connection import Connection, Limits
+from plugins.http.listen import listen
+from plugins.http.routes import Dispatcher
+from transports.settings import HttpSettings
+
+# For connections to close once nothing runs any more.
+CLOSE_TIMEOUT_S = 1.0
+
+
+class HttpFrontend:
+    """A door for OpenAI's clients."""
+
+    def __init__(self, settings: HttpSettings) -> None:
+        self._settings = settings
+        self._sockets: list[socket.socket] = []
+
+    async def open(self) -> str:
+        """Listen.
+
+        Returns:
+            The address, with the real port.
+
+        Raises:
+            PluginError: The port cannot be had.
+        """
+        self._sockets = listen(self._settings.host, self._settings.port)
+        port = self._sockets[0].getsockname()[1]
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+        return f"http://{host}:{port}"
+
+    async def serve(self, client: KernelClient) -> None:
+        """Answer requests until the kernel stops; then let the running ones end."""
+        dispatcher = Dispatcher(self._settings, client)
+        # A client that leaves takes its handler with it, streaming or not.
+        server = web.Server(dispatcher.handle, handler_cancellation=True)
+        limits = Limits(
+            self._settings.max_connections,
+            self._settings.header_timeout_s,
+            self._settings.keepalive_timeout_s,
+        )
+        loop = asyncio.get_running_loop()
+        listeners = [
+            await loop.create_server(lambda: Connection(server, limits), sock=listening)
+            for listening in self._sockets
+        ]
+        try:
+            await client.stopping.wait()
+            for listener in listeners:
+                listener.close()
+            # Ends connections that wait for a request; the others after their answer.
+            server.pre_shutdown()
+            await dispatcher.idle.wait()
+        finally:
+            for listener in listeners:
+                listener.close()
+            await server.shutdown(CLOSE_TIMEOUT_S)
+
+    async def close(self) -> None:
+        """Give the port back."""
+        for listening in self._sockets:
+            listening.close()

@@ -1,0 +1,97 @@
+"""Who may ask: Host, Origin and content type are looked at before a body is read.
+
+A web page that a person visits can reach a local port; these checks keep it from being served
+(DNS rebinding, cross-site requests). Knows nothing of keys.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
+
+from transports.errors import Forbidden, RequestError, RequestTooLarge, UnsupportedMediaType
+
+# A name, an IPv4 address or an IPv6 one in brackets; then perhaps a port. Nothing that a URL parser could
+# read in another way.
+_HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
+
+
+class Gate:
+    """Checks headers.
+
+    Args:
+        bound: The host that the server was told to bind.
+        allowed: Further hosts: "name" at any port, or "name:port".
+    """
+
+    def __init__(self, bound: str, allowed: Iterable[str]) -> None:
+        self._allowed = {bound.lower(), "localhost", *(host.lower() for host in allowed)}
+
+    def check(self, headers: Mapping[str, str]) -> None:
+        """For every request, before its body is read.
+
+        Raises:
+            Forbidden: From a host or page that we do not answer.
+        """
+        host = headers.get("Host", "")
+        if not self._is_allowed(host):
+            raise Forbidden(
+                "Host: expected localhost or a loopback address; "
+                "name further hosts in allowed_hosts of the section [http]"
+            )
+        if headers.get("Sec-Fetch-Site", "").lower() == "cross-site":
+            raise Forbidden("Sec-Fetch-Site: pages of other sites are not answered")
+        origin = headers.get("Origin")
+        if origin is not None and origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}"):
+            raise Forbidden("Origin: pages of other origins are not answered")
+
+    def _is_allowed(self, host: str) -> bool:
+        match = _HOST.fullmatch(host)
+        if not match:
+            return False
+        name = match["name"].lower()
+        return name in self._allowed or host.lower() in self._allowed or is_loopback(name.strip("[]"))
+
+
+def is_loopback(address: str) -> bool:
+    """Whether *address* is an IP address of this machine's loopback; names are not looked up."""
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def check_body_headers(headers: Mapping[str, str], content_length: int | None, max_bytes: int) -> None:
+    """For requests with a JSON body, before it is read.
+
+    Raises:
+        UnsupportedMediaType: Not JSON, or compressed.
+    """
+    # A browser sends text/plain and forms across sites without asking first.
+    content_type, _, parameters = headers.get("Content-Type", "").partition(";")
+    if content_type.strip().lower() != "application/json":
+        raise UnsupportedMediaType(
+            "Content-Type: expected application/json (curl: -H 'Content-Type: application/json')"
+        )
+    charset = re.search(r'charset="?([^\s;"]+)', parameters, re.IGNORECASE)
+    if charset and charset[1].lower() not in ("utf-8", "utf8"):
+        raise UnsupportedMediaType("Content-Type: expected charset utf-8")
+    if headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("Content-Encoding: expected identity; compressed bodies are not read")
+    if headers.get("Expect", "100-continue").lower() != "100-continue":
+        raise RequestError("Expect: only 100-continue is understood")
+    if content_length is not None:
+        check_size(content_length, max_bytes)
+
+
+def check_size(num_bytes: int, max_bytes: int) -> None:
+    """Refuse a body over the limit.
+
+    Raises:
+        RequestTooLarge: It is.
+    """
+    if num_bytes > max_bytes:
+        raise RequestTooLarge(
+            f"body: expected at most {max_bytes} bytes (max_body_bytes of the section [http])"
+        )

@@ -1,0 +1,176 @@
+"""POST /v1/chat/completions and /v1/completions: from the body to the answer, streamed or whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+from aiohttp import web
+
+from plugins.client import Submission, Update
+from plugins.http.body import read_body
+from plugins.http.events import EventStream
+from plugins.http.exchange import Exchange
+from plugins.http.requests import ChatBody, CompletionBody, GenerateBody
+from plugins.http.shapes import DONE, Answer, ChatShape, CompletionShape, Shape, total
+from plugins.http.translate import chat_request, completion_requests
+from plugins.http.validation import Reader
+from transports.errors import ShuttingDown, WorkerError
+from transports.messages import ChatRequest, CompletionRequest, Delta, Done, Prefill, Progress, Usage
+
+KEEP_ALIVE = b": keep-alive\n\n"
+
+
+class Generator:
+    """The two routes that generate text."""
+
+    def __init__(self, *, strict: bool) -> None:
+        self._chat = Reader(ChatBody, strict=strict)
+        self._completion = Reader(CompletionBody, strict=strict)
+
+    async def chat(self, exchange: Exchange) -> web.StreamResponse:
+        """POST /v1/chat/completions."""
+        body, ignored = self._chat.read(await read_body(exchange.request, exchange.settings))
+        if any(message.tool_calls for message in body.messages):
+            ignored.append("messages.tool_calls")
+        exchange.note_ignored(ignored)
+        shape = ChatShape(body.model, include_usage=_include_usage(body), with_logprobs=body.logprobs is True)
+        return await _answer(exchange, body, "chat", [chat_request(body)], shape)
+
+    async def completion(self, exchange: Exchange) -> web.StreamResponse:
+        """POST /v1/completions."""
+        body, ignored = self._completion.read(await read_body(exchange.request, exchange.settings))
+        exchange.note_ignored(ignored)
+        shape = CompletionShape(
+            body.model, include_usage=_include_usage(body), with_logprobs=body.logprobs is not None
+        )
+        return await _answer(exchange, body, "completion", completion_requests(body), shape)
+
+
+def _include_usage(body: GenerateBody) -> bool:
+    return bool(body.stream_options and body.stream_options.include_usage)
+
+
+async def _answer(
+    exchange: Exchange,
+    body: GenerateBody,
+    task: str,
+    requests: Sequence[ChatRequest | CompletionRequest],
+    shape: Shape,
+) -> web.StreamResponse:
+    if exchange.client.stopping.is_set():
+        raise ShuttingDown("mlxd is ending and takes no new requests")
+    exchange.model = body.model
+    exchange.request_id = shape.id
+    exchange.headers["X-Request-Id"] = shape.id
+    async with AsyncExitStack() as stack:
+        # All at once: the worker batches them. Leaving the stack cancels what has not ended.
+        submissions = [
+            await stack.enter_async_context(
+                exchange.client.submit(
+                    task=task, model=body.model, body=request, client=exchange.request.remote or ""
+                )
+            )
+            for request in requests
+        ]
+        if body.stream:
+            return await _stream(exchange, submissions, shape, include_usage=_include_usage(body))
+        return await _whole(exchange, submissions, shape)
+
+
+# --- whole ------------------------------------------------------------------------------------
+
+
+async def _whole(exchange: Exchange, submissions: Sequence[Submission], shape: Shape) -> web.Response:
+    answers = [Answer() for _ in submissions]
+    usages: list[Usage] = []
+    for submission, answer in zip(submissions, answers, strict=True):
+        async for update in submission:
+            match update:
+                case Delta():
+                    answer.text.append(update.text)
+                    answer.logprobs += update.logprobs
+                case Done():
+                    answer.end = _checked(update)
+                    usages.append(update.usage)
+                case Progress() | Prefill():
+                    pass
+    return exchange.json(shape.whole(answers, total(usages)))
+
+
+# --- streamed ---------------------------------------------------------------------------------
+
+
+async def _stream(
+    exchange: Exchange, submissions: Sequence[Submission], shape: Shape, *, include_usage: bool
+) -> web.StreamResponse:
+    stream = EventStream(exchange.request, exchange.headers, exchange.settings.write_timeout_s)
+    exchange.stream = stream
+    usages = [
+        await _stream_choice(exchange, stream, submission, shape, index)
+        for index, submission in enumerate(submissions)
+    ]
+    end = DONE
+    if include_usage:
+        end = shape.usage(total(usages)) + end
+    await stream.send(end)
+    return stream.response
+
+
+async def _stream_choice(
+    exchange: Exchange, stream: EventStream, submission: Submission, shape: Shape, index: int
+) -> Usage:
+    silence_s = exchange.settings.sse_keepalive_s
+    comment = KEEP_ALIVE
+    is_first = True
+    while True:
+        updates = await _next_updates(submission, silence_s)
+        if not updates:
+            await stream.send(comment)
+            continue
+        chunks: list[bytes] = []
+        for update in updates:
+            match update:
+                case Progress() | Prefill():
+                    comment = _comment(update)
+                case Delta():
+                    comment = KEEP_ALIVE
+                    if is_first:
+                        chunks.append(shape.first(index))
+                        is_first = False
+                    if update.text or update.logprobs:
+                        chunks.append(shape.chunk(index, update.text, update.logprobs))
+                case Done():
+                    if is_first:
+                        chunks.append(shape.first(index))
+                    chunks.append(shape.last(index, _checked(update)))
+                    await stream.send(b"".join(chunks))
+                    return update.usage
+        if chunks:
+            await stream.send(b"".join(chunks))
+
+
+async def _next_updates(submission: Submission, silence_s: float) -> list[Update]:
+    """All updates that are there, after waiting for one; none after a silence of *silence_s* seconds."""
+    try:
+        async with asyncio.timeout(silence_s):
+            first = await anext(submission)
+    except TimeoutError:
+        return []
+    return [first, *submission.ready()]
+
+
+def _comment(update: Progress | Prefill) -> bytes:
+    """Why it is silent, as a comment that clients skip."""
+    if isinstance(update, Prefill):
+        return f": waiting for prefill {update.num_done}/{update.num_total} tokens\n\n".encode()
+    percent = "" if update.fraction is None else f" {update.fraction:.0%}"
+    return f": waiting for {update.phase}{percent}\n\n".encode()
+
+
+def _checked(end: Done) -> Done:
+    """The end of an answer, unless it was cancelled by somebody else than the client."""
+    if end.finish_reason == "cancelled":
+        raise WorkerError("the request was cancelled inside the server")
+    return end

@@ -1,0 +1,69 @@
+"""GET routes: models, liveness, readiness."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+from aiohttp import web
+
+from plugins.http.exchange import Exchange
+from plugins.http.validation import quoted
+from transports.errors import KernelUnavailable, MlxdError, ModelNotFound
+from transports.messages import ModelInfo
+
+# The kernel answers from memory; later than this it hangs.
+KERNEL_TIMEOUT_S = 5.0
+# Known models named in an error.
+MAX_NAMED = 10
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def health(exchange: Exchange) -> web.Response:
+    """GET /health: this process lives. Says nothing of models."""
+    return exchange.json(b'{"status":"ok"}')
+
+
+async def ready(exchange: Exchange) -> web.Response:
+    """GET /ready: all models named at start are loaded, all frontends are up."""
+    waiting_for: tuple[str, ...]
+    try:
+        async with asyncio.timeout(KERNEL_TIMEOUT_S):
+            status = await exchange.client.status()
+        is_ready = status.is_ready and not exchange.client.stopping.is_set()
+        waiting_for = status.waiting_for
+    except (TimeoutError, MlxdError):
+        is_ready, waiting_for = False, ("the kernel",)
+    if is_ready:
+        return exchange.json(b'{"status":"ready"}')
+    body = _encode({"status": "waiting", "waiting_for": waiting_for})
+    return web.Response(status=503, body=body, content_type="application/json", headers={"Retry-After": "1"})
+
+
+async def models(exchange: Exchange) -> web.Response:
+    """GET /v1/models: the models that can be asked."""
+    listed = [_model(model) for model in await _served(exchange)]
+    return exchange.json(_encode({"object": "list", "data": listed}))
+
+
+async def model(exchange: Exchange) -> web.Response:
+    """GET /v1/models/{id}; ids may contain slashes."""
+    served = await _served(exchange)
+    for info in served:
+        if info.name == exchange.rest:
+            return exchange.json(_encode(_model(info)))
+    known = ", ".join(info.name for info in served[:MAX_NAMED]) or "none"
+    raise ModelNotFound(f"model: {quoted(exchange.rest)!r} is not known; known: {known}", param="model")
+
+
+async def _served(exchange: Exchange) -> list[ModelInfo]:
+    try:
+        async with asyncio.timeout(KERNEL_TIMEOUT_S):
+            return [info for info in await exchange.client.models() if info.kind]
+    except TimeoutError:
+        raise KernelUnavailable(f"the kernel did not answer within {KERNEL_TIMEOUT_S:g} s") from None
+
+
+def _model(info: ModelInfo) -> dict[str, object]:
+    return {"id": info.name, "object": "model", "created": info.created, "owned_by": "mlxd"}

@@ -1,0 +1,131 @@
+"""The bodies that the OpenAI routes take, field by field; what is not here is unknown.
+
+Bounds are those of `transports.messages`, so that a wrong value is refused at the door.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta, Raw, Struct
+
+MAX_INT32 = 2**31 - 1
+# Prompts of one completion request: lm-eval sends its batch as a list.
+MAX_PROMPTS = 32
+# The codec's limit for an array (transports.codec.MAX_ARRAY_ITEMS).
+MAX_PROMPT_TOKENS = 1 << 20
+
+TokenId: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_INT32)]
+StopString: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
+# A field that is accepted and has no effect: never decoded.
+Unused: TypeAlias = Raw | None
+
+
+class StreamOptions(Struct, frozen=True, kw_only=True):
+    """How to stream."""
+
+    include_usage: bool | None = None
+
+
+class ContentPart(Struct, frozen=True, kw_only=True):
+    """A part of a message's content; only type "text" is served."""
+
+    type: str
+    text: str | None = None
+
+
+class InputMessage(Struct, frozen=True, kw_only=True):
+    """A turn as OpenAI's clients send it."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | Annotated[list[ContentPart], Meta(max_length=1024)] | None = None
+    name: Annotated[str, Meta(max_length=256)] | None = None
+    tool_calls: Unused = None
+
+
+class ResponseFormat(Struct, frozen=True, kw_only=True):
+    """Only type "text" is served."""
+
+    type: str
+
+
+class GenerateBody(Struct, frozen=True, kw_only=True):
+    """What both routes share."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=256)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: Annotated[int, Meta(ge=1, le=MAX_INT32)] | None = None
+    stop: StopString | Annotated[list[StopString], Meta(max_length=16)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    logit_bias: (
+        Annotated[dict[TokenId, Annotated[float, Meta(ge=-100, le=100)]], Meta(max_length=1024)] | None
+    ) = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    n: Annotated[int, Meta(ge=1, le=1)] | None = None
+    # Not OpenAI's: the samplers of local models. -1 is "off" in other servers.
+    top_k: Annotated[int, Meta(ge=-1, le=MAX_INT32)] | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    xtc_probability: Annotated[float, Meta(ge=0, le=1)] | None = None
+    xtc_threshold: Annotated[float, Meta(ge=0, le=0.5)] | None = None
+    repetition_penalty: Annotated[float, Meta(gt=0, le=2)] | None = None
+    # Ollama's and llama.cpp's name for repetition_penalty.
+    repeat_penalty: Annotated[float, Meta(gt=0, le=2)] | None = None
+    ignore_eos: bool | None = None
+
+
+class ChatBody(GenerateBody, frozen=True, kw_only=True):
+    """POST /v1/chat/completions."""
+
+    messages: Annotated[list[InputMessage], Meta(min_length=1, max_length=4096)]
+    max_completion_tokens: Annotated[int, Meta(ge=1, le=MAX_INT32)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    response_format: ResponseFormat | None = None
+    tool_choice: Unused = None
+    function_call: Unused = None
+    modalities: list[str] | None = None
+    audio: Unused = None
+
+
+class CompletionBody(GenerateBody, frozen=True, kw_only=True):
+    """POST /v1/completions."""
+
+    # Text, token ids, or a list of either.
+    prompt: (
+        str
+        | Annotated[
+            list[int | str | Annotated[list[TokenId], Meta(max_length=MAX_PROMPT_TOKENS)]],
+            Meta(min_length=1, max_length=MAX_PROMPT_TOKENS),
+        ]
+    )
+    logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    echo: bool | None = None
+    suffix: str | None = None
+    best_of: Annotated[int, Meta(ge=1, le=1)] | None = None
+
+
+# OpenAI's fields that are taken and have no effect here; clients send them in every request.
+WITHOUT_EFFECT = frozenset(
+    {
+        "functions",
+        "metadata",
+        "moderation",
+        "parallel_tool_calls",
+        "prediction",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "reasoning_effort",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "tools",
+        "user",
+        "verbosity",
+        "web_search_options",
+    }
+)

@@ -1,0 +1,205 @@
+"""OpenAI's answers, whole and in chunks. Encodes; knows neither HTTP nor the kernel."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Protocol
+
+import msgspec
+
+from plugins.http.logprobs import chat_logprobs, completion_logprobs
+from transports.messages import Done, TokenLogprob, Usage
+
+# Clients compare it to notice that the server changed.
+FINGERPRINT = f"mlxd-{version('mlxd')}"
+DONE = b"data: [DONE]\n\n"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Answer:
+    """What one choice has said so far."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.logprobs: list[TokenLogprob] = []
+        self.end: Done | None = None
+
+
+class Shape(Protocol):
+    """How a route answers."""
+
+    id: str
+
+    def first(self, index: int) -> bytes:
+        """The chunk before the first text of a choice."""
+        ...
+
+    def chunk(self, index: int, text: str, logprobs: tuple[TokenLogprob, ...]) -> bytes:
+        """A chunk with new text of a choice."""
+        ...
+
+    def last(self, index: int, end: Done) -> bytes:
+        """The chunk that ends a choice."""
+        ...
+
+    def usage(self, usage: Usage) -> bytes:
+        """The chunk after all choices."""
+        ...
+
+    def whole(self, answers: list[Answer], usage: Usage) -> bytes:
+        """The answer of a request that did not ask to stream."""
+        ...
+
+
+class ChatShape:
+    """/v1/chat/completions."""
+
+    def __init__(self, model: str, *, include_usage: bool, with_logprobs: bool) -> None:
+        self.id = f"chatcmpl-{secrets.token_urlsafe(16)}"
+        self._model = model
+        self._created = int(time.time())
+        self._with_logprobs = with_logprobs
+        head = _head(self.id, "chat.completion.chunk", self._created, model)
+        self._frame = _Frame(head, include_usage=include_usage)
+
+    def first(self, index: int) -> bytes:
+        return self._frame.choice(index, b'"delta":{"role":"assistant","content":"","refusal":null}')
+
+    def chunk(self, index: int, text: str, logprobs: tuple[TokenLogprob, ...]) -> bytes:
+        delta = b'"delta":{"content":%b}' % _text(text)
+        return self._frame.choice(index, delta, _encode(chat_logprobs(logprobs)) if logprobs else b"null")
+
+    def last(self, index: int, end: Done) -> bytes:
+        return self._frame.choice(index, b'"delta":{}', finish=_encode(end.finish_reason))
+
+    def usage(self, usage: Usage) -> bytes:
+        return self._frame.usage(usage)
+
+    def whole(self, answers: list[Answer], usage: Usage) -> bytes:
+        choices = [
+            {
+                "index": index,
+                "message": {"role": "assistant", "content": "".join(answer.text), "refusal": None},
+                "logprobs": chat_logprobs(answer.logprobs) if self._with_logprobs else None,
+                "finish_reason": answer.end.finish_reason if answer.end else None,
+            }
+            for index, answer in enumerate(answers)
+        ]
+        return _whole(self.id, "chat.completion", self._created, self._model, choices, usage)
+
+
+class CompletionShape:
+    """/v1/completions."""
+
+    def __init__(self, model: str, *, include_usage: bool, with_logprobs: bool) -> None:
+        self.id = f"cmpl-{secrets.token_urlsafe(16)}"
+        self._model = model
+        self._created = int(time.time())
+        self._with_logprobs = with_logprobs
+        # Choice -> characters sent, for text_offset.
+        self._sent: dict[int, int] = {}
+        head = _head(self.id, "text_completion", self._created, model)
+        self._frame = _Frame(head, include_usage=include_usage)
+
+    def first(self, index: int) -> bytes:
+        return b""
+
+    def chunk(self, index: int, text: str, logprobs: tuple[TokenLogprob, ...]) -> bytes:
+        offset = self._sent.get(index, 0)
+        self._sent[index] = offset + len(text)
+        encoded = _encode(completion_logprobs(logprobs, offset)) if logprobs else b"null"
+        return self._frame.choice(index, b'"text":%b' % _text(text), encoded)
+
+    def last(self, index: int, end: Done) -> bytes:
+        return self._frame.choice(index, b'"text":""', finish=_encode(end.finish_reason))
+
+    def usage(self, usage: Usage) -> bytes:
+        return self._frame.usage(usage)
+
+    def whole(self, answers: list[Answer], usage: Usage) -> bytes:
+        choices = [
+            {
+                "index": index,
+                "text": "".join(answer.text),
+                "logprobs": completion_logprobs(answer.logprobs, 0) if self._with_logprobs else None,
+                "finish_reason": answer.end.finish_reason if answer.end else None,
+            }
+            for index, answer in enumerate(answers)
+        ]
+        return _whole(self.id, "text_completion", self._created, self._model, choices, usage)
+
+
+def total(usages: list[Usage]) -> Usage:
+    """The usage of a request with several prompts."""
+    return Usage(
+        prompt_tokens=sum(usage.prompt_tokens for usage in usages),
+        completion_tokens=sum(usage.completion_tokens for usage in usages),
+        cached_tokens=sum(usage.cached_tokens for usage in usages),
+    )
+
+
+class _Frame:
+    """The parts of a chunk that stay the same; encoded once a request."""
+
+    def __init__(self, head: bytes, *, include_usage: bool) -> None:
+        self._head = b"data: " + head + b',"choices":['
+        # OpenAI: with include_usage every chunk but the last has "usage": null.
+        self._tail = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
+
+    def choice(self, index: int, content: bytes, logprobs: bytes = b"null", finish: bytes = b"null") -> bytes:
+        return b'%b{"index":%d,%b,"logprobs":%b,"finish_reason":%b}%b' % (
+            self._head,
+            index,
+            content,
+            logprobs,
+            finish,
+            self._tail,
+        )
+
+    def usage(self, usage: Usage) -> bytes:
+        return b'%b],"usage":%b}\n\n' % (self._head, _encode(_usage(usage)))
+
+
+def _head(id_: str, object_: str, created: int, model: str) -> bytes:
+    fields = {
+        "id": id_,
+        "object": object_,
+        "created": created,
+        "model": model,
+        "system_fingerprint": FINGERPRINT,
+    }
+    return _encode(fields)[:-1]
+
+
+def _whole(
+    id_: str, object_: str, created: int, model: str, choices: Sequence[object], usage: Usage
+) -> bytes:
+    rest = _encode({"choices": choices, "usage": _usage(usage)})
+    return _head(id_, object_, created, model) + b"," + rest[1:]
+
+
+def _usage(usage: Usage) -> dict[str, object]:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+    }
+
+
+def _text(text: str) -> bytes:
+    encoded = _encode(text)
+    if text.isascii():
+        return encoded
+    # Line ends to str.splitlines, which some clients use on an event stream; legal JSON text unescaped.
+    for raw, escaped in (
+        (b"\xc2\x85", b"\\u0085"),
+        (b"\xe2\x80\xa8", b"\\u2028"),
+        (b"\xe2\x80\xa9", b"\\u2029"),
+    ):
+        encoded = encoded.replace(raw, escaped)
+    return encoded

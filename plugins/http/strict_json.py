@@ -1,0 +1,75 @@
+"""What msgspec lets pass in JSON and we do not: duplicate keys, deep nesting, a flood of values.
+
+Knows nothing of requests. The typed decoder runs after this and reports what is malformed.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from transports.errors import RequestError
+
+# Deeper than any request or tool schema seen.
+MAX_DEPTH = 64
+# Strings and brackets: Open WebUI's 36 tools are 3,000. Bounds the scan to some 50 ms.
+MAX_TOKENS = 50_000
+# A duplicate key is quoted in the error up to here, characters.
+MAX_QUOTED = 40
+
+# Skips numbers, commas and spaces; then a bracket, or a string that may be a key. Possessive (`++`),
+# so a hostile body cannot make it look twice.
+_TOKEN = re.compile(rb'[^"{}\[\]]*+(?:([{}\[\]])|("(?:[^"\\]++|\\.)*+")([ \t\r\n]*+:)?)', re.DOTALL)
+
+
+def check_json(data: bytes) -> None:
+    """Refuse valid JSON that two readers could understand differently or that costs too much.
+
+    Raises:
+        RequestError: Not UTF-8, a duplicate key, nested too deep, or too many values.
+    """
+    try:
+        data.decode()
+    except UnicodeDecodeError as e:
+        raise RequestError(f"body: expected UTF-8, got byte 0x{data[e.start]:02x} at {e.start}") from None
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise RequestError("body: expected JSON without a byte order mark")
+    # The keys of each open object; None stands for an array.
+    open_: list[set[bytes] | None] = []
+    num_tokens = 0
+    # `match` and not `finditer`: that would search on behind an unterminated string, again and again.
+    token = _TOKEN.match(data)
+    while token:
+        num_tokens += 1
+        if num_tokens > MAX_TOKENS:
+            raise RequestError(f"body: expected at most {MAX_TOKENS} strings, objects and arrays")
+        bracket, text, colon = token.groups()
+        if bracket is None:
+            if colon and open_:
+                _add_key(open_[-1], text)
+        elif bracket in b"{[":
+            if len(open_) == MAX_DEPTH:
+                raise RequestError(f"body: expected nesting of at most {MAX_DEPTH} levels")
+            open_.append(set() if bracket == b"{" else None)
+        elif open_:
+            open_.pop()
+        token = _TOKEN.match(data, token.end())
+
+
+def _add_key(keys: set[bytes] | None, text: bytes) -> None:
+    if keys is None:
+        return
+    # "\u0061" and "a" are the same key.
+    key = _unescaped(text) if b"\\" in text else text
+    if key in keys:
+        quoted = key[1:-1].decode()[:MAX_QUOTED]
+        raise RequestError(f'body: the key "{quoted}" is there twice')
+    keys.add(key)
+
+
+def _unescaped(text: bytes) -> bytes:
+    try:
+        return b'"' + msgspec.json.decode(text, type=str).encode() + b'"'
+    except msgspec.DecodeError:
+        return text

@@ -1,0 +1,202 @@
+"""OpenAI's requests to the protocol's; refuses what would otherwise be dropped in silence and matters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypedDict
+
+import msgspec
+
+from plugins.http.requests import (
+    MAX_INT32,
+    MAX_PROMPTS,
+    ChatBody,
+    CompletionBody,
+    GenerateBody,
+    InputMessage,
+)
+from transports.errors import RequestError
+from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Sampling
+
+# OpenAI's default for /v1/completions.
+DEFAULT_COMPLETION_TOKENS = 16
+
+# Fields of Sampling that mean the same in the body; what is absent keeps its default.
+_SAME_NAME = (
+    "temperature",
+    "top_p",
+    "min_p",
+    "xtc_probability",
+    "xtc_threshold",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "seed",
+)
+
+
+class _Common(TypedDict):
+    sampling: Sampling
+    stop: tuple[str, ...]
+    ignore_eos: bool
+
+
+def chat_request(body: ChatBody) -> ChatRequest:
+    """The body of submit for a chat.
+
+    Raises:
+        RequestError: It asks for something that this version cannot do.
+    """
+    _check_stream_options(body)
+    _check_supported(body)
+    if body.top_logprobs is not None and not body.logprobs:
+        raise RequestError("top_logprobs: only with logprobs true", param="top_logprobs")
+    return ChatRequest(
+        messages=tuple(_message(message, i) for i, message in enumerate(body.messages)),
+        max_tokens=_one_of(body, "max_completion_tokens", "max_tokens"),
+        top_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+        **_common(body),
+    )
+
+
+def completion_requests(body: CompletionBody) -> list[CompletionRequest]:
+    """The bodies of submit for a completion, one a prompt.
+
+    Raises:
+        RequestError: It asks for something that this version cannot do.
+    """
+    _check_stream_options(body)
+    if body.suffix:
+        raise RequestError("suffix: not supported yet; leave it out", param="suffix")
+    common = _common(body)
+    return [
+        CompletionRequest(
+            prompt=prompt,
+            echo=bool(body.echo),
+            max_tokens=body.max_tokens or DEFAULT_COMPLETION_TOKENS,
+            top_logprobs=body.logprobs,
+            **common,
+        )
+        for prompt in _prompts(body)
+    ]
+
+
+def _common(body: GenerateBody) -> _Common:
+    stop = body.stop or ()
+    return {
+        "sampling": _sampling(body),
+        "stop": (stop,) if isinstance(stop, str) else tuple(stop),
+        "ignore_eos": bool(body.ignore_eos),
+    }
+
+
+def _sampling(body: GenerateBody) -> Sampling:
+    given = {name: value for name in _SAME_NAME if (value := getattr(body, name)) is not None}
+    return Sampling(
+        top_k=None if body.top_k is None else max(body.top_k, 0),
+        repetition_penalty=_one_of(body, "repetition_penalty", "repeat_penalty"),
+        **given,
+    )
+
+
+# The value of two names for the same thing; the first is the name to prefer.
+def _one_of(body: GenerateBody, name: str, alias: str) -> int | None:
+    value, other = getattr(body, name), getattr(body, alias)
+    if value is not None and other is not None and value != other:
+        raise RequestError(f"{alias}: {other:g} contradicts {name}: {value:g}; send one of them", param=alias)
+    result: int | None = other if value is None else value
+    return result
+
+
+# --- messages ---------------------------------------------------------------------------------
+
+
+def _message(message: InputMessage, index: int) -> ChatMessage:
+    path = f"messages[{index}].content"
+    if message.content is None:
+        if message.role != "assistant" or message.tool_calls is None:
+            raise RequestError(f"{path}: required, and missing", param=path)
+        text = ""
+    elif isinstance(message.content, str):
+        text = message.content
+    else:
+        for i, part in enumerate(message.content):
+            if part.type != "text":
+                raise _not_text(part.type, f"{path}[{i}]")
+            if part.text is None:
+                raise RequestError(f"{path}[{i}].text: required, and missing", param=f"{path}[{i}].text")
+        text = "".join(part.text or "" for part in message.content)
+    return ChatMessage(role=message.role, content=text, name=message.name)
+
+
+def _not_text(kind: str, path: str) -> RequestError:
+    if kind in {"image_url", "input_audio", "file", "video_url"}:
+        return RequestError(f"{path}: this model takes text only, got a part of type {kind}", param=path)
+    return RequestError(f"{path}.type: expected text, got another type", param=f"{path}.type")
+
+
+# --- prompts ----------------------------------------------------------------------------------
+
+
+def _prompts(body: CompletionBody) -> list[str | tuple[int, ...]]:
+    prompt = body.prompt
+    if isinstance(prompt, str):
+        return [_not_empty(prompt, "prompt")]
+    if all(isinstance(item, int) for item in prompt):
+        return [_tokens(prompt)]
+    if len(prompt) > MAX_PROMPTS:
+        raise RequestError(
+            f"prompt: expected at most {MAX_PROMPTS} prompts, got {len(prompt)}", param="prompt"
+        )
+    if not (all(isinstance(item, str) for item in prompt) or all(isinstance(item, list) for item in prompt)):
+        raise RequestError(
+            "prompt: expected a string, a list of token ids, or a list of one of these, got a mixed list",
+            param="prompt",
+        )
+    return [
+        _not_empty(item if isinstance(item, str) else tuple(item), f"prompt[{i}]")
+        for i, item in enumerate(prompt)
+        if not isinstance(item, int)
+    ]
+
+
+def _tokens(items: list[int | str | list[int]]) -> tuple[int, ...]:
+    tokens = tuple(item for item in items if isinstance(item, int))
+    for i, token in enumerate(tokens):
+        if not 0 <= token <= MAX_INT32:
+            raise RequestError(
+                f"prompt[{i}]: expected a token id, an integer in [0, {MAX_INT32}]", param=f"prompt[{i}]"
+            )
+    return tokens
+
+
+def _not_empty(prompt: str | tuple[int, ...], path: str) -> str | tuple[int, ...]:
+    if not prompt:
+        raise RequestError(f"{path}: expected at least one token, got an empty prompt", param=path)
+    return prompt
+
+
+# --- what this version cannot do --------------------------------------------------------------
+
+
+def _check_stream_options(body: GenerateBody) -> None:
+    if body.stream_options is not None and not body.stream:
+        raise RequestError("stream_options: only with stream true", param="stream_options")
+
+
+def _check_supported(body: ChatBody) -> None:
+    if body.response_format and body.response_format.type != "text":
+        raise RequestError(
+            "response_format: only type text is supported yet; the answer would not keep to a schema",
+            param="response_format",
+        )
+    for name, choice in (("tool_choice", body.tool_choice), ("function_call", body.function_call)):
+        if choice is not None and _decoded(choice) not in ("auto", "none", None):
+            raise RequestError(f'{name}: expected "auto" or "none"; tools are not called yet', param=name)
+    if body.modalities and body.modalities != ["text"]:
+        raise RequestError('modalities: expected ["text"]; only text is produced', param="modalities")
+    if body.audio is not None and _decoded(body.audio) is not None:
+        raise RequestError("audio: not supported; leave it out", param="audio")
+
+
+_decoded: Callable[[msgspec.Raw], object] = msgspec.json.decode

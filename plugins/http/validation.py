@@ -1,0 +1,192 @@
+"""JSON text to a typed request, or an error that names the field, what is expected and what was there."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from msgspec import inspect
+
+from plugins.http.requests import WITHOUT_EFFECT
+from plugins.http.strict_json import check_json
+from transports.errors import RequestError
+
+# Of a wrong value, characters quoted in the error.
+MAX_QUOTED = 40
+# msgspec ends its messages with the place: "... - at `$.messages[0].role`".
+_PLACE = re.compile(r"^(?P<what>.*?)(?: - at (?:`(?:key|value)` in )?`\$\.?(?P<path>.*)`)?$", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
+_STEP = re.compile(r"(\w+)|\[(\d+)\]")
+# Fields whose text is nobody's business, not even in an error.
+_PRIVATE = ("messages", "prompt", "suffix")
+# Stands for a number that JSON can write and no machine type holds.
+_OUT_OF_RANGE = object()
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class Reader(Generic[T]):
+    """Reads the bodies of one route.
+
+    Args:
+        type_: The route's body.
+        strict: Refuse fields that are unknown.
+    """
+
+    def __init__(self, type_: type[T], *, strict: bool) -> None:
+        self._type = type_
+        self._strict = strict
+        self._decoder = msgspec.json.Decoder(type_)
+        self._keys = msgspec.json.Decoder(dict[str, msgspec.Raw])
+        self._known = frozenset(type_.__struct_fields__)
+
+    def read(self, data: bytes) -> tuple[T, list[str]]:
+        """Check and decode a body.
+
+        Returns:
+            The request, and the names of those of its fields that have no effect.
+
+        Raises:
+            RequestError: Malformed or not as the type has it; `param` is the field at fault.
+        """
+        check_json(data)
+        try:
+            body = self._decoder.decode(data)
+            fields = self._keys.decode(data)
+        except msgspec.ValidationError as e:
+            raise self._explained(e, data) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+            raise RequestError(f"body: {_malformed(e)}") from None
+        ignored = [name for name in fields if name not in self._known]
+        unknown = [name for name in ignored if name not in WITHOUT_EFFECT]
+        if self._strict and unknown:
+            name = quoted(unknown[0])
+            raise RequestError(f"{name}: not a field of this route (strict = true)", param=name)
+        return body, ignored
+
+    def _explained(self, error: msgspec.ValidationError, data: bytes) -> RequestError:
+        match = _PLACE.match(str(error))
+        what, path = (match["what"], match["path"] or "") if match else (str(error), "")
+        if missing := _MISSING.search(what):
+            path = f"{path}.{missing[1]}" if path else missing[1]
+            return RequestError(f"{path}: required, and missing", param=path)
+        # A place among the values of an object has no name there.
+        path = path.removesuffix("[...]")
+        if not path:
+            return RequestError(f"body: {what.replace('`', '')}")
+        found = _found(self._value_at(data, path), is_private=path.startswith(_PRIVATE))
+        return RequestError(f"{path}: expected {_expected(self._type, path)}, got {found}", param=path)
+
+    # Any: a value of the client's JSON, of whatever type.
+    def _value_at(self, data: bytes, path: str) -> Any:
+        try:
+            value: Any = msgspec.json.decode(data)
+        except msgspec.ValidationError:
+            return _OUT_OF_RANGE
+        for name, index in _STEP.findall(path):
+            if name and isinstance(value, dict):
+                value = value.get(name)
+            elif index and isinstance(value, list) and int(index) < len(value):
+                value = value[int(index)]
+        return value
+
+
+def quoted(text: str, limit: int = MAX_QUOTED) -> str:
+    """*text* for an error message: printable and short."""
+    printable = "".join(c if c.isprintable() else "?" for c in text[: limit + 1])
+    return printable if len(printable) <= limit else printable[:limit] + "…"
+
+
+# --- what was expected ------------------------------------------------------------------------
+
+
+def _expected(type_: type[msgspec.Struct], path: str) -> str:
+    """The type at *path* in words; as far down as the path can be followed."""
+    info = inspect.type_info(type_)
+    for name, _ in _STEP.findall(path):
+        info = _child(info, name) or info
+    return describe(info)
+
+
+def _child(info: inspect.Type, name: str) -> inspect.Type | None:
+    """One step down: into the field *name*, or into an array when *name* is empty."""
+    for kind in _alternatives(info):
+        if name and isinstance(kind, inspect.StructType):
+            return next((field.type for field in kind.fields if field.encode_name == name), None)
+        if not name and isinstance(kind, inspect.ListType):
+            return kind.item_type
+    return None
+
+
+def _alternatives(info: inspect.Type) -> list[inspect.Type]:
+    if isinstance(info, inspect.UnionType):
+        return [kind for alternative in info.types for kind in _alternatives(alternative)]
+    return [info]
+
+
+def describe(info: inspect.Type) -> str:
+    """A type with its bounds in plain words; null is never mentioned."""
+    words = [_describe_one(kind) for kind in _alternatives(info) if not isinstance(kind, inspect.NoneType)]
+    return " or ".join(dict.fromkeys(words))
+
+
+def _describe_one(info: inspect.Type) -> str:
+    match info:
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.IntType():
+            return str(info.ge) if info.ge is not None and info.ge == info.le else f"an integer{_range(info)}"
+        case inspect.FloatType():
+            return f"a number{_range(info)}"
+        case inspect.StrType(max_length=longest):
+            return "a string" + (f" of {info.min_length or 0} to {longest} characters" if longest else "")
+        case inspect.LiteralType(values=values):
+            return "one of " + ", ".join(f'"{value}"' for value in values)
+        case inspect.ListType(max_length=longest):
+            return "a list" + (f" of {info.min_length or 0} to {longest} items" if longest else "")
+        case inspect.DictType(max_length=longest):
+            each = describe(info.value_type)
+            return f"an object of at most {longest} token ids, each with {each}"
+        case _:
+            return "an object"
+
+
+def _range(info: inspect.IntType | inspect.FloatType) -> str:
+    low = f"({info.gt:g}" if info.gt is not None else f"[{info.ge}" if info.ge is not None else ""
+    high = f"{info.lt:g})" if info.lt is not None else f"{info.le}]" if info.le is not None else ""
+    return f" in {low}, {high}" if low and high else ""
+
+
+# --- what was found ---------------------------------------------------------------------------
+
+
+# Any: a value of the client's JSON, of whatever type.
+def _found(value: Any, *, is_private: bool) -> str:
+    if value is _OUT_OF_RANGE:
+        return "a number beyond all limits"
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return quoted(str(value))
+        case str() if is_private:
+            return "a string"
+        case str():
+            return f'"{quoted(value)}"'
+        case list():
+            return f"a list of {len(value)}"
+        case dict():
+            return "an object"
+    return "another value"
+
+
+def _malformed(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deep"
+    if "truncated" in str(error):
+        # msgspec's words for half a surrogate pair, too.
+        return "JSON is malformed: it ends too early, or holds half a surrogate pair"
+    return str(error)
