@@ -1,0 +1,292 @@
+"""The catalog: which models there are, and why some cannot be served."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+import kernel.catalog
+from kernel.catalog import Catalog, CatalogEntry
+
+DEMO = "demo/smollm2-135m"
+CONFIG: dict[str, object] = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "max_position_embeddings": 2048,
+}
+
+
+def safetensors(data_bytes: int = 8) -> bytes:
+    header = {"a": {"dtype": "U8", "shape": [data_bytes], "data_offsets": [0, data_bytes]}}
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(data_bytes)
+
+
+def model(folder: Path, changed: Mapping[str, bytes | None] | None = None) -> Path:
+    """A model folder, with some files replaced or left out."""
+    files: dict[str, bytes | None] = {
+        "config.json": json.dumps(CONFIG).encode(),
+        "model.safetensors": safetensors(),
+        "tokenizer.json": b'{"version": "1.0"}',
+        **(changed or {}),
+    }
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        if content is not None:
+            (folder / name).write_bytes(content)
+    return folder
+
+
+def scan(home: Path, *paths: Path) -> dict[str, CatalogEntry]:
+    return {entry.name: entry for entry in Catalog(home, paths, hub_cache=False).scan()}
+
+
+def test_models_are_found_in_home_and_further_folders(tmp_path: Path) -> None:
+    model(tmp_path / "home/models/mine")
+    model(tmp_path / "home/models/owner/theirs")
+    model(tmp_path / "more/third")
+    alone = model(tmp_path / "alone")
+
+    found = scan(tmp_path / "home", tmp_path / "more", alone, tmp_path / "absent")
+    assert sorted(found) == ["alone", DEMO, "mine", "owner/theirs", "third"]
+    assert found["owner/theirs"].path == str(tmp_path / "home/models/owner/theirs")
+
+
+def test_a_models_facts_are_read(tmp_path: Path) -> None:
+    folder = model(tmp_path / "models/mine")
+    for path in folder.iterdir():
+        os.utime(path, (1000, 1000))
+    os.utime(folder / "config.json", (2000, 2000))
+
+    entry = scan(tmp_path)["mine"]
+    assert (entry.kind, entry.source, entry.error) == ("text", "folder", "")
+    assert (entry.context_length, entry.created) == (2048, 2000)
+    assert entry.size_bytes == (folder / "model.safetensors").stat().st_size
+    assert entry.info().state == "available"
+
+
+def test_the_first_of_two_models_of_one_name_is_taken(tmp_path: Path) -> None:
+    model(tmp_path / "home/models/same")
+    model(tmp_path / "more/same")
+
+    assert scan(tmp_path / "home", tmp_path / "more")["same"].path.startswith(str(tmp_path / "home"))
+
+
+def test_a_demo_is_listed_before_it_is_fetched(tmp_path: Path) -> None:
+    entry = scan(tmp_path)[DEMO]
+
+    assert (entry.source, entry.kind, entry.info().state) == ("demo", "text", "absent")
+    assert entry.demo is not None
+
+
+def test_a_fetched_demo_is_available(tmp_path: Path) -> None:
+    model(tmp_path / "models" / DEMO)
+
+    entry = scan(tmp_path)[DEMO]
+    assert (entry.source, entry.info().state) == ("demo", "available")
+    assert entry.demo is not None
+
+
+def test_a_broken_demo_says_how_to_get_it_again(tmp_path: Path) -> None:
+    model(tmp_path / "models" / DEMO, {"tokenizer.json": None})
+
+    assert "to fetch it again" in scan(tmp_path)[DEMO].error
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"config.json": None}, "config.json: missing"),
+        ({"config.json": b""}, "config.json: "),
+        ({"config.json": b"{"}, "config.json: "),
+        ({"config.json": b"[]"}, "config.json: "),
+        ({"config.json": b"\xff\xfe{}"}, "config.json: "),
+        ({"config.json": b'{"a":' * 100_000}, "config.json: "),
+        ({"config.json": b"{}"}, "config.json: model_type is missing"),
+        ({"config.json": b'{"model_type": "llama", "model_file": "x.py"}'}, "config.json: model_file"),
+        ({"config.json": b'{"model_type": "qwen2_vl", "vision_config": {}}'}, "vision models"),
+        (
+            {"config.json": b'{"model_type": "bert", "architectures": ["BertModel"]}'},
+            "no worker kind for BertModel models",
+        ),
+        ({"model.safetensors": None}, "model.safetensors: missing"),
+        ({"model.safetensors": None, "pytorch_model.bin": b"x"}, "found pytorch_model.bin"),
+        ({"model.safetensors": None, "model.gguf": b"GGUF"}, "`mlxd models import`"),
+        ({"model.safetensors": b""}, "model.safetensors: "),
+        ({"model.safetensors": safetensors()[:-1]}, "truncated"),
+        ({"model.safetensors.index.json": b"{}"}, "weight_map is missing"),
+        (
+            {"model.safetensors.index.json": b'{"weight_map": {"a": "model-2.safetensors"}}'},
+            "model-2.safetensors: missing",
+        ),
+        ({"tokenizer.json": None}, "tokenizer.json: missing"),
+        ({"tokenizer.json": b""}, "tokenizer.json: empty"),
+        ({"tokenizer.json": b'{"version": "1.0"'}, "tokenizer.json: not a JSON object"),
+    ],
+)
+def test_a_broken_model_is_listed_with_the_file_at_fault(
+    tmp_path: Path, changed: Mapping[str, bytes | None], said: str
+) -> None:
+    model(tmp_path / "models/broken", changed)
+    model(tmp_path / "models/whole")
+
+    found = scan(tmp_path)
+    assert said in found["broken"].error
+    assert (found["broken"].kind, found["broken"].info().state) == ("", "failed")
+    assert found["whole"].error == ""
+
+
+def test_junk_is_not_listed(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    model(models / ".incoming-1234/model")
+    model(models / "too/deep/here")
+    (models / "empty").mkdir()
+    (models / "notes.txt").write_text("x")
+    (models / "loop").symlink_to(models, target_is_directory=True)
+    (models / "self").symlink_to(models / "self")
+    (models / "nowhere").symlink_to(tmp_path / "nowhere")
+    model(models / "line\nbreak")
+    os.mkdir(os.fsencode(models) + b"/\xff\xfe")
+    model(models / "real")
+
+    assert sorted(scan(tmp_path)) == [DEMO, "loop/real", "real"]
+
+
+def test_a_link_to_a_file_that_is_gone_is_a_missing_file(tmp_path: Path) -> None:
+    folder = model(tmp_path / "models/half", {"model.safetensors": None})
+    (folder / "model.safetensors").symlink_to(tmp_path / "gone")
+
+    assert "model.safetensors: missing" in scan(tmp_path)["half"].error
+
+
+def test_names_are_matched_exactly(tmp_path: Path) -> None:
+    model(tmp_path / "models/mine")
+    catalog = Catalog(tmp_path, (), hub_cache=False)
+    catalog.scan()
+
+    assert catalog.entry("mine") is not None
+    for name in ("Mine", "mine/", "./mine", "../models/mine", str(tmp_path / "models/mine"), "", "mine\0"):
+        assert catalog.entry(name) is None
+
+
+def test_only_what_changed_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    inspect = kernel.catalog.inspect_folder
+    monkeypatch.setattr(
+        kernel.catalog,
+        "inspect_folder",
+        lambda folder, files: read.append(folder.name) or inspect(folder, files),
+    )
+    first = model(tmp_path / "models/first")
+    model(tmp_path / "models/second")
+    catalog = Catalog(tmp_path, (), hub_cache=False)
+
+    catalog.scan()
+    catalog.scan()
+    assert read == ["first", "second"]
+    (first / "tokenizer.json").unlink()
+    catalog.scan()
+    assert read == ["first", "second", "first"]
+    assert "tokenizer.json" in getattr(catalog.entry("first"), "error", "")
+
+
+def test_a_deleted_model_is_gone(tmp_path: Path) -> None:
+    folder = model(tmp_path / "models/mine")
+    catalog = Catalog(tmp_path, (), hub_cache=False)
+    catalog.scan()
+    folder.rename(tmp_path / "elsewhere")
+
+    catalog.scan()
+    assert catalog.entry("mine") is None
+
+
+def test_a_thousand_models_are_scanned_quickly(tmp_path: Path) -> None:
+    for number in range(1000):
+        model(tmp_path / f"models/owner{number % 10}/model{number}")
+    catalog = Catalog(tmp_path, (), hub_cache=False)
+    catalog.scan()
+
+    start_s = time.process_time()
+    found = catalog.scan()
+    assert len(found) == 1001
+    # 0.05 s on one slow core; reading the files again takes several times that.
+    assert time.process_time() - start_s < 0.5
+
+
+# --- the Hugging Face cache ---
+
+
+def hub_model(hub: Path, name: str, revision: str = "abc123", ref: str | None = "abc123") -> Path:
+    repository = hub / f"models--{name}"
+    blobs = model(repository / "blobs")
+    snapshot = repository / "snapshots" / revision
+    snapshot.mkdir(parents=True)
+    for blob in blobs.iterdir():
+        (snapshot / blob.name).symlink_to(blob)
+    if ref is not None:
+        (repository / "refs").mkdir()
+        (repository / "refs/main").write_text(ref)
+    return snapshot
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def scan_hub(home: Path) -> dict[str, CatalogEntry]:
+    found = Catalog(home, (), hub_cache=True).scan()
+    return {entry.name: entry for entry in found if entry.source == "hub"}
+
+
+def test_models_of_the_hub_cache_have_their_hub_names(tmp_path: Path, hub: Path) -> None:
+    snapshot = hub_model(hub, "org--some-model")
+
+    found = scan_hub(tmp_path)
+    assert list(found) == ["org/some-model"]
+    assert (found["org/some-model"].path, found["org/some-model"].error) == (str(snapshot), "")
+
+
+def test_the_main_revision_is_taken(tmp_path: Path, hub: Path) -> None:
+    hub_model(hub, "org--model", revision="old")
+    new = hub / "models--org--model/snapshots/abc123"
+    model(new)
+
+    assert scan_hub(tmp_path)["org/model"].path == str(new)
+
+
+def test_without_a_main_revision_the_newest_snapshot_is_taken(tmp_path: Path, hub: Path) -> None:
+    snapshot = hub_model(hub, "org--model", ref=None)
+
+    assert scan_hub(tmp_path)["org/model"].path == str(snapshot)
+
+
+@pytest.mark.parametrize("ref", ["../../../../etc", "", "a/b", "not-there"])
+def test_a_strange_revision_leads_nowhere(tmp_path: Path, hub: Path, ref: str) -> None:
+    hub_model(hub, "org--model", ref=ref)
+
+    assert scan_hub(tmp_path) == {}
+
+
+def test_what_is_no_model_in_the_hub_cache_is_not_listed(tmp_path: Path, hub: Path) -> None:
+    hub_model(hub, "org--model")
+    model(hub / "datasets--org--data/snapshots/abc123")
+    (hub / "models--org--empty").mkdir()
+    (hub / "version.txt").write_text("1")
+
+    assert list(scan_hub(tmp_path)) == ["org/model"]
+
+
+def test_a_half_downloaded_model_is_listed_with_what_is_missing(tmp_path: Path, hub: Path) -> None:
+    snapshot = hub_model(hub, "org--model")
+    (hub / "models--org--model/blobs/model.safetensors").rename(hub / "x.incomplete")
+
+    entry = scan_hub(tmp_path)["org/model"]
+    assert "model.safetensors: missing" in entry.error
+    assert entry.path == str(snapshot)
