@@ -57,7 +57,7 @@ def test_a_good_header_passes(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_header_is_told_what_is_wrong(tmp_path: Path, data: bytes, said: str) -> None:
-    with pytest.raises(ValueError, match="(?s).") as caught:
+    with pytest.raises(ValueError, match="e") as caught:
         check(tmp_path, data)
 
     assert said in str(caught.value)
