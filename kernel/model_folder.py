@@ -13,6 +13,8 @@ from kernel.safetensors_header import check_header
 
 # config.json and the weights' index; real ones stay below 10 MB.
 MAX_JSON_BYTES = 64 * 1024 * 1024
+# The engine without a model, for tests and plugin authors: config.json alone is its model.
+ECHO = "echo"
 # Any of these is a tokenizer.
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json", "vocab.txt")
 # Sections of config.json that only models with eyes have.
@@ -21,7 +23,14 @@ VISION_KEYS = ("vision_config", "vision_tower", "mm_vision_tower", "visual", "im
 ECHO_TYPE = "echo"
 # Names of architectures that write text, as transformers ends them.
 TEXT_ENDINGS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
-CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length", "n_ctx")
+CONTEXT_KEYS = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_sequence_length",
+    "seq_length",
+    "n_ctx",
+    "context_length",
+)
 
 # (name, size in bytes, mtime in ns) of each file; changes when the folder's content does.
 Signature = tuple[tuple[str, int, int], ...]

@@ -143,6 +143,14 @@ def test_a_broken_model_is_listed_with_the_file_at_fault(
     assert found["whole"].error == ""
 
 
+def test_an_echo_model_is_its_config_alone(tmp_path: Path) -> None:
+    (tmp_path / "models/echo/slow").mkdir(parents=True)
+    (tmp_path / "models/echo/slow/config.json").write_text('{"model_type": "echo"}')
+
+    entry = scan(tmp_path)["echo/slow"]
+    assert (entry.kind, entry.error) == ("echo", "")
+
+
 def test_junk_is_not_listed(tmp_path: Path) -> None:
     models = tmp_path / "models"
     model(models / ".incoming-1234/model")
