@@ -14,7 +14,7 @@ from plugins.http.events import EventStream
 from plugins.http.exchange import Exchange
 from plugins.http.requests import ChatBody, CompletionBody, GenerateBody
 from plugins.http.shapes import DONE, Answer, ChatShape, CompletionShape, Shape, total
-from plugins.http.translate import chat_request, completion_requests
+from plugins.http.translate import chat_request, completion_requests, has_value
 from plugins.http.validation import Reader
 from transports.errors import ShuttingDown, WorkerError
 from transports.messages import ChatRequest, CompletionRequest, Delta, Done, Prefill, Progress, Usage
@@ -32,7 +32,7 @@ class Generator:
     async def chat(self, exchange: Exchange) -> web.StreamResponse:
         """POST /v1/chat/completions."""
         body, ignored = self._chat.read(await read_body(exchange.request, exchange.settings))
-        if any(message.tool_calls for message in body.messages):
+        if any(has_value(message.tool_calls) for message in body.messages):
             ignored.append("messages.tool_calls")
         exchange.note_ignored(ignored)
         shape = ChatShape(body.model, include_usage=_include_usage(body), with_logprobs=body.logprobs is True)

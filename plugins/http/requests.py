@@ -17,8 +17,8 @@ MAX_PROMPT_TOKENS = 1 << 20
 
 TokenId: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_INT32)]
 StopString: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
-# A field that is accepted and has no effect: never decoded.
-Unused: TypeAlias = Raw | None
+# For fields of any type that are only looked at: not decoded. msgspec takes no `Raw | None`.
+NULL = Raw(b"null")
 
 
 class StreamOptions(Struct, frozen=True, kw_only=True):
@@ -40,7 +40,7 @@ class InputMessage(Struct, frozen=True, kw_only=True):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | Annotated[list[ContentPart], Meta(max_length=1024)] | None = None
     name: Annotated[str, Meta(max_length=256)] | None = None
-    tool_calls: Unused = None
+    tool_calls: Raw = NULL
 
 
 class ResponseFormat(Struct, frozen=True, kw_only=True):
@@ -85,10 +85,10 @@ class ChatBody(GenerateBody, frozen=True, kw_only=True):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     response_format: ResponseFormat | None = None
-    tool_choice: Unused = None
-    function_call: Unused = None
+    tool_choice: Raw = NULL
+    function_call: Raw = NULL
     modalities: list[str] | None = None
-    audio: Unused = None
+    audio: Raw = NULL
 
 
 class CompletionBody(GenerateBody, frozen=True, kw_only=True):

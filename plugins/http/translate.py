@@ -81,6 +81,11 @@ def completion_requests(body: CompletionBody) -> list[CompletionRequest]:
     ]
 
 
+def has_value(field: msgspec.Raw) -> bool:
+    """Whether a field that is not decoded was there, and not null."""
+    return bytes(field) != b"null"
+
+
 def _common(body: GenerateBody) -> _Common:
     stop = body.stop or ()
     return {
@@ -114,7 +119,7 @@ def _one_of(body: GenerateBody, name: str, alias: str) -> int | None:
 def _message(message: InputMessage, index: int) -> ChatMessage:
     path = f"messages[{index}].content"
     if message.content is None:
-        if message.role != "assistant" or message.tool_calls is None:
+        if message.role != "assistant" or not has_value(message.tool_calls):
             raise RequestError(f"{path}: required, and missing", param=path)
         text = ""
     elif isinstance(message.content, str):
@@ -191,11 +196,11 @@ def _check_supported(body: ChatBody) -> None:
             param="response_format",
         )
     for name, choice in (("tool_choice", body.tool_choice), ("function_call", body.function_call)):
-        if choice is not None and _decoded(choice) not in ("auto", "none", None):
+        if has_value(choice) and _decoded(choice) not in ("auto", "none"):
             raise RequestError(f'{name}: expected "auto" or "none"; tools are not called yet', param=name)
     if body.modalities and body.modalities != ["text"]:
         raise RequestError('modalities: expected ["text"]; only text is produced', param="modalities")
-    if body.audio is not None and _decoded(body.audio) is not None:
+    if has_value(body.audio):
         raise RequestError("audio: not supported; leave it out", param="audio")
 
 

@@ -244,12 +244,13 @@ async def open_door(client: FakeClient | None = None, **settings: Any) -> AsyncI
     client = client or FakeClient()
     frontend = HttpFrontend(HttpSettings(port=0, **settings))
     url = await frontend.open()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(frontend.serve(client))  # type: ignore[arg-type]
-        try:
-            yield Door(client, url)
-        finally:
-            for submission, _ in client.submitted:
-                submission.put(KernelUnavailable("the test is over"))
-            client.stopping.set()
-    await frontend.close()
+    serving = asyncio.create_task(frontend.serve(client))  # type: ignore[arg-type]
+    try:
+        yield Door(client, url)
+    finally:
+        for submission, _ in client.submitted:
+            submission.put(KernelUnavailable("the test is over"))
+        client.stopping.set()
+        async with asyncio.timeout(TIMEOUT_S):
+            await serving
+        await frontend.close()
