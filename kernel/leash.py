@@ -11,13 +11,13 @@ import signal
 import subprocess
 import sys
 
-from transports.tether import die_with_parent, kill_with_parent
+from transports.tether import die_with_parent
 
 
 def main(command: list[str]) -> int:
     """Run *command* in our process group, which must be ours alone; its exit status, or 128 + its signal."""
+    # Not kill_with_parent too: it would end us before we have ended the others.
     die_with_parent(_kill_group)
-    kill_with_parent()
     try:
         status = subprocess.call(command, stdin=subprocess.DEVNULL)
     except OSError as e:
