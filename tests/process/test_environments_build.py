@@ -243,16 +243,11 @@ async def test_a_folder_that_cannot_be_written_is_named(make: Make, tmp_path: Pa
 async def test_the_lock_is_free_when_its_holder_dies(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
     code = (
-        "import fcntl, sys, time
-"
-        "file = open(sys.argv[1], 'w')
-"
-        "fcntl.flock(file, fcntl.LOCK_EX)
-"
-        "print('locked', flush=True)
-"
-        "time.sleep(600)
-"
+        "import fcntl, sys, time\n"
+        "file = open(sys.argv[1], 'w')\n"
+        "fcntl.flock(file, fcntl.LOCK_EX)\n"
+        "print('locked', flush=True)\n"
+        "time.sleep(600)\n"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE)
     assert holder.stdout is not None
