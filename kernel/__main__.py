@@ -57,7 +57,9 @@ def main() -> int:
         lock = rundir.Lock(run_dir)
         files = LogFiles(home / "logs", bootstrap.settings.log.max_bytes)
     except OSError as e:
-        print(f"mlxd: {e.filename}: {e.strerror}; set MLXD_HOME to a folder you can write to", file=sys.stderr)
+        print(
+            f"mlxd: {e.filename}: {e.strerror}; set MLXD_HOME to a folder you can write to", file=sys.stderr
+        )
         return 1
     except MlxdError as e:
         print(f"mlxd: {e.message}", file=sys.stderr)
@@ -89,7 +91,7 @@ async def _run(bootstrap: KernelBootstrap, home: Path, run_dir: Path, files: Log
         started_s=time.monotonic(),
         worker_settings={kind: _section(settings, kind) for kind in environments.kinds()},
     )
-    broker = Broker(settings, view, token, Random())
+    broker = Broker(settings, view, token, Random(), bootstrap.preload)
     shell = Shell(
         settings,
         broker,
@@ -107,7 +109,7 @@ async def _run(bootstrap: KernelBootstrap, home: Path, run_dir: Path, files: Log
     rundir.write_connection(run_dir, connection)
     print(msgspec.json.encode(connection).decode(), flush=True)
     log.info("kernel_started", version=mlxd_version, pid=os.getpid(), home=str(home))
-    code = await shell.run(bootstrap.preload)
+    code = await shell.run()
     log.info("kernel_ended", code=code)
     return code
 

@@ -1,137 +1,90 @@
-"""Administrators' operations: asked by frontends, answered once, some only when something has happened."""
+"""What administrators can have done: load, unload, list, and jobs beside the loop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
-from kernel.actions import Emit, Measure, RunJob, ScanCatalog, Send
-from transports.codec import decode_body
-from transports.errors import MlxdError, NotFound
-from transports.frames import Parcel, parcel
-from transports.messages import Admin, Message, Progress
+from kernel.dispatch import Dispatcher
+from kernel.questions import Question, Questions
+from kernel.residency import Residency
+from kernel.roster import Roster
+from kernel.supervisor import Supervisor
+from kernel.view import model_info
+from transports.errors import MlxdError, ModelUnavailable, NotFound, RequestError
+from transports.messages import DoneReply, Message, ModelsReply
 
 # Operations that the shell does beside the loop; the others only read or change the kernel's state.
 JOBS = frozenset({"models.import", "envs.list", "envs.sync", "envs.rm"})
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """An operation that was asked for and not answered yet."""
-
-    id: str
-    peer: str
-    operation: str
-    args: Admin
-
-
 class Administrator:
-    """Open questions and what each waits for."""
+    """Carries out operations on the kernel's parts; `Questions` remembers who waits for what."""
 
-    def __init__(self, emit: Emit) -> None:
-        self._emit = emit
-        self._jobs: dict[str, Question] = {}
-        self._waiting_for_scan: list[Question] = []
-        self._waiting_for_memory: list[Question] = []
-        # Model -> who wants to know when it is loaded, or gone.
-        self._waiting_for_load: dict[str, list[Question]] = {}
-        self._waiting_for_unload: dict[str, list[Question]] = {}
+    def __init__(
+        self,
+        questions: Questions,
+        roster: Roster,
+        residency: Residency,
+        dispatcher: Dispatcher,
+        supervisor: Supervisor,
+    ) -> None:
+        self._questions = questions
+        self._roster = roster
+        self._residency = residency
+        self._dispatcher = dispatcher
+        self._supervisor = supervisor
 
-    def ask(self, peer: str, message: Parcel) -> Question:
-        """Read a question.
+    def ask(self, question: Question, now: float) -> None:
+        """Begin an operation; "stop" is the broker's own.
 
         Raises:
-            RemoteProtocolError: Its body is malformed.
+            MlxdError: It cannot be done.
         """
-        envelope = message.envelope
-        return Question(envelope.ids[0], peer, envelope.task, decode_body(message.body, Admin))
+        match question.operation:
+            case "status":
+                pids = [process.pid for process in self._supervisor if process.pid]
+                self._questions.after_measuring(question, tuple(pids))
+            case "models.list" | "load":
+                self._questions.after_scan(question)
+            case "unload":
+                self._unload(question, now)
+            case operation if operation in JOBS:
+                self._questions.run_job(question)
+            case operation:
+                raise NotFound(f"admin: no operation {operation!r}")
 
-    def answer(self, question: Question, reply: Message | MlxdError) -> None:
-        """End a question."""
-        ids = (question.id,)
-        if isinstance(reply, MlxdError):
-            self._emit(Send(question.peer, parcel("failed", reply.to_failed(), ids=ids, finished=ids)))
-        else:
-            self._emit(Send(question.peer, parcel("reply", reply, ids=ids, finished=ids)))
+    def scanned(self, now: float) -> None:
+        """Answer what waited for a look at the disk."""
+        self._questions.scanned(lambda question: self._answer_from_roster(question, now))
 
-    # --- questions that wait --------------------------------------------------------------------
+    def _answer_from_roster(self, question: Question, now: float) -> Message | MlxdError | None:
+        if question.operation == "models.list":
+            return ModelsReply(models=tuple(model_info(model, self._residency) for model in self._roster))
+        try:
+            return self._load(question, now)
+        except MlxdError as e:
+            return e
 
-    def run_job(self, question: Question) -> None:
-        """Have the shell do it."""
-        self._jobs[question.id] = question
-        args = question.args
-        self._emit(RunJob(question.id, question.operation, args.model, args.name))
+    def _load(self, question: Question, now: float) -> Message | None:
+        model = self._roster.find(question.args.model)
+        if self._residency.worker(model.name):
+            return DoneReply(detail="loaded already")
+        self._residency.want(model, now)
+        resident = self._residency.get(model.name)
+        if resident is None:
+            raise ModelUnavailable(f"{model.name}: mlxd is shutting down and loads no more models")
+        if process := self._residency.process(resident):
+            self._supervisor.retry_now(process, now)
+        self._questions.after_load(question, model.name)
+        return None
 
-    def job_progressed(self, job: str, progress: Progress) -> None:
-        """Pass on how far it is."""
-        if question := self._jobs.get(job):
-            self._tell(question, progress)
-
-    def job_ended(self, job: str, result: Message | MlxdError) -> Question | None:
-        """Answer it."""
-        question = self._jobs.pop(job, None)
-        if question:
-            self.answer(question, result)
-        return question
-
-    def after_scan(self, question: Question) -> None:
-        """Answer when the catalog has been read again."""
-        if not self._waiting_for_scan:
-            self._emit(ScanCatalog())
-        self._waiting_for_scan.append(question)
-
-    def scanned(self, reply: Callable[[Question], Message | MlxdError | None]) -> None:
-        """Answer those; *reply* gives None for one that goes on waiting for something else."""
-        self._waiting_for_scan, questions = [], self._waiting_for_scan
-        for question in questions:
-            if (result := reply(question)) is not None:
-                self.answer(question, result)
-
-    def after_measuring(self, question: Question, pids: tuple[int, ...]) -> None:
-        """Answer when memory has been measured."""
-        self._waiting_for_memory.append(question)
-        self._emit(Measure(pids))
-
-    def measured(self, reply: Message) -> None:
-        """Answer those."""
-        self._waiting_for_memory, questions = [], self._waiting_for_memory
-        for question in questions:
-            self.answer(question, reply)
-
-    def after_load(self, question: Question, model: str) -> None:
-        """Answer when *model* is loaded or cannot be."""
-        self._waiting_for_load.setdefault(model, []).append(question)
-
-    def after_unload(self, question: Question, model: str) -> None:
-        """Answer when *model* is gone."""
-        self._waiting_for_unload.setdefault(model, []).append(question)
-
-    def load_progressed(self, model: str, progress: Progress) -> None:
-        """Pass on how far a load is."""
-        for question in self._waiting_for_load.get(model, []):
-            self._tell(question, progress)
-
-    def loaded(self, model: str, result: Message | MlxdError) -> None:
-        """*model* is loaded, or failed to."""
-        for question in self._waiting_for_load.pop(model, []):
-            self.answer(question, result)
-
-    def unloaded(self, model: str, result: Message) -> None:
-        """*model* is gone."""
-        for question in self._waiting_for_unload.pop(model, []):
-            self.answer(question, result)
-        self.loaded(model, NotFound(f"{model}: unloaded before it was loaded"))
-
-    def peer_lost(self, peer: str) -> None:
-        """Nobody waits for the answers to this peer's questions."""
-        self._jobs = {job: q for job, q in self._jobs.items() if q.peer != peer}
-        self._waiting_for_scan = [q for q in self._waiting_for_scan if q.peer != peer]
-        self._waiting_for_memory = [q for q in self._waiting_for_memory if q.peer != peer]
-        for waiting in (self._waiting_for_load, self._waiting_for_unload):
-            for model in list(waiting):
-                waiting[model] = [q for q in waiting[model] if q.peer != peer]
-                if not waiting[model]:
-                    del waiting[model]
-
-    def _tell(self, question: Question, progress: Progress) -> None:
-        self._emit(Send(question.peer, parcel("progress", progress, ids=(question.id,))))
+    def _unload(self, question: Question, now: float) -> None:
+        name = question.args.model
+        if self._residency.get(name) is None:
+            raise NotFound(f"{name}: not loaded")
+        num_requests = self._dispatcher.num_running_in(name) + self._dispatcher.num_queued_for(name)
+        if num_requests and not question.args.force:
+            raise RequestError(f"{name}: {num_requests} requests are running or waiting; force ends them")
+        self._dispatcher.fail_waiting(name, ModelUnavailable(f"{name}: unloaded by the administrator"))
+        self._questions.after_unload(question, name)
+        self._residency.unload(name, now)
+        if self._residency.get(name) is None:
+            self._questions.unloaded(name, DoneReply(detail="unloaded"))

@@ -9,7 +9,7 @@ from random import Random
 from typing import Literal
 
 from kernel.actions import Action, Exit, Log, ScanCatalog, Send
-from kernel.admin import JOBS, Administrator, Question
+from kernel.admin import Administrator
 from kernel.dispatch import Dispatcher
 from kernel.events import (
     CatalogScanned,
@@ -28,22 +28,20 @@ from kernel.events import (
     StopRequested,
     TimePassed,
 )
+from kernel.lifecycle import Lifecycle
 from kernel.peers import Peer, Peers, check_allowed
+from kernel.questions import Question, Questions
 from kernel.residency import Residency
+from kernel.roster import Roster
 from kernel.supervisor import Process, Supervisor
-from kernel.view import KernelView, model_info, status_reply
+from kernel.view import KernelView, StatusView
 from transports.codec import decode_body
 from transports.errors import (
     Forbidden,
     MlxdError,
     ModelNotFound,
-    ModelUnavailable,
-    NotFound,
     RemoteProtocolError,
-    RequestError,
     ShuttingDown,
-    WorkerCrashed,
-    WorkerHung,
     from_failed,
 )
 from transports.frames import Parcel, parcel
@@ -52,10 +50,8 @@ from transports.messages import (
     Drain,
     Failed,
     Hello,
-    Load,
     Message,
     ModelInfo,
-    ModelsReply,
     Ping,
     Pong,
     Progress,
@@ -64,14 +60,18 @@ from transports.messages import (
 )
 from transports.settings import Settings
 
-# Names told to somebody who asked for an unknown model.
-MAX_NAMES_TOLD = 20
-
 
 class Broker:
     """The kernel's whole state. `handle` is its only entrance."""
 
-    def __init__(self, settings: Settings, view: KernelView, client_token: str, random: Random) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        view: KernelView,
+        client_token: str,
+        random: Random,
+        preload: tuple[str, ...] = (),
+    ) -> None:
         """A kernel that has not started anything.
 
         Args:
@@ -79,6 +79,7 @@ class Broker:
             view: What status tells of the kernel that never changes.
             client_token: What frontends say in hello that the kernel did not start.
             random: For jitter.
+            preload: Models to load at the start; the kernel is not ready without them.
         """
         self._settings = settings
         self._view = view
@@ -88,20 +89,24 @@ class Broker:
         self._supervisor = Supervisor(settings.kernel, self._out.append, random)
         self._residency = Residency(settings.kernel, self._supervisor, self._out.append, self._is_busy)
         self._dispatcher = Dispatcher(settings.kernel, self._residency, self._out.append)
-        self._admin = Administrator(self._out.append)
-        self._catalog: dict[str, ModelInfo] = {}
-        # Requests for models that the catalog did not have when they came.
-        self._unknown: list[MessageReceived] = []
-        self._preload: tuple[str, ...] = ()
-        # Frontends that cannot start, and why.
-        self._refused_frontends: dict[str, str] = {}
+        self._roster = Roster(settings.kernel.max_queued, self._out.append)
+        self._questions = Questions(self._out.append)
+        self._lifecycle = Lifecycle(
+            view, self._supervisor, self._residency, self._dispatcher, self._questions, self._out.append
+        )
+        self._admin = Administrator(
+            self._questions, self._roster, self._residency, self._dispatcher, self._supervisor
+        )
+        self._preload = preload
+        self._status = StatusView(
+            view, preload, self._supervisor, self._residency, self._dispatcher, self._peers
+        )
         self._next_ping_s = 0.0
         self._state: Literal["running", "draining", "stopping"] = "running"
         self._drain_deadline_s: float | None = None
 
-    def start(self, preload: tuple[str, ...], now: float) -> list[Action]:
+    def start(self, now: float) -> list[Action]:
         """Start the frontends and load what must be there from the start."""
-        self._preload = preload
         self._next_ping_s = now
         for kind in self._settings.kernel.frontends:
             self._supervisor.start(f"frontend:{kind}", "frontend", kind, "", now)
@@ -134,15 +139,15 @@ class Broker:
             case Prepared(model, path):
                 self._residency.prepared(model, path, now)
             case PrepareFailed(model, error):
-                self._model_failed(model, error, now)
+                self._lifecycle.failed(model, error, now)
             case PrepareProgressed(model, progress):
-                self._progressed(model, progress)
+                self._lifecycle.progressed(model, progress)
             case JobProgressed(job, progress):
-                self._admin.job_progressed(job, progress)
+                self._questions.job_progressed(job, progress)
             case JobEnded(job, result):
                 self._job_ended(job, result)
-            case Measured():
-                self._admin.measured(self._status(event, now))
+            case Measured(memory_bytes):
+                self._questions.measured(self._status.reply(self._state, memory_bytes, now))
             case StopRequested(at_once):
                 self._stop(at_once, now)
             case TimePassed():
@@ -150,7 +155,7 @@ class Broker:
         self._settle(now)
         return self._taken()
 
-    def next_deadline(self) -> float | None:
+    def next_deadline(self) -> float:
         """When TimePassed is due; monotonic seconds."""
         deadlines = (
             self._next_ping_s,
@@ -230,15 +235,7 @@ class Broker:
         if self._state != "running" and peer.role == "frontend":
             self._out.append(Send(peer_id, parcel("drain", Drain())))
         if process and process.role == "worker":
-            self._order_load(process)
-
-    def _order_load(self, process: Process) -> None:
-        resident = self._residency.get(process.model)
-        if resident is None:
-            return
-        section = self._view.worker_settings.get(process.kind, {})
-        self._out.append(Send(process.peer, parcel("load", Load(path=resident.path, settings=section))))
-        self._progressed(process.model, Progress(phase="load"))
+            self._lifecycle.connected(process)
 
     def _from_worker(self, peer: Peer, worker: Process, message: Parcel, now: float) -> None:
         match message.envelope.type:
@@ -247,17 +244,15 @@ class Broker:
             case "failed" if message.envelope.ids:
                 self._dispatcher.worker_spoke(worker, message, now)
             case "failed":
-                self._model_failed(worker.model, from_failed(decode_body(message.body, Failed)), now)
+                error = from_failed(decode_body(message.body, Failed))
+                self._lifecycle.failed(worker.model, error, now)
             case "pong":
                 self._supervisor.progressed(worker, decode_body(message.body, Pong), now)
             case "progress":
                 worker.progress_s = now
-                self._progressed(worker.model, decode_body(message.body, Progress))
+                self._lifecycle.progressed(worker.model, decode_body(message.body, Progress))
             case "ready" if worker.state == "loading":
-                self._supervisor.ready(worker, decode_body(message.body, Ready), now)
-                self._out.append(Log("info", "model_ready", {"model": worker.model, "pid": worker.pid}))
-                self._dispatcher.model_ready(worker.model, now)
-                self._admin.loaded(worker.model, DoneReply(detail="loaded"))
+                self._lifecycle.ready(worker, decode_body(message.body, Ready), now)
             case "bye":
                 self._peers.remove(peer.id)
 
@@ -266,12 +261,11 @@ class Broker:
             case "submit":
                 self._submit(event, peer.id, message, now)
             case "cancel":
-                self._dispatcher.cancel(peer.id, message.envelope.ids)
-                self._forget_unknown(peer.id, message.envelope.ids)
+                self._cancel(peer.id, message.envelope.ids)
             case "admin":
                 if len(message.envelope.ids) != 1:
                     raise RemoteProtocolError(f"admin: expected one id, got {len(message.envelope.ids)}")
-                self._ask(self._admin.ask(peer.id, message), now)
+                self._ask(self._questions.read(peer.id, message), now)
             case "bye":
                 self._peer_lost(peer.id, "said bye", now)
 
@@ -283,73 +277,34 @@ class Broker:
             raise RemoteProtocolError(f"submit: expected one id, got {len(envelope.ids)}")
         if self._state != "running":
             raise ShuttingDown("mlxd is shutting down and takes no new requests")
-        model = self._catalog.get(envelope.model)
-        if model is None or model.error:
-            # Perhaps it came, or was mended, since we looked.
-            if not self._unknown:
-                self._out.append(ScanCatalog())
-            self._unknown.append(event)
-            return
-        self._dispatcher.submit(peer, message, model, now)
+        model = self._roster.get(envelope.model)
+        if model is None:
+            self._roster.park(event)
+        else:
+            self._dispatcher.submit(peer, message, model, now)
 
     def _scanned(self, models: tuple[ModelInfo, ...], now: float) -> None:
-        self._catalog = {model.name: model for model in models}
-        unknown, self._unknown = self._unknown, []
-        for event in unknown:
+        for event in self._roster.scanned(models):
             try:
-                model = self._find(event.message.envelope.model)
+                model = self._roster.find(event.message.envelope.model)
                 self._dispatcher.submit(event.peer, event.message, model, now)
             except MlxdError as e:
                 self._refuse(event.peer, event.message, e, now)
-        self._admin.scanned(lambda question: self._answer_from_catalog(question, now))
+        self._admin.scanned(now)
         for name in self._preload:
-            if name in self._catalog and self._residency.unavailable(name, now) is None:
-                self._residency.want(self._catalog[name], now)
+            preloaded = self._roster.get(name)
+            if preloaded and self._residency.unavailable(name, now) is None:
+                self._residency.want(preloaded, now)
 
-    def _find(self, name: str) -> ModelInfo:
-        """The model of that name.
-
-        Raises:
-            ModelNotFound: There is none.
-            ModelUnavailable: Its files cannot be served.
-        """
-        model = self._catalog.get(name)
-        if model is None:
-            known = sorted(self._catalog)
-            told = ", ".join(known[:MAX_NAMES_TOLD]) + (", ..." if len(known) > MAX_NAMES_TOLD else "")
-            raise ModelNotFound(f"model: {name!r} is not here; known: {told or 'none'}", param="model")
-        if model.error:
-            raise ModelUnavailable(f"{name}: {model.error}", param="model")
-        return model
-
-    def _forget_unknown(self, peer: str, ids: tuple[str, ...] | None = None) -> None:
-        """Requests still waiting for a scan are not wanted any more; *ids* None means all of the peer."""
-        for event in list(self._unknown):
-            request_id = event.message.envelope.ids[0]
-            if event.peer == peer and (ids is None or request_id in ids):
-                self._unknown.remove(event)
-                if ids is not None:
-                    cancelled = ShuttingDown("cancelled before its model was found")
-                    failed = parcel(
-                        "failed", cancelled.to_failed(), ids=(request_id,), finished=(request_id,)
-                    )
-                    self._out.append(Send(peer, failed))
+    def _cancel(self, peer: str, ids: tuple[str, ...]) -> None:
+        self._dispatcher.cancel(peer, ids)
+        for request_id in self._roster.take_parked(peer, ids):
+            self._dispatcher.tell_cancelled(peer, request_id)
 
     def _is_busy(self, model: str) -> bool:
         return self._dispatcher.is_busy(model)
 
-    # --- models ---------------------------------------------------------------------------------
-
-    def _progressed(self, model: str, progress: Progress) -> None:
-        if resident := self._residency.get(model):
-            resident.progress = progress
-        self._dispatcher.tell_progress(model, progress)
-        self._admin.load_progressed(model, progress)
-
-    def _model_failed(self, model: str, error: MlxdError, now: float) -> None:
-        self._residency.failed(model, error, now)
-        self._dispatcher.fail_waiting(model, error)
-        self._admin.loaded(model, error)
+    # --- processes ------------------------------------------------------------------------------
 
     def _process_exited(self, event: ProcessExited, now: float) -> None:
         process = self._supervisor.get(event.name)
@@ -357,101 +312,30 @@ class Broker:
             return
         if process.peer:
             self._peers.remove(process.peer)
-            if process.role == "frontend":
-                self._dispatcher.peer_lost(process.peer)
-                self._admin.peer_lost(process.peer)
-        fault, had_hello, reason = process.fault, bool(process.peer), _describe_exit(event)
-        self._supervisor.exited(event.name, reason, now)
-        if process.role == "frontend":
-            if event.returncode == 2 and not had_hello:
-                self._supervisor.give_up(process)
-                self._refused_frontends[process.kind] = reason
+        if process.role == "worker":
+            self._lifecycle.exited(process, event, now)
             return
-        error: MlxdError
-        if fault:
-            error = WorkerHung(f"{process.model}: its worker was ended: {fault}; it is being started again")
-        else:
-            error = WorkerCrashed(f"{process.model}: its worker ended: {reason}; it is being started again")
-        self._dispatcher.worker_lost(process.name, error)
-        if process.state == "stopped":
-            self._residency.gone(process.model, now)
-            self._admin.unloaded(process.model, DoneReply(detail="unloaded"))
-        elif event.returncode == 2 and not had_hello:
+        had_hello = bool(process.peer)
+        self._dispatcher.peer_lost(process.peer)
+        self._questions.peer_lost(process.peer)
+        self._supervisor.exited(event.name, event.reason, now)
+        if event.is_refusal and not had_hello:
             self._supervisor.give_up(process)
-            self._model_failed(process.model, ModelUnavailable(f"{process.model}: {reason}"), now)
-        elif looped := self._residency.unavailable(process.model, now):
-            self._dispatcher.fail_waiting(process.model, looped)
-            self._admin.loaded(process.model, looped)
+            self._status.refused_frontends[process.kind] = event.reason
 
     # --- administration -------------------------------------------------------------------------
 
     def _ask(self, question: Question, now: float) -> None:
-        match question.operation:
-            case "status":
-                pids = [process.pid for process in self._supervisor if process.pid]
-                self._admin.after_measuring(question, tuple(pids))
-            case "models.list" | "load":
-                self._admin.after_scan(question)
-            case "unload":
-                self._unload(question, now)
-            case "stop":
-                self._admin.answer(question, DoneReply(detail="stopping"))
-                self._stop(question.args.force, now)
-            case operation if operation in JOBS:
-                self._admin.run_job(question)
-            case operation:
-                raise NotFound(f"admin: no operation {operation!r}")
-
-    def _answer_from_catalog(self, question: Question, now: float) -> Message | MlxdError | None:
-        if question.operation == "models.list":
-            infos = [model_info(model, self._residency) for model in self._catalog.values()]
-            return ModelsReply(models=tuple(infos))
-        try:
-            model = self._find(question.args.model)
-        except MlxdError as e:
-            return e
-        if self._state != "running":
-            return ShuttingDown("mlxd is shutting down and loads no more models")
-        if self._residency.worker(model.name):
-            return DoneReply(detail="loaded already")
-        self._residency.want(model, now)
-        self._admin.after_load(question, model.name)
-        resident = self._residency.get(model.name)
-        if resident and (process := self._residency.process(resident)):
-            self._supervisor.retry_now(process, now)
-        return None
-
-    def _unload(self, question: Question, now: float) -> None:
-        name = question.args.model
-        num_running = self._dispatcher.num_running_in(name) + self._dispatcher.num_queued_for(name)
-        if self._residency.get(name) is None:
-            raise NotFound(f"{name}: not loaded")
-        if num_running and not question.args.force:
-            raise RequestError(f"{name}: {num_running} requests are running or waiting; force ends them")
-        self._dispatcher.fail_waiting(name, ModelUnavailable(f"{name}: unloaded by the administrator"))
-        self._admin.after_unload(question, name)
-        self._residency.unload(name, now)
-        if self._residency.get(name) is None:
-            self._admin.unloaded(name, DoneReply(detail="unloaded"))
+        if question.operation == "stop":
+            self._questions.answer(question, DoneReply(detail="stopping"))
+            self._stop(question.args.force, now)
+        else:
+            self._admin.ask(question, now)
 
     def _job_ended(self, job: str, result: Message | MlxdError) -> None:
-        question = self._admin.job_ended(job, result)
+        question = self._questions.job_ended(job, result)
         if question and question.operation == "models.import":
             self._out.append(ScanCatalog())
-
-    def _status(self, measured: Measured, now: float) -> Message:
-        return status_reply(
-            self._view,
-            self._state,
-            self._preload,
-            self._supervisor,
-            self._residency,
-            self._dispatcher,
-            self._peers,
-            self._refused_frontends,
-            measured.memory_bytes,
-            now,
-        )
 
     # --- time and the end -----------------------------------------------------------------------
 
@@ -464,9 +348,9 @@ class Broker:
             if peer.process:
                 self._supervisor.fail(peer.process, f"its connection was lost: {reason}", now)
             return
-        self._forget_unknown(peer_id)
+        self._roster.take_parked(peer_id)
         self._dispatcher.peer_lost(peer_id)
-        self._admin.peer_lost(peer_id)
+        self._questions.peer_lost(peer_id)
 
     def _time_passed(self, now: float) -> None:
         if now >= self._next_ping_s:
@@ -510,29 +394,22 @@ class Broker:
 
     def _settle(self, now: float) -> None:
         """What follows from any change: load what is waited for, and end when all has ended."""
-        if self._state == "draining" and not len(self._dispatcher):
+        if self._state == "draining" and not len(self._dispatcher) and not self._roster.num_parked:
             self._begin_stopping(now)
         if self._state == "stopping":
             if not any(process.is_live for process in self._supervisor):
                 self._out.append(Exit(0))
             return
         for name in self._dispatcher.models_waited_for():
-            if self._residency.get(name) is None:
-                self._residency.want(self._catalog[name], now)
+            model = self._roster.get(name)
+            if model and self._residency.get(name) is None:
+                self._residency.want(model, now)
+            elif model is None:
+                gone = ModelNotFound(f"model: {name!r} is not here any more", param="model")
+                self._dispatcher.fail_waiting(name, gone)
         self._residency.make_room(now)
 
     def _taken(self) -> list[Action]:
         actions = self._out.copy()
         self._out.clear()
         return actions
-
-
-def _describe_exit(event: ProcessExited) -> str:
-    last = f": {event.last_words[-1]}" if event.last_words else ""
-    if event.returncode is None:
-        return f"it could not be started{last}"
-    if event.returncode < 0:
-        return f"signal {-event.returncode}{last}"
-    if event.returncode == 2 and event.last_words:
-        return event.last_words[-1].removeprefix("mlxd: ")
-    return f"exit code {event.returncode}{last}"

@@ -52,6 +52,7 @@ class Launcher:
         Raises:
             EnvironmentFailed: The kind's environment is not there.
         """
+        command: tuple[str | Path, ...]
         if action.role == "frontend":
             command = (sys.executable, "-P", "-m", "plugins", action.kind)
             env = dict(os.environ)

@@ -110,17 +110,17 @@ class Dispatcher:
             elif (request := self._queue.get(request_id)) and request.peer == peer:
                 self._queue.remove(request_id)
                 self._forget(peer)
-                done = Done(
-                    id=request_id,
-                    finish_reason="cancelled",
-                    usage=Usage(prompt_tokens=0, completion_tokens=0),
-                )
-                events = Events(items=(done,))
-                self._emit(Send(peer, parcel("events", events, ids=(request_id,), finished=(request_id,))))
+                self.tell_cancelled(peer, request_id)
         for model, cancelled in by_model.items():
             if worker := self._residency.worker(model):
                 process, _ = worker
                 self._emit(Send(process.peer, parcel("cancel", Cancel(), ids=cancelled)))
+
+    def tell_cancelled(self, peer: str, request_id: str) -> None:
+        """End a request that no worker has seen."""
+        usage = Usage(prompt_tokens=0, completion_tokens=0)
+        events = Events(items=(Done(id=request_id, finish_reason="cancelled", usage=usage),))
+        self._emit(Send(peer, parcel("events", events, ids=(request_id,), finished=(request_id,))))
 
     def peer_lost(self, peer: str) -> None:
         """A frontend is gone: nobody wants the answers to its requests."""

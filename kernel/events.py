@@ -53,6 +53,23 @@ class ProcessExited:
     # Its last lines on stderr.
     last_words: tuple[str, ...] = ()
 
+    @property
+    def reason(self) -> str:
+        """Why it ended, for people."""
+        last = f": {self.last_words[-1]}" if self.last_words else ""
+        if self.returncode is None:
+            return f"it could not be started{last}"
+        if self.returncode < 0:
+            return f"signal {-self.returncode}{last}"
+        if self.is_refusal and self.last_words:
+            return self.last_words[-1].removeprefix("mlxd: ")
+        return f"exit code {self.returncode}{last}"
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether it said itself that it cannot work: starting it again will not help."""
+        return self.returncode == 2
+
 
 @dataclass(frozen=True, slots=True)
 class CatalogScanned:

@@ -13,7 +13,7 @@ import structlog
 from kernel.actions import RunJob
 from kernel.catalog import Catalog
 from kernel.environments import Environments
-from kernel.events import Event, JobEnded, JobProgressed, PrepareFailed, Prepared, PrepareProgressed
+from kernel.events import Event, JobEnded, JobProgressed, Prepared, PrepareFailed, PrepareProgressed
 from kernel.provision import import_file, provision
 from transports.errors import EnvironmentFailed, MlxdError, ModelNotFound
 from transports.messages import DoneReply, EnvironmentsReply, Message, ModelsReply, Progress

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import logging.handlers
 import queue
@@ -37,7 +36,8 @@ class LogFiles:
                 encoding="utf-8",
                 delay=True,
             )
-            handler.handleError = _ignore  # type: ignore[method-assign]  # A full disk ends no server.
+            # A full disk ends no server.
+            handler.handleError = _ignore  # type: ignore[method-assign, assignment]
             self._files[process] = handler
         record = logging.LogRecord(process, logging.INFO, "", 0, line, None, None)
         with contextlib.suppress(queue.Full):
@@ -61,7 +61,7 @@ class _Writer(logging.handlers.QueueListener):
         self._files[record.name].emit(record)
 
 
-class Tee(io.TextIOBase):
+class Tee:
     """A text stream for structlog: stderr and the kernel's own log file."""
 
     def __init__(self, files: LogFiles) -> None:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
-from pathlib import Path
-from random import Random
-from typing import assert_never
+from collections.abc import Callable, Coroutine
+from typing import Any, assert_never
 
-import msgspec
 import psutil
 import structlog
 import zmq
@@ -34,7 +31,6 @@ from kernel.jobs import Jobs
 from kernel.processes import Processes
 from transports.errors import MlxdError
 from transports.frames import Frame, as_buffer, join, split
-from transports.messages import ModelInfo
 from transports.settings import Settings
 from transports.sockets import DrainedSocket, bind_router
 
@@ -80,9 +76,9 @@ class Shell:
             max_unsent=settings.kernel.max_unsent,
         )
 
-    async def run(self, preload: tuple[str, ...]) -> int:
+    async def run(self) -> int:
         """Live until the broker says exit; the exit code."""
-        self._do_all(self._broker.start(preload, time.monotonic()))
+        self._do_all(self._broker.start(time.monotonic()))
         self._set_timer()
         try:
             return await self._exit
@@ -178,8 +174,8 @@ class Shell:
         entries = await asyncio.to_thread(self._catalog.scan)
         self.feed(CatalogScanned(tuple(entry.info() for entry in entries)))
 
-    def _start(self, coroutine: asyncio._CoroutineLike[None]) -> None:
-        task = asyncio.ensure_future(coroutine)
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -34,42 +34,65 @@ def model_info(model: ModelInfo, residency: Residency) -> ModelInfo:
     return msgspec.structs.replace(model, state=state, error=error, context_length=context)
 
 
-def status_reply(
-    view: KernelView,
-    state: str,
-    preload: tuple[str, ...],
-    supervisor: Supervisor,
-    residency: Residency,
-    dispatcher: Dispatcher,
-    peers: Peers,
-    refused_frontends: Mapping[str, str],
-    memory_bytes: Mapping[int, int],
-    now: float,
-) -> StatusReply:
-    """The whole state; *memory_bytes* by pid, the kernel's own under 0."""
-    workers = [_worker(p, dispatcher, memory_bytes, now) for p in supervisor if p.role == "worker"]
-    waiting_for = [f"{name}: not loaded yet" for name in preload if residency.worker(name) is None]
-    waiting_for += [
-        f"frontend {p.kind}: {p.error or p.state}"
-        for p in supervisor
-        if p.role == "frontend" and p.state != "ready"
-    ]
-    waiting_for += [f"frontend {kind}: {reason}" for kind, reason in refused_frontends.items()]
-    if state != "running":
-        waiting_for.append(f"mlxd is {state}")
-    return StatusReply(
-        version=view.version,
-        pid=view.pid,
-        uptime_s=now - view.started_s,
-        state=state,
-        memory_bytes=memory_bytes.get(0, 0),
-        home=view.home,
-        is_ready=not waiting_for,
-        waiting_for=tuple(waiting_for),
-        workers=tuple(workers),
-        frontends=_frontends(supervisor, dispatcher, peers, refused_frontends, memory_bytes),
-        num_waiting=dispatcher.num_queued,
-    )
+class StatusView:
+    """Tells the whole state."""
+
+    def __init__(
+        self,
+        view: KernelView,
+        preload: tuple[str, ...],
+        supervisor: Supervisor,
+        residency: Residency,
+        dispatcher: Dispatcher,
+        peers: Peers,
+    ) -> None:
+        self._view = view
+        self._preload = preload
+        self._supervisor = supervisor
+        self._residency = residency
+        self._dispatcher = dispatcher
+        self._peers = peers
+        # Frontends that cannot start, and why.
+        self.refused_frontends: dict[str, str] = {}
+
+    def reply(self, state: str, memory_bytes: Mapping[int, int], now: float) -> StatusReply:
+        """The answer to status.
+
+        Args:
+            state: Of the kernel.
+            memory_bytes: By pid; the kernel's own is under 0.
+            now: Monotonic seconds.
+        """
+        waiting_for = self._waiting_for(state)
+        return StatusReply(
+            version=self._view.version,
+            pid=self._view.pid,
+            uptime_s=now - self._view.started_s,
+            state=state,
+            memory_bytes=memory_bytes.get(0, 0),
+            home=self._view.home,
+            is_ready=not waiting_for,
+            waiting_for=waiting_for,
+            workers=tuple(
+                _worker(process, self._dispatcher, memory_bytes, now)
+                for process in self._supervisor
+                if process.role == "worker"
+            ),
+            frontends=_frontends(
+                self._supervisor, self._dispatcher, self._peers, self.refused_frontends, memory_bytes
+            ),
+            num_waiting=self._dispatcher.num_queued,
+        )
+
+    def _waiting_for(self, state: str) -> tuple[str, ...]:
+        models = [f"{name}: not loaded yet" for name in self._preload if not self._residency.worker(name)]
+        frontends = [
+            f"frontend {process.kind}: {process.error or process.state}"
+            for process in self._supervisor
+            if process.role == "frontend" and process.state != "ready"
+        ]
+        refused = [f"frontend {kind}: {reason}" for kind, reason in self.refused_frontends.items()]
+        return (*models, *frontends, *refused, *([] if state == "running" else [f"mlxd is {state}"]))
 
 
 def _worker(

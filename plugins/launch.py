@@ -86,9 +86,14 @@ class KernelProcess:
     _log: asyncio.Task[None]
 
     def drain(self) -> None:
-        """Ask it to finish what runs and end; asked again it ends at once."""
+        """Ask it to finish what runs and end."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
+
+    def end(self) -> None:
+        """End it now: what runs fails."""
+        if self._process.stdin:
+            self._process.stdin.close()
 
     async def wait(self) -> int:
         """Wait until it has ended; its exit code."""
@@ -135,8 +140,7 @@ async def connected(
     finally:
         await client.close()
         # Nothing of ours runs any more: there is nothing to drain.
-        kernel.drain()
-        kernel.drain()
+        kernel.end()
         await kernel.wait()
 
 

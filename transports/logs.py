@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TextIO
+from typing import Protocol, TextIO, cast
 
 import structlog
+
+
+class Stream(Protocol):
+    """What structlog needs of a text stream."""
+
+    def write(self, text: str, /) -> object:
+        """Take some text."""
+
+    def flush(self) -> None:
+        """Let it out."""
+
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-def configure(level: str, format_: str, process: str, stream: TextIO | None = None) -> None:
+def configure(level: str, format_: str, process: str, stream: Stream | None = None) -> None:
     """Log events of *level* and above, each bound to the name of this process.
 
     Args:
@@ -38,7 +49,7 @@ def configure(level: str, format_: str, process: str, stream: TextIO | None = No
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=stream or sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, stream or sys.stderr)),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)

@@ -62,7 +62,7 @@ class World:
         self.models = {name: _model(name) for name in models}
         view = KernelView(version="1", pid=1, home="/home", started_s=self.now)
         kernel = settings or KernelSettings(frontends=())
-        self.broker = Broker(Settings(kernel=kernel), view, TOKEN, Random(0))
+        self.broker = Broker(Settings(kernel=kernel), view, TOKEN, Random(0), preload)
         # What peers were sent, the newest last.
         self.inbox: dict[str, list[Parcel]] = defaultdict(list)
         self.unreachable: set[str] = set()
@@ -84,7 +84,7 @@ class World:
         self._num_peers = 0
         self._events: deque[Event] = deque()
         self._is_handling = False
-        self._do(self.broker.start(preload, self.now))
+        self._do(self.broker.start(self.now))
 
     # --- the outside acts ---------------------------------------------------------------------
 

@@ -1,0 +1,85 @@
+"""What a load, a failure or an exit of a worker means for the requests and questions that wait."""
+
+from __future__ import annotations
+
+from kernel.actions import Emit, Log, Send
+from kernel.dispatch import Dispatcher
+from kernel.events import ProcessExited
+from kernel.questions import Questions
+from kernel.residency import Residency
+from kernel.supervisor import Process, Supervisor
+from kernel.view import KernelView
+from transports.errors import MlxdError, ModelUnavailable, WorkerCrashed, WorkerHung
+from transports.frames import parcel
+from transports.messages import DoneReply, Load, Progress, Ready
+
+
+class Lifecycle:
+    """Tells the dispatcher and the questions what became of a model."""
+
+    def __init__(
+        self,
+        view: KernelView,
+        supervisor: Supervisor,
+        residency: Residency,
+        dispatcher: Dispatcher,
+        questions: Questions,
+        emit: Emit,
+    ) -> None:
+        self._view = view
+        self._supervisor = supervisor
+        self._residency = residency
+        self._dispatcher = dispatcher
+        self._questions = questions
+        self._emit = emit
+
+    def connected(self, worker: Process) -> None:
+        """A worker said hello: tell it what to load."""
+        resident = self._residency.get(worker.model)
+        if resident is None:
+            return
+        section = self._view.worker_settings.get(worker.kind, {})
+        self._emit(Send(worker.peer, parcel("load", Load(path=resident.path, settings=section))))
+        self.progressed(worker.model, Progress(phase="load"))
+
+    def progressed(self, model: str, progress: Progress) -> None:
+        """Those who wait for *model* are told how far it is."""
+        if resident := self._residency.get(model):
+            resident.progress = progress
+        self._dispatcher.tell_progress(model, progress)
+        self._questions.load_progressed(model, progress)
+
+    def ready(self, worker: Process, info: Ready, now: float) -> None:
+        """A worker answers requests."""
+        self._supervisor.ready(worker, info, now)
+        self._emit(Log("info", "model_ready", {"model": worker.model, "pid": worker.pid}))
+        for note in info.notes:
+            self._emit(Log("warning", "worker_note", {"model": worker.model, "note": note}))
+        self._dispatcher.model_ready(worker.model, now)
+        self._questions.loaded(worker.model, DoneReply(detail="loaded"))
+
+    def failed(self, model: str, error: MlxdError, now: float) -> None:
+        """A model cannot be loaded: nobody waits for it any longer."""
+        self._residency.failed(model, error, now)
+        self._dispatcher.fail_waiting(model, error)
+        self._questions.loaded(model, error)
+
+    def exited(self, worker: Process, event: ProcessExited, now: float) -> None:
+        """A worker process ended: what it had fails, what waits goes on waiting if it comes back."""
+        model, fault, had_hello = worker.model, worker.fault, bool(worker.peer)
+        self._supervisor.exited(worker.name, event.reason, now)
+        error: MlxdError
+        if fault:
+            error = WorkerHung(f"{model}: its worker was ended: {fault}; it is being started again")
+        else:
+            error = WorkerCrashed(f"{model}: its worker ended: {event.reason}; it is being started again")
+        self._dispatcher.worker_lost(worker.name, error)
+        if worker.state == "stopped":
+            self._residency.gone(model, now)
+            self._questions.unloaded(model, DoneReply(detail="unloaded"))
+        elif event.is_refusal and not had_hello:
+            self._supervisor.give_up(worker)
+            self.failed(model, ModelUnavailable(f"{model}: {event.reason}"), now)
+        elif looped := self._residency.unavailable(model, now):
+            self._dispatcher.fail_waiting(model, looped)
+            self._questions.loaded(model, looped)

@@ -1,0 +1,134 @@
+"""Administrators' open questions: answered once, some only when something has happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kernel.actions import Emit, Measure, RunJob, ScanCatalog, Send
+from transports.codec import decode_body
+from transports.errors import MlxdError, NotFound
+from transports.frames import Parcel, parcel
+from transports.messages import Admin, Message, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """An operation that was asked for and not answered yet."""
+
+    id: str
+    peer: str
+    operation: str
+    args: Admin
+
+
+class Questions:
+    """Open questions and what each waits for."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._jobs: dict[str, Question] = {}
+        self._waiting_for_scan: list[Question] = []
+        self._waiting_for_memory: list[Question] = []
+        # Model -> who wants to know when it is loaded, or gone.
+        self._waiting_for_load: dict[str, list[Question]] = {}
+        self._waiting_for_unload: dict[str, list[Question]] = {}
+
+    def read(self, peer: str, message: Parcel) -> Question:
+        """What is asked.
+
+        Raises:
+            RemoteProtocolError: Its body is malformed.
+        """
+        envelope = message.envelope
+        return Question(envelope.ids[0], peer, envelope.task, decode_body(message.body, Admin))
+
+    def answer(self, question: Question, reply: Message | MlxdError) -> None:
+        """End a question."""
+        ids = (question.id,)
+        if isinstance(reply, MlxdError):
+            self._emit(Send(question.peer, parcel("failed", reply.to_failed(), ids=ids, finished=ids)))
+        else:
+            self._emit(Send(question.peer, parcel("reply", reply, ids=ids, finished=ids)))
+
+    # --- questions that wait --------------------------------------------------------------------
+
+    def run_job(self, question: Question) -> None:
+        """Have the shell do it."""
+        self._jobs[question.id] = question
+        args = question.args
+        self._emit(RunJob(question.id, question.operation, args.model, args.name))
+
+    def job_progressed(self, job: str, progress: Progress) -> None:
+        """Pass on how far it is."""
+        if question := self._jobs.get(job):
+            self._tell(question, progress)
+
+    def job_ended(self, job: str, result: Message | MlxdError) -> Question | None:
+        """Answer it; None when nobody wants to know any more."""
+        question = self._jobs.pop(job, None)
+        if question:
+            self.answer(question, result)
+        return question
+
+    def after_scan(self, question: Question) -> None:
+        """Answer when the catalog has been read again."""
+        if not self._waiting_for_scan:
+            self._emit(ScanCatalog())
+        self._waiting_for_scan.append(question)
+
+    def scanned(self, reply: Callable[[Question], Message | MlxdError | None]) -> None:
+        """Answer those; *reply* gives None for one that goes on waiting for something else."""
+        self._waiting_for_scan, questions = [], self._waiting_for_scan
+        for question in questions:
+            if (result := reply(question)) is not None:
+                self.answer(question, result)
+
+    def after_measuring(self, question: Question, pids: tuple[int, ...]) -> None:
+        """Answer when memory has been measured."""
+        self._waiting_for_memory.append(question)
+        self._emit(Measure(pids))
+
+    def measured(self, reply: Message) -> None:
+        """Answer those."""
+        self._waiting_for_memory, questions = [], self._waiting_for_memory
+        for question in questions:
+            self.answer(question, reply)
+
+    def after_load(self, question: Question, model: str) -> None:
+        """Answer when *model* is loaded or cannot be."""
+        self._waiting_for_load.setdefault(model, []).append(question)
+
+    def after_unload(self, question: Question, model: str) -> None:
+        """Answer when *model* is gone."""
+        self._waiting_for_unload.setdefault(model, []).append(question)
+
+    def load_progressed(self, model: str, progress: Progress) -> None:
+        """Pass on how far a load is."""
+        for question in self._waiting_for_load.get(model, []):
+            self._tell(question, progress)
+
+    def loaded(self, model: str, result: Message | MlxdError) -> None:
+        """*model* is loaded, or failed to."""
+        for question in self._waiting_for_load.pop(model, []):
+            self.answer(question, result)
+
+    def unloaded(self, model: str, result: Message) -> None:
+        """*model* is gone."""
+        for question in self._waiting_for_unload.pop(model, []):
+            self.answer(question, result)
+        self.loaded(model, NotFound(f"{model}: unloaded before it was loaded"))
+
+    def peer_lost(self, peer: str) -> None:
+        """Nobody waits for the answers to this peer's questions."""
+        self._jobs = {job: q for job, q in self._jobs.items() if q.peer != peer}
+        self._waiting_for_scan = [q for q in self._waiting_for_scan if q.peer != peer]
+        self._waiting_for_memory = [q for q in self._waiting_for_memory if q.peer != peer]
+        for waiting in (self._waiting_for_load, self._waiting_for_unload):
+            for model in list(waiting):
+                waiting[model] = [q for q in waiting[model] if q.peer != peer]
+                if not waiting[model]:
+                    del waiting[model]
+
+    def _tell(self, question: Question, progress: Progress) -> None:
+        self._emit(Send(question.peer, parcel("progress", progress, ids=(question.id,))))

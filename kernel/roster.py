@@ -1,0 +1,81 @@
+"""The models that exist, as last seen on the disk, and the requests that wait for another look."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from kernel.actions import Emit, ScanCatalog
+from kernel.events import MessageReceived
+from transports.errors import ModelNotFound, ModelUnavailable, QueueFull
+from transports.messages import ModelInfo
+
+# Names told to somebody who asked for an unknown model.
+MAX_NAMES_TOLD = 20
+
+
+class Roster:
+    """Models by name. What is not in it is looked for on the disk once before it is refused."""
+
+    def __init__(self, max_parked: int, emit: Emit) -> None:
+        self._max_parked = max_parked
+        self._emit = emit
+        self._models: dict[str, ModelInfo] = {}
+        # Requests for models that were unknown, or broken, when they came.
+        self._parked: list[MessageReceived] = []
+
+    def __iter__(self) -> Iterator[ModelInfo]:
+        return iter(self._models.values())
+
+    def get(self, name: str) -> ModelInfo | None:
+        """The model of that name, if it can be served as far as its files tell."""
+        model = self._models.get(name)
+        return None if model is None or model.error else model
+
+    def find(self, name: str) -> ModelInfo:
+        """The model of that name.
+
+        Raises:
+            ModelNotFound: There is none.
+            ModelUnavailable: Its files cannot be served.
+        """
+        model = self._models.get(name)
+        if model is None:
+            known = sorted(self._models)
+            told = ", ".join(known[:MAX_NAMES_TOLD]) + (", ..." if len(known) > MAX_NAMES_TOLD else "")
+            raise ModelNotFound(f"model: {name!r} is not here; known: {told or 'none'}", param="model")
+        if model.error:
+            raise ModelUnavailable(f"{name}: {model.error}", param="model")
+        return model
+
+    def park(self, event: MessageReceived) -> None:
+        """Keep a request until the disk was looked at again: its model may have come, or been mended.
+
+        Raises:
+            QueueFull: Too many wait for that.
+        """
+        if len(self._parked) >= self._max_parked:
+            raise QueueFull(f"{len(self._parked)} requests for unknown models wait already", retry_after_s=1)
+        if not self._parked:
+            self._emit(ScanCatalog())
+        self._parked.append(event)
+
+    def scanned(self, models: Collection[ModelInfo]) -> list[MessageReceived]:
+        """The disk was looked at; the requests that waited for it."""
+        self._models = {model.name: model for model in models}
+        parked, self._parked = self._parked, []
+        return parked
+
+    def take_parked(self, peer: str, ids: Collection[str] | None = None) -> list[str]:
+        """Drop a peer's parked requests, all or those in *ids*; the ids that were dropped."""
+        dropped = [
+            event
+            for event in self._parked
+            if event.peer == peer and (ids is None or event.message.envelope.ids[0] in ids)
+        ]
+        self._parked = [event for event in self._parked if event not in dropped]
+        return [event.message.envelope.ids[0] for event in dropped]
+
+    @property
+    def num_parked(self) -> int:
+        """Requests that wait for a look at the disk."""
+        return len(self._parked)

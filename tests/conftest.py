@@ -1,0 +1,198 @@
+"""What tests share: a private MLXD_HOME, running kernels that end with their test, the real model."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from plugins.client import KernelClient, Submission
+from plugins.launch import KernelProcess
+from transports import rundir
+from transports.messages import Admin, ChatMessage, ChatRequest, DoneReply
+from transports.settings import HttpSettings, KernelSettings, Settings
+
+DEFAULT_MODEL = "demo/smollm2-135m"
+# The echo models of every test home: name -> the fields of their config.json.
+ECHO_MODELS: dict[str, dict[str, object]] = {
+    "echo/plain": {},
+    # Like a model that decodes 100 tokens a second.
+    "echo/slow": {"step_s": 0.01},
+    # Obeys CRASH, HANG, FAIL, PREFILL and ENDLESS.
+    "echo/faulty": {"step_s": 0.005, "faults": True},
+    "echo/narrow": {"num_slots": 1, "step_s": 0.01},
+}
+
+
+@pytest.fixture(autouse=True)
+def no_leftovers() -> Iterator[None]:
+    """No test leaves a process behind."""
+    yield
+    left = psutil.Process().children(recursive=True)
+    names = [" ".join(child.cmdline()[-4:]) for child in left if _is_ours(child)]
+    assert not names, f"left running: {names}"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A private MLXD_HOME with echo models."""
+    path = tmp_path / "home"
+    for name, fields in ECHO_MODELS.items():
+        folder = path / "models" / name
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps({"model_type": "echo", **fields}))
+    monkeypatch.setenv("MLXD_HOME", str(path))
+    for variable in list(os.environ):
+        if variable.startswith("MLXD_") and variable != "MLXD_HOME" and not variable.startswith("MLXD_TEST_"):
+            monkeypatch.delenv(variable)
+    return path
+
+
+@dataclass
+class RunningKernel:
+    """A kernel process, a frontend's connection to it, and where its HTTP frontend listens ("" if none)."""
+
+    home: Path
+    process: KernelProcess
+    client: KernelClient
+    url: str = ""
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def ask(self, text: str, *, model: str = "echo/plain", **fields: object) -> Submission:
+        """Submit one message; *fields* are those of ChatRequest."""
+        body = ChatRequest(messages=(ChatMessage(role="user", content=text),), **fields)  # type: ignore[arg-type]
+        return self.client.submit(task="chat", model=model, body=body)
+
+    async def load(self, model: str) -> int:
+        """Load a model; the pid of its worker."""
+        await self.client.admin("load", Admin(model=model), DoneReply)
+        return await self.worker_pid(model)
+
+    async def worker_pid(self, model: str) -> int:
+        workers = (await self.client.status()).workers
+        return next(worker.pid for worker in workers if worker.model == model)
+
+    async def end(self) -> int:
+        """End it now, unless it ended already; its exit code."""
+        await self.client.close()
+        self.process.end()
+        async with asyncio.timeout(10):
+            return await self.process.wait()
+
+
+StartKernel = Callable[..., Awaitable[RunningKernel]]
+
+
+@pytest.fixture
+async def start_kernel(home: Path) -> AsyncIterator[StartKernel]:
+    """Start kernels; keyword arguments are fields of KernelSettings, `http` is an HttpSettings."""
+    running: list[RunningKernel] = []
+
+    async def start(
+        *, at: Path = home, http: HttpSettings | None = None, preload: tuple[str, ...] = (), **fields: object
+    ) -> RunningKernel:
+        frontends = () if http is None else ("http",)
+        settings = Settings(
+            kernel=KernelSettings(frontends=frontends, **fields),  # type: ignore[arg-type]
+            http=http or HttpSettings(),
+        )
+        process = await KernelProcess.start(settings, at, preload=preload)
+        connection = process.connection
+        client = await KernelClient.connect(connection.endpoint, connection.token, kind="test")
+        kernel = RunningKernel(at, process, client)
+        running.append(kernel)
+        if http:
+            kernel.url = await _address(client)
+        return kernel
+
+    yield start
+    for kernel in running:
+        with contextlib.suppress(ProcessLookupError):
+            await kernel.end()
+        assert not rundir.locate(kernel.home).exists(), "the run directory is still there"
+
+
+@pytest.fixture
+async def kernel(start_kernel: StartKernel) -> RunningKernel:
+    """A kernel without frontends, with echo models."""
+    return await start_kernel()
+
+
+@pytest.fixture
+async def http_kernel(start_kernel: StartKernel) -> RunningKernel:
+    """A kernel with the HTTP frontend on a free port, with echo models."""
+    return await start_kernel(http=HttpSettings(port=0))
+
+
+async def _address(client: KernelClient) -> str:
+    """Where the HTTP frontend listens, once it does."""
+    async with asyncio.timeout(20):
+        while True:
+            status = await client.status()
+            for frontend in status.frontends:
+                if frontend.kind == "http" and frontend.address:
+                    return frontend.address
+            assert not any(f.state == "failed" for f in status.frontends), status.frontends
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def prepared(request: pytest.FixtureRequest) -> Path:
+    """A folder that outlives the run with the text environment and the default model, made when missing."""
+    path = Path(os.environ.get("MLXD_TEST_CACHE") or request.config.cache.mkdir("mlxd")).resolve()
+
+    async def prepare() -> None:
+        settings = Settings(kernel=KernelSettings(frontends=()))
+        process = await KernelProcess.start(settings, path)
+        try:
+            connection = process.connection
+            client = await KernelClient.connect(connection.endpoint, connection.token, kind="test")
+            await client.admin("load", Admin(model=DEFAULT_MODEL), DoneReply)
+            await client.close()
+        finally:
+            process.end()
+            await process.wait()
+
+    # Not attempted twice: what is there is checked by the kernel when a test loads it.
+    if not (path / "models" / DEFAULT_MODEL).is_dir() or not any((path / "envs").glob("text-*")):
+        asyncio.run(prepare())
+    return path
+
+
+@pytest.fixture
+def real_home(home: Path, prepared: Path) -> Path:
+    """A private MLXD_HOME that has the text environment and the default model too."""
+    (home / "envs").symlink_to(prepared / "envs")
+    (home / "models" / "demo").symlink_to(prepared / "models" / "demo")
+    return home
+
+
+@pytest.fixture(scope="session")
+def text_python(prepared: Path) -> str:
+    """The interpreter of the text environment."""
+    (environment,) = (prepared / "envs").glob("text-*")
+    return str(environment / "bin" / "python")
+
+
+@pytest.fixture(scope="session")
+def smollm2(prepared: Path) -> Path:
+    """The folder of the default model."""
+    return prepared / "models" / DEFAULT_MODEL
+
+
+def _is_ours(process: psutil.Process) -> bool:
+    try:
+        command = process.cmdline()
+    except psutil.Error:
+        return False
+    return any(word in ("kernel", "workers", "plugins") for word in command)
