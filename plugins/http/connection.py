@@ -81,6 +81,11 @@ class Connection(web.RequestHandler):
         """The handler is done; the next request may come until the keep-alive time is over."""
         self._is_answering = False
 
+    def close_if_idle(self) -> None:
+        """Close unless a handler runs; `close` would keep the rest of a body from that handler."""
+        if not self._is_answering:
+            self.force_close()
+
     def handle_error(
         self,
         request: web.BaseRequest,

@@ -57,8 +57,8 @@ class HttpFrontend:
             await client.stopping.wait()
             for listener in listeners:
                 listener.close()
-            # Ends connections that wait for a request; the others after their answer.
-            server.pre_shutdown()
+            for connection in list(limits.open_connections):
+                connection.close_if_idle()
             await dispatcher.idle.wait()
         finally:
             for listener in listeners:
