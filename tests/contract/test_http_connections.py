@@ -1,0 +1,231 @@
+"""Connections have limits: of size, time and number; bad HTTP is answered and closed."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+from http_harness import chat_body, open_door, say
+
+from plugins.http.frontend import HttpFrontend
+from transports.errors import PluginError
+from transports.settings import HttpSettings
+
+PATH = "/v1/chat/completions"
+# Time for a limit of 0.1 s to be kept on a busy machine.
+SOON_S = 3.0
+
+
+def chunked(body: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(body), body)
+
+
+async def test_a_body_over_the_limit_is_refused_by_its_length():
+    async with open_door(max_body_bytes=1000) as door:
+        connection = await door.raw(door.bytes_of("POST", PATH, Content_Length="1001"))
+        reply = await connection.reply()
+        connection.close()
+
+    assert (reply.status, reply.error["code"]) == (413, "request_too_large")
+
+
+async def test_a_body_over_the_limit_is_refused_while_it_is_counted():
+    async with open_door(max_body_bytes=1000) as door:
+        head = door.bytes_of("POST", PATH, Transfer_Encoding="chunked").replace(b"Content-Length: 0\r\n", b"")
+        connection = await door.raw(head + chunked(b"x" * 600) + chunked(b"x" * 600))
+        reply = await connection.reply()
+        connection.close()
+
+    assert reply.status == 413
+
+
+async def test_a_chunked_body_under_the_limit_is_read():
+    async with open_door() as door:
+        head = door.bytes_of("POST", PATH, Transfer_Encoding="chunked").replace(b"Content-Length: 0\r\n", b"")
+        body = b'{"model": "m", "messages": [{"role": "user", "content": "x"}]}'
+        connection = await door.raw(head + chunked(body[:20]) + chunked(body[20:]) + b"0\r\n\r\n")
+        reply = await connection.reply()
+        connection.close()
+
+    assert reply.status == 200
+
+
+async def test_a_body_that_does_not_come_is_given_up():
+    async with open_door(body_timeout_s=0.1) as door:
+        connection = await door.raw(door.bytes_of("POST", PATH, b"{", Content_Length="100"))
+        async with asyncio.timeout(SOON_S):
+            reply = await connection.reply()
+        connection.close()
+
+    assert (reply.status, reply.error["code"]) == (408, "request_timeout")
+
+
+@pytest.mark.parametrize("data", [b"", b"GET /health HTTP/1.1\r\nHost:"])
+async def test_headers_that_do_not_come_are_given_up(data):
+    async with open_door(header_timeout_s=0.1) as door:
+        connection = await door.raw(data)
+        async with asyncio.timeout(SOON_S):
+            assert await connection.rest() == b""
+
+
+async def test_headers_of_a_second_request_that_do_not_come_are_given_up():
+    async with open_door(header_timeout_s=0.1) as door:
+        connection = await door.raw(door.bytes_of("GET", "/health"))
+        await connection.reply()
+        connection.writer.write(b"GET /hea")
+        async with asyncio.timeout(SOON_S):
+            assert await connection.rest() == b""
+
+
+async def test_an_answer_may_take_longer_than_headers():
+    async with open_door(header_timeout_s=0.1, keepalive_timeout_s=0.1) as door:
+        door.client.script = lambda submission, body: asyncio.get_running_loop().call_later(
+            0.5, say("late"), submission, body
+        )
+        reply = await door.chat()
+
+    assert reply.status == 200
+
+
+async def test_an_idle_connection_is_closed():
+    async with open_door(keepalive_timeout_s=0.1) as door:
+        connection = await door.raw(door.bytes_of("GET", "/health"))
+        await connection.reply()
+        async with asyncio.timeout(SOON_S):
+            assert await connection.rest() == b""
+
+
+async def test_connections_over_the_limit_are_refused_and_counted_again():
+    async with open_door(max_connections=2) as door:
+        held = [await door.raw(door.bytes_of("GET", "/health")) for _ in range(2)]
+        for connection in held:
+            await connection.reply()
+        refused = await (await door.raw(b"")).reply()
+        held.pop().close()
+        await asyncio.wait_for(_answered(door), SOON_S)
+        held.pop().close()
+
+    assert refused.status == 503
+    assert refused.error["type"] == "server_error"
+    assert refused.headers["retry-after"] == "1"
+
+
+async def _answered(door):
+    while (await door.request("GET", "/health")).status != 200:
+        pass
+
+
+GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
+POST = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"GET /health HTTP/1.1\r\n\r\n",
+        GET + b"Host: evil\r\n\r\n",
+        GET + b"X : y\r\n\r\n",
+        GET + b"X: y\x00\r\n\r\n",
+        GET + b"X: " + b"a" * 9000 + b"\r\n\r\n",
+        GET + b"X: y\r\n" * 5000 + b"\r\n",
+        POST + b"Content-Length: -1\r\n\r\n",
+        POST + b"Content-Length: +5\r\n\r\n12345",
+        POST + b"Content-Length: 1e3\r\n\r\n",
+        POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n12345",
+        POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+async def test_bad_http_is_a_400_and_closes(data):
+    async with open_door() as door:
+        connection = await door.raw(data)
+        reply = await connection.reply()
+        rest = await connection.rest()
+        good = await door.request("GET", "/health")
+
+    assert (reply.status, reply.error["type"]) == (400, "invalid_request_error")
+    assert b"200 OK" not in rest
+    assert good.status == 200
+
+
+async def test_a_target_with_a_host_of_its_own_is_a_400():
+    async with open_door() as door:
+        reply = await door.request("GET", "http://localhost/health")
+
+    assert reply.status == 400
+
+
+async def test_a_broken_chunk_is_a_400():
+    async with open_door() as door:
+        head = door.bytes_of("POST", PATH, Transfer_Encoding="chunked").replace(b"Content-Length: 0\r\n", b"")
+        connection = await door.raw(head)
+        connection.writer.write(b"zz\r\nxx\r\n")
+        reply = await connection.reply()
+        connection.close()
+
+    assert reply.status == 400
+
+
+async def test_curl_waits_for_100_continue_with_a_large_body():
+    async with open_door() as door:
+        head, _, body = door.bytes_of("POST", PATH, chat_body(), Expect="100-continue").partition(b"\r\n\r\n")
+        connection = await door.raw(head + b"\r\n\r\n")
+        await connection.until(b"HTTP/1.1 100 Continue\r\n\r\n")
+        connection.writer.write(body)
+        reply = await connection.reply()
+        connection.close()
+
+    assert reply.status == 200
+
+
+async def test_100_continue_is_not_said_to_a_refused_body():
+    async with open_door(max_body_bytes=10) as door:
+        reply = await door.post(PATH, chat_body(), Expect="100-continue")
+
+    assert reply.status == 413
+
+
+async def test_pipelined_requests_are_answered_in_order():
+    async with open_door() as door:
+        one = door.bytes_of("GET", "/health")
+        connection = await door.raw(one * 50 + door.bytes_of("GET", "/nope"))
+        statuses = [(await connection.reply()).status for _ in range(51)]
+        connection.close()
+
+    assert statuses == [200] * 50 + [404]
+
+
+async def test_a_port_in_use_says_by_whom():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PluginError) as raised:
+            await HttpFrontend(HttpSettings(port=port)).open()
+
+    assert raised.value.message.startswith(f"port {port} is in use")
+    assert raised.value.message.endswith("; choose another with --port")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.0.2.1"])
+async def test_only_the_loopback_is_opened(host):
+    with pytest.raises(PluginError, match="API keys"):
+        await HttpFrontend(HttpSettings(host=host, port=0)).open()
+
+
+async def test_an_unknown_host_is_one_line():
+    with pytest.raises(PluginError, match=r"host 'no\.such\.invalid' is not known"):
+        await HttpFrontend(HttpSettings(host="no.such.invalid", port=0)).open()
+
+
+async def test_localhost_listens_on_all_its_addresses_at_one_port():
+    frontend = HttpFrontend(HttpSettings(host="localhost", port=0))
+    url = await frontend.open()
+    port = int(url.rpartition(":")[2])
+    for info in socket.getaddrinfo("localhost", port, type=socket.SOCK_STREAM):
+        with socket.socket(info[0]) as client:
+            client.settimeout(SOON_S)
+            client.connect(info[4])
+    await frontend.close()
+
+    assert url == f"http://localhost:{port}"
