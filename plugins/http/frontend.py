@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Mapping
 
+import msgspec
 from aiohttp import web
 
 from plugins.client import KernelClient
 from plugins.http.connection import Connection, Limits
 from plugins.http.listen import listen
 from plugins.http.routes import Dispatcher
+from transports.errors import ConfigError
 from transports.settings import HttpSettings
 
 # For connections to close once nothing runs any more.
@@ -18,10 +21,20 @@ CLOSE_TIMEOUT_S = 1.0
 
 
 class HttpFrontend:
-    """A door for OpenAI's clients."""
+    """A door for OpenAI's clients.
 
-    def __init__(self, settings: HttpSettings) -> None:
-        self._settings = settings
+    Args:
+        settings: The section [http], as the kernel passes it on.
+
+    Raises:
+        ConfigError: It does not fit `HttpSettings`.
+    """
+
+    def __init__(self, settings: Mapping[str, object]) -> None:
+        try:
+            self._settings = msgspec.convert(settings, HttpSettings)
+        except msgspec.ValidationError as e:
+            raise ConfigError(f"[http]: {e}") from None
         self._sockets: list[socket.socket] = []
 
     async def open(self) -> str:

@@ -13,7 +13,6 @@ from plugins.http.frontend import HttpFrontend
 from transports.errors import KernelUnavailable, MlxdError
 from transports.frames import Parcel
 from transports.messages import Delta, Done, Message, ModelInfo, StatusReply, Usage
-from transports.settings import HttpSettings
 
 MODEL = "demo/echo"
 USAGE = Usage(prompt_tokens=7, completion_tokens=2, cached_tokens=3)
@@ -242,7 +241,7 @@ def chat_body(**fields: object) -> dict[str, object]:
 async def open_door(client: FakeClient | None = None, **settings: Any) -> AsyncIterator[Door]:
     """A frontend that serves until the block is left."""
     client = client or FakeClient()
-    frontend = HttpFrontend(HttpSettings(port=0, **settings))
+    frontend = HttpFrontend({"port": 0, **settings})
     url = await frontend.open()
     serving = asyncio.create_task(frontend.serve(client))  # type: ignore[arg-type]
     try:

@@ -9,8 +9,7 @@ import pytest
 from http_harness import chat_body, open_door, say
 
 from plugins.http.frontend import HttpFrontend
-from transports.errors import PluginError
-from transports.settings import HttpSettings
+from transports.errors import ConfigError, PluginError
 
 PATH = "/v1/chat/completions"
 # Time for a limit of 0.1 s to be kept on a busy machine.
@@ -201,7 +200,7 @@ async def test_a_port_in_use_says_by_whom():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(PluginError) as raised:
-            await HttpFrontend(HttpSettings(port=port)).open()
+            await HttpFrontend({"port": port}).open()
 
     assert raised.value.message.startswith(f"port {port} is in use")
     assert raised.value.message.endswith("; choose another with --port")
@@ -210,16 +209,21 @@ async def test_a_port_in_use_says_by_whom():
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.0.2.1"])
 async def test_only_the_loopback_is_opened(host):
     with pytest.raises(PluginError, match="API keys"):
-        await HttpFrontend(HttpSettings(host=host, port=0)).open()
+        await HttpFrontend({"host": host, "port": 0}).open()
 
 
 async def test_an_unknown_host_is_one_line():
     with pytest.raises(PluginError, match=r"host 'no\.such\.invalid' is not known"):
-        await HttpFrontend(HttpSettings(host="no.such.invalid", port=0)).open()
+        await HttpFrontend({"host": "no.such.invalid", "port": 0}).open()
+
+
+def test_a_wrong_setting_is_named():
+    with pytest.raises(ConfigError, match=r"\$\.port"):
+        HttpFrontend({"port": "x"})
 
 
 async def test_localhost_listens_on_all_its_addresses_at_one_port():
-    frontend = HttpFrontend(HttpSettings(host="localhost", port=0))
+    frontend = HttpFrontend({"host": "localhost", "port": 0})
     url = await frontend.open()
     port = int(url.rpartition(":")[2])
     for info in socket.getaddrinfo("localhost", port, type=socket.SOCK_STREAM):
