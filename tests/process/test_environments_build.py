@@ -113,7 +113,7 @@ async def test_a_wrong_hash_is_refused(make: Make, tmp_path: Path) -> None:
 async def test_a_package_that_is_not_to_be_had_is_named_in_one_line(make: Make, tmp_path: Path) -> None:
     (tmp_path / "wheels/fruit-1.0-py3-none-any.whl").unlink()
 
-    with pytest.raises(EnvironmentFailed, match="no version of fruit==1.0") as caught:
+    with pytest.raises(EnvironmentFailed, match="no version of fruit") as caught:
         await make().ensure("fruit", ignore)
     assert "\n" not in caught.value.message
 
