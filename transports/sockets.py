@@ -45,6 +45,8 @@ class DrainedSocket:
         self._loop = asyncio.get_running_loop()
         self._fd = int(socket.getsockopt(zmq.FD))
         self._scheduled: asyncio.Handle | None = None
+        # Draining goes on to the last message, whatever is sent meanwhile.
+        self._is_draining = False
         self._loop.add_reader(self._fd, self._drain)
         # The descriptor signals edges only: look once for what came before we watched it.
         self._again()
@@ -67,7 +69,7 @@ class DrainedSocket:
                 raise PeerGone("no peer has this identity") from None
             raise
         # Sending may swallow the descriptor's edge for a message that came meanwhile.
-        if int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+        if not self._is_draining and int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             self._again()
 
     def close(self, linger_ms: int = 0) -> None:
@@ -87,15 +89,21 @@ class DrainedSocket:
         if self._scheduled:
             self._scheduled.cancel()
             self._scheduled = None
-        for _ in range(MAX_DRAINED):
-            if self._socket.closed:
-                return
-            try:
-                frames = self._receive()
-            except zmq.Again:
-                return
-            self._on_frames(frames)
-        self._again()
+        self._is_draining = True
+        try:
+            for _ in range(MAX_DRAINED):
+                if self._socket.closed:
+                    return
+                self._on_frames(self._receive())
+            self._again()
+        except zmq.Again:
+            return
+        except Exception:
+            # One bad message must not keep the next ones waiting for an edge.
+            self._again()
+            raise
+        finally:
+            self._is_draining = False
 
     def _receive(self) -> list[Frame]:
         """One message; large frames stay in libzmq's memory."""
