@@ -19,8 +19,6 @@ ECHO = "echo"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json", "vocab.txt")
 # Sections of config.json that only models with eyes have.
 VISION_KEYS = ("vision_config", "vision_tower", "mm_vision_tower", "visual", "image_token_id")
-# For tests and authors of frontends: such a folder holds nothing but its config.json.
-ECHO_TYPE = "echo"
 # Names of architectures that write text, as transformers ends them.
 TEXT_ENDINGS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 CONTEXT_KEYS = (
@@ -82,8 +80,8 @@ def inspect_folder(folder: Path, files: Signature) -> FolderFacts:
         config = _read_json(folder, "config.json", sizes)
         facts = msgspec.structs.replace(facts, context_length=_context_length(config))
         _check_config(config)
-        if config["model_type"] == ECHO_TYPE:
-            return msgspec.structs.replace(facts, kind="echo")
+        if config["model_type"] == ECHO:
+            return msgspec.structs.replace(facts, kind=ECHO)
         _check_weights(folder, sizes)
         _check_tokenizer(folder, sizes)
     except ValueError as e:
