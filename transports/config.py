@@ -145,7 +145,7 @@ def describe(type_: msgspec.inspect.Type) -> str:
 def _read(path: Path, *, must_exist: bool) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if must_exist:
             raise ConfigError(f"MLXD_CONFIG: no such file: {path}") from None
         return ""

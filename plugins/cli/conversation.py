@@ -100,7 +100,7 @@ class Conversation:
             self.options[name] = parse_option(name, text.strip())
         except ValueError as e:
             raise CommandError(f"{name}: {e}") from None
-        return ""
+        return f"{name} is {self.options[name]}."
 
     def _set_model(self, name: str) -> str:
         self.model = name or self.model

@@ -59,7 +59,7 @@ async def _serve(settings: Settings, folder: Path, preload: tuple[str, ...]) -> 
         await asyncio.wait((ready, ended), return_when=asyncio.FIRST_COMPLETED)
         error = ready.exception() if ready.done() else None
         if error:
-            stopper.stop_now()
+            kernel.end()
         code = await ended
         ready.cancel()
         await asyncio.gather(ready, return_exceptions=True)
@@ -108,16 +108,13 @@ class Stopper:
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._on_signal)
 
-    def stop_now(self) -> None:
-        """End the kernel without finishing anything."""
-        self._kernel.drain()
-        self._kernel.drain()
-
     def _on_signal(self) -> None:
-        self._kernel.drain()
-        if not self.was_asked:
-            self._report = asyncio.ensure_future(self._tell_what_runs())
+        if self.was_asked:
+            self._kernel.end()
+            return
         self.was_asked = True
+        self._kernel.drain()
+        self._report = asyncio.ensure_future(self._tell_what_runs())
 
     async def _tell_what_runs(self) -> None:
         try:
