@@ -22,6 +22,10 @@ MAX_DEPTH = 32
 # Token-id prompts are the longest arrays.
 MAX_ARRAY_ITEMS = 1 << 20
 MAX_MAP_ITEMS = 4096
+# Of a whole body; an array or map counts as 8 besides what is in it. Without it each byte of a
+# body could be an empty map that takes 64 bytes of memory.
+MAX_VALUES = 1 << 21
+CONTAINER_COST = 8
 
 T = TypeVar("T", bound=Message)
 
@@ -44,7 +48,8 @@ def decode_envelope(frame: bytes | memoryview) -> Envelope:
         raise RemoteProtocolError(f"envelope: expected at most {MAX_ENVELOPE_BYTES} bytes, got {len(frame)}")
     try:
         envelope = _envelope_decoder.decode(frame)
-    except (msgspec.DecodeError, RecursionError) as e:
+    # ValueError: text that is not UTF-8.
+    except (msgspec.DecodeError, ValueError, RecursionError) as e:
         raise RemoteProtocolError(f"envelope: {e}") from None
     if envelope.version != PROTOCOL_VERSION:
         raise RemoteProtocolError(
@@ -59,14 +64,17 @@ def decode_body(frame: bytes | memoryview, into: type[T]) -> T:
     Raises:
         RemoteProtocolError: Not msgpack, over a limit, ext types, duplicate keys, or wrong types.
     """
+    counter = _Counter()
     try:
         raw = msgpack.unpackb(
             frame,
-            max_array_len=MAX_ARRAY_ITEMS,
+            # msgpack makes room for as many items as a header promises, before it has seen one.
+            max_array_len=min(MAX_ARRAY_ITEMS, len(frame)),
             max_map_len=MAX_MAP_ITEMS,
             max_ext_len=0,
             strict_map_key=False,
-            object_pairs_hook=_map_without_duplicates,
+            list_hook=counter.array,
+            object_pairs_hook=counter.map,
         )
         _check_depth(raw)
         return msgspec.convert(raw, into)
@@ -77,13 +85,29 @@ def decode_body(frame: bytes | memoryview, into: type[T]) -> T:
 
 
 # Any: what msgpack gives before the types are checked.
-def _map_without_duplicates(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("duplicate keys in a map")
-    if not all(isinstance(key, (str, int)) for key in result):
-        raise ValueError("a map key is neither text nor integer")
-    return result
+class _Counter:
+    """Counts the values of one body while they are unpacked, and refuses maps that are none of ours."""
+
+    def __init__(self) -> None:
+        self._num_left = MAX_VALUES
+
+    def array(self, items: list[Any]) -> list[Any]:
+        self._count(len(items))
+        return items
+
+    def map(self, pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+        self._count(len(pairs))
+        result = dict(pairs)
+        if len(result) != len(pairs):
+            raise ValueError("duplicate keys in a map")
+        if not all(isinstance(key, (str, int)) for key in result):
+            raise ValueError("a map key is neither text nor integer")
+        return result
+
+    def _count(self, num_items: int) -> None:
+        self._num_left -= CONTAINER_COST + num_items
+        if self._num_left < 0:
+            raise ValueError(f"more than {MAX_VALUES} values")
 
 
 def _check_depth(value: Any) -> None:
