@@ -13,6 +13,10 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 PROTOCOL_VERSION = 1
+# Of a ZeroMQ identity, bytes.
+MAX_PEER_ID = 64
+# A request may wait so long, seconds: a day.
+MAX_TIMEOUT_S = 86_400
 
 MessageType = Literal[
     "hello",
@@ -40,7 +44,8 @@ Phase = Literal["queued", "environment", "download", "convert", "start", "load",
 ModelState = Literal["absent", "available", "preparing", "loading", "ready", "draining", "backoff", "failed"]
 
 RequestId: TypeAlias = Annotated[str, Meta(min_length=8, max_length=64)]
-PeerId: TypeAlias = Annotated[str, Meta(max_length=64)]
+# The bytes of a ZeroMQ identity as Latin-1 text.
+PeerId: TypeAlias = Annotated[str, Meta(max_length=MAX_PEER_ID)]
 ModelName: TypeAlias = Annotated[str, Meta(max_length=256)]
 
 
@@ -72,7 +77,7 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
     # Who asked, for fairness among the clients of one frontend.
     client: Annotated[str, Meta(max_length=128)] = ""
     # Longest wait in a queue, seconds; 0 leaves it to the kernel's setting.
-    timeout_s: Annotated[float, Meta(ge=0)] = 0.0
+    timeout_s: Annotated[float, Meta(ge=0, le=MAX_TIMEOUT_S)] = 0.0
 
 
 # --- life of a peer ---------------------------------------------------------------------------
