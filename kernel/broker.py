@@ -46,6 +46,7 @@ from transports.errors import (
 )
 from transports.frames import Parcel, parcel
 from transports.messages import (
+    MAX_PEER_ID,
     DoneReply,
     Drain,
     Failed,
@@ -212,6 +213,9 @@ class Broker:
 
     def _hello(self, peer_id: str, message: Parcel, now: float) -> None:
         hello = decode_body(message.body, Hello)
+        # `Envelope.peer` takes it back and forth.
+        if len(peer_id) > MAX_PEER_ID:
+            raise RemoteProtocolError(f"hello: expected an identity of at most {MAX_PEER_ID} bytes")
         if peer_id in self._peers:
             self._peer_lost(peer_id, "said hello again", now)
         if hello.mlxd_version != self._view.version:

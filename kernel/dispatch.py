@@ -159,8 +159,11 @@ class Dispatcher:
             route = self._routes.get(request_id)
             if route is None or route.worker != worker.name or route.peer != envelope.peer:
                 raise RemoteProtocolError(f"{envelope.type}: request {request_id} is not this worker's")
-        if not set(envelope.finished) <= set(envelope.ids):
+        finished = set(envelope.finished)
+        if not finished <= set(envelope.ids):
             raise RemoteProtocolError(f"{envelope.type}: finished holds requests that ids does not")
+        if len(finished) != len(envelope.finished):
+            raise RemoteProtocolError(f"{envelope.type}: finished names a request twice")
         self._emit(Send(envelope.peer, message))
         for request_id in envelope.finished:
             route = self._routes[request_id]

@@ -109,7 +109,8 @@ class Shell:
 
     def _on_frames(self, frames: list[Frame]) -> None:
         identity, *rest = frames
-        peer = bytes(as_buffer(identity)).decode("ascii", "backslashreplace")
+        # Latin-1 has a character for each byte: every identity can be answered, no two are confused.
+        peer = bytes(as_buffer(identity)).decode("latin-1")
         try:
             message = split(rest, self._settings.kernel.max_frames)
         except MlxdError as e:
@@ -139,7 +140,7 @@ class Shell:
         match action:
             case Send(peer, message):
                 try:
-                    self._socket.send([peer.encode("ascii"), *join(message)])
+                    self._socket.send([peer.encode("latin-1"), *join(message)])
                 except (MlxdError, UnicodeEncodeError) as e:
                     self._events.append(PeerUnreachable(peer, str(e)))
             case Spawn():

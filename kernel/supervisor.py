@@ -91,8 +91,10 @@ class Supervisor:
 
     def hello(self, peer: str, hello: Hello, now: float) -> Process | None:
         """The process that this hello comes from: the one that was given its token, which is then used up."""
+        # As bytes: compare_digest refuses text that is not ASCII.
+        given = hello.token.encode()
         for process in self._processes.values():
-            if process.state == "starting" and secrets.compare_digest(process.token, hello.token):
+            if process.state == "starting" and secrets.compare_digest(process.token.encode(), given):
                 process.token = secrets.token_urlsafe(16)
                 process.peer = peer
                 process.address = hello.address
