@@ -58,6 +58,5 @@ def configure(level: str, format_: str, process: str, stream: Stream | None = No
 def _escape(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Make control characters visible; a log line is read in a terminal."""
     return {
-        key: value if not isinstance(value, str) or value.isprintable() else ascii(value)[1:-1]
-        for key, value in event.items()
+        key: value if str(value).isprintable() else ascii(str(value))[1:-1] for key, value in event.items()
     }
