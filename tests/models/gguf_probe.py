@@ -6,6 +6,7 @@ writing files), sentencepiece and mlx-lm; nothing of ours but the importer.
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -51,7 +52,7 @@ def tokenize(folder: str, texts: list[str]) -> dict[str, Any]:
 
 
 def reference(file: str, texts: list[str]) -> dict[str, Any]:
-    """Token ids by the textbook: GPT-2's byte-level BPE, digits split first, straight from the file's fields."""
+    """Token ids by the textbook: GPT-2's byte-level BPE, digits split first, from the file's fields."""
     fields = gguf.GGUFReader(file).fields
     tokens = fields["tokenizer.ggml.tokens"].contents()
     vocabulary = {token: index for index, token in enumerate(tokens)}
@@ -79,7 +80,7 @@ def reference(file: str, texts: list[str]) -> dict[str, Any]:
 
     def merge(word: list[str]) -> list[str]:
         while len(word) > 1:
-            pairs = [ranks.get(pair, len(ranks)) for pair in zip(word, word[1:], strict=False)]
+            pairs = [ranks.get(pair, len(ranks)) for pair in itertools.pairwise(word)]
             best = min(pairs)
             if best == len(ranks):
                 break
@@ -264,16 +265,8 @@ def _random_blocks(rng: Any, shape: tuple[int, ...], kind: gguf.GGMLQuantization
     size, num_bytes = gguf.GGML_QUANT_SIZES[kind]
     blocks = rng.integers(0, 256, (*shape[:-1], shape[-1] // size, num_bytes), dtype=np.uint8)
     # Where each type keeps its float16 scales, from ggml-common.h.
-    at = {
-        "Q2_K": (80, 82),
-        "Q3_K": (108,),
-        "Q4_K": (0, 2),
-        "Q5_K": (0, 2),
-        "Q6_K": (208,),
-        "IQ4_NL": (0,),
-        "IQ4_XS": (0,),
-    }
-    for offset in at[kind.name]:
+    at = {"Q2_K": (80, 82), "Q3_K": (108,), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,)}
+    for offset in at.get(kind.name, (0,)):
         scales = rng.uniform(1e-4, 2e-3, blocks.shape[:-1]).astype(np.float16)
         blocks[..., offset : offset + 2] = scales[..., None].view(np.uint8)
     return blocks.reshape(*shape[:-1], -1)
