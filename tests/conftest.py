@@ -6,29 +6,18 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from running import DEFAULT_MODEL, ECHO_MODELS, RunningKernel, StartKernel
 
-from plugins.client import KernelClient, Submission
+from plugins.client import KernelClient
 from plugins.launch import KernelProcess
 from transports import rundir
-from transports.messages import Admin, ChatMessage, ChatRequest, DoneReply
+from transports.messages import Admin, DoneReply
 from transports.settings import HttpSettings, KernelSettings, Settings
-
-DEFAULT_MODEL = "demo/smollm2-135m"
-# The echo models of every test home: name -> the fields of their config.json.
-ECHO_MODELS: dict[str, dict[str, object]] = {
-    "echo/plain": {},
-    # Like a model that decodes 100 tokens a second.
-    "echo/slow": {"step_s": 0.01},
-    # Obeys CRASH, HANG, FAIL, PREFILL and ENDLESS.
-    "echo/faulty": {"step_s": 0.005, "faults": True},
-    "echo/narrow": {"num_slots": 1, "step_s": 0.01},
-}
 
 
 @pytest.fixture(autouse=True)
@@ -53,44 +42,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if variable.startswith("MLXD_") and variable != "MLXD_HOME" and not variable.startswith("MLXD_TEST_"):
             monkeypatch.delenv(variable)
     return path
-
-
-@dataclass
-class RunningKernel:
-    """A kernel process, a frontend's connection to it, and where its HTTP frontend listens ("" if none)."""
-
-    home: Path
-    process: KernelProcess
-    client: KernelClient
-    url: str = ""
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def ask(self, text: str, *, model: str = "echo/plain", **fields: object) -> Submission:
-        """Submit one message; *fields* are those of ChatRequest."""
-        body = ChatRequest(messages=(ChatMessage(role="user", content=text),), **fields)  # type: ignore[arg-type]
-        return self.client.submit(task="chat", model=model, body=body)
-
-    async def load(self, model: str) -> int:
-        """Load a model; the pid of its worker."""
-        await self.client.admin("load", Admin(model=model), DoneReply)
-        return await self.worker_pid(model)
-
-    async def worker_pid(self, model: str) -> int:
-        workers = (await self.client.status()).workers
-        return next(worker.pid for worker in workers if worker.model == model)
-
-    async def end(self) -> int:
-        """End it now, unless it ended already; its exit code."""
-        await self.client.close()
-        self.process.end()
-        async with asyncio.timeout(10):
-            return await self.process.wait()
-
-
-StartKernel = Callable[..., Awaitable[RunningKernel]]
 
 
 @pytest.fixture

@@ -1,0 +1,154 @@
+"""The default model as a person uses it: through HTTP, several at once, and when its worker is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from running import DEFAULT_MODEL, RunningKernel, StartKernel
+
+from transports.settings import HttpSettings
+
+pytestmark = pytest.mark.models
+
+# Twenty short questions; what a small model says to them does not matter, only that it is always the same.
+QUESTIONS = [
+    f"{ask} {thing}."
+    for ask in ("Tell me about", "Write one sentence on", "What is the opposite of", "Count the letters of")
+    for thing in ("the sea", "winter", "a red apple", "bread", "the number 7")
+]
+
+
+@pytest.fixture
+async def served(real_home: Path, start_kernel: StartKernel) -> RunningKernel:
+    kernel = await start_kernel(at=real_home, http=HttpSettings(port=0))
+    await kernel.load(DEFAULT_MODEL)
+    return kernel
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=100)) as session:
+        yield session
+
+
+def _body(prompt: str, **fields: object) -> dict[str, object]:
+    return {
+        "model": DEFAULT_MODEL,
+        "temperature": 0,
+        "messages": [{"role": "user", "content": prompt}],
+        **fields,
+    }
+
+
+async def _answer(http: aiohttp.ClientSession, url: str, prompt: str, **fields: object) -> dict[str, Any]:
+    async with http.post(f"{url}/v1/chat/completions", json=_body(prompt, **fields)) as response:
+        assert response.status == 200, await response.text()
+        return await response.json()  # type: ignore[no-any-return]
+
+
+async def _stream(http: aiohttp.ClientSession, url: str, prompt: str, **fields: object) -> str:
+    """The streamed text; fails unless the stream ends as it should."""
+    text, is_done = "", False
+    async with http.post(f"{url}/v1/chat/completions", json=_body(prompt, stream=True, **fields)) as response:
+        async for line in response.content:
+            if line.startswith(b"data: [DONE]"):
+                is_done = True
+            elif line.startswith(b"data: "):
+                event = json.loads(line[6:])
+                assert "error" not in event, event
+                text += event["choices"][0]["delta"].get("content") or ""
+    assert is_done
+    return text
+
+
+async def test_the_capital_of_france_is_paris(served: RunningKernel, http: aiohttp.ClientSession) -> None:
+    question = "What is the capital of France?"
+
+    whole = await _answer(http, served.url, question)
+    streamed = await _stream(http, served.url, question)
+
+    assert "Paris" in whole["choices"][0]["message"]["content"]
+    assert streamed == whole["choices"][0]["message"]["content"]
+    assert whole["choices"][0]["finish_reason"] == "stop"
+    usage = whole["usage"]
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+
+
+async def test_twenty_streams_at_once_say_what_each_says_alone(
+    served: RunningKernel, http: aiohttp.ClientSession
+) -> None:
+    alone = [await _stream(http, served.url, question, max_tokens=8) for question in QUESTIONS]
+
+    together = await asyncio.gather(
+        *[_stream(http, served.url, question, max_tokens=8) for question in QUESTIONS]
+    )
+
+    assert list(together) == alone
+    assert len(set(alone)) > 10
+
+
+async def test_a_killed_worker_gives_each_stream_an_error_event_and_the_next_request_works(
+    served: RunningKernel, http: aiohttp.ClientSession
+) -> None:
+    pid = await served.worker_pid(DEFAULT_MODEL)
+    streaming = asyncio.Event()
+    failed_s: list[float] = []
+
+    async def read_until_error() -> None:
+        body = _body("Tell me a long story.", stream=True, max_tokens=400, ignore_eos=True)
+        async with http.post(f"{served.url}/v1/chat/completions", json=body) as response:
+            with pytest.raises(aiohttp.ClientPayloadError):
+                async for line in response.content:
+                    if not line.startswith(b"data: "):
+                        continue
+                    event = json.loads(line[6:])
+                    if "error" in event:
+                        assert event["error"]["code"] == "worker_crashed"
+                        failed_s.append(time.monotonic())
+                    elif event["choices"][0]["delta"].get("content"):
+                        streaming.set()
+
+    clients = [asyncio.create_task(read_until_error()) for _ in range(4)]
+    await streaming.wait()
+    killed_s = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    await asyncio.gather(*clients)
+
+    assert len(failed_s) == 4
+    # Long before any heartbeat could notice; benchmarks/bench_faults.py has the exact figure.
+    assert max(failed_s) - killed_s < 2
+    assert "Paris" in await _stream(http, served.url, "What is the capital of France?")
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 100_000}, "max_tokens"),
+        ({"messages": [{"role": "user", "content": "word " * 9000}]}, "messages"),
+        ({"logit_bias": {"99999999": 1}}, "logit_bias"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+    ],
+)
+async def test_a_bad_request_names_its_field_and_the_worker_lives(
+    served: RunningKernel, http: aiohttp.ClientSession, fields: dict[str, object], param: str
+) -> None:
+    pid = await served.worker_pid(DEFAULT_MODEL)
+
+    async with http.post(f"{served.url}/v1/chat/completions", json=_body("hi", **fields)) as response:
+        error = (await response.json())["error"]
+
+    assert response.status == 400
+    assert error["param"] == param
+    assert "Paris" in await _stream(http, served.url, "What is the capital of France?")
+    assert await served.worker_pid(DEFAULT_MODEL) == pid
