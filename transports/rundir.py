@@ -113,7 +113,8 @@ def read_connection(home: Path) -> Connection | None:
 
 def clear(run_dir: Path) -> None:
     """Remove what a kernel leaves in its run directory, and the directory if that empties it."""
-    for name in ("kernel.sock", "connection.json", "kernel.lock", "packages/workers", "packages/transports"):
+    # The lock last: from then on the directory may be another kernel's.
+    for name in ("kernel.sock", "connection.json", "packages/workers", "packages/transports", "kernel.lock"):
         (run_dir / name).unlink(missing_ok=True)
     for directory in (run_dir / "packages", run_dir):
         with contextlib.suppress(OSError):

@@ -1,0 +1,153 @@
+"""ROUTER and DEALER over real ipc sockets: nothing is dropped in silence, nobody takes another's place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+from transports.frames import Frame, as_buffer
+from transports.sockets import DrainedSocket, PeerFull, PeerGone, bind_router, open_dealer
+
+MAX_UNSENT = 10
+
+
+class Bench:
+    """A ROUTER with what it received, and DEALERs that close with the test."""
+
+    def __init__(self, path: Path) -> None:
+        self.endpoint = f"ipc://{path / 's'}"
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.received: asyncio.Queue[list[bytes]] = asyncio.Queue()
+        self.router = bind_router(
+            self.context, self.endpoint, self._take, max_frame_bytes=32 << 20, max_unsent=MAX_UNSENT
+        )
+        self.dealers: list[zmq.Socket[bytes]] = []
+
+    def dealer(self, identity: str) -> zmq.Socket[bytes]:
+        socket = open_dealer(self.context, self.endpoint, identity)
+        self.dealers.append(socket)
+        return socket
+
+    async def next(self) -> list[bytes]:
+        async with asyncio.timeout(10):
+            return await self.received.get()
+
+    def close(self) -> None:
+        self.router.close()
+        for dealer in self.dealers:
+            dealer.close(0)
+        self.context.term()
+
+    def _take(self, frames: list[Frame]) -> None:
+        self.received.put_nowait([bytes(as_buffer(frame)) for frame in frames])
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.close()
+
+
+async def test_sending_to_somebody_who_never_came_is_told(bench: Bench) -> None:
+    with pytest.raises(PeerGone):
+        bench.router.send([b"nobody", b"x"])
+
+
+async def test_sending_to_somebody_who_left_is_told(bench: Bench) -> None:
+    dealer = bench.dealer("visitor")
+    dealer.send(b"hello")
+    await bench.next()
+
+    dealer.close(0)
+
+    async with asyncio.timeout(10):
+        with pytest.raises(PeerGone):
+            while True:
+                bench.router.send([b"visitor", b"x"])
+                await asyncio.sleep(0.01)
+
+
+async def test_a_peer_that_does_not_read_is_full_and_not_waited_for(bench: Bench) -> None:
+    dealer = bench.dealer("sleeper")
+    dealer.send(b"hello")
+    await bench.next()
+
+    with pytest.raises(PeerFull):
+        # The dealer's own queue and the pipe between hold some too.
+        for _ in range(100_000):
+            bench.router.send([b"sleeper", b"x" * 1000])
+
+
+async def test_an_identity_in_use_is_not_handed_over(bench: Bench) -> None:
+    first = bench.dealer("name")
+    first.send(b"first")
+    await bench.next()
+    thief = bench.dealer("name")
+    thief.send(b"thief")
+
+    bench.router.send([b"name", b"secret"])
+
+    assert first.poll(5000)
+    assert first.recv() == b"secret"
+    assert not thief.poll(200)
+    assert bench.received.empty()
+
+
+async def test_large_frames_arrive_intact(bench: Bench) -> None:
+    frames = [bytes([i]) * (8 << 20) for i in range(3)]
+
+    bench.dealer("giver").send_multipart([b"small", *frames])
+
+    assert await bench.next() == [b"giver", b"small", *frames]
+
+
+async def test_large_frames_leave_intact(bench: Bench) -> None:
+    dealer = bench.dealer("taker")
+    dealer.send(b"hello")
+    await bench.next()
+    frames = [bytes([i]) * (8 << 20) for i in range(3)]
+
+    bench.router.send([b"taker", b"small", *frames])
+
+    assert dealer.poll(10_000)
+    assert dealer.recv_multipart() == [b"small", *frames]
+
+
+async def test_a_frame_over_the_limit_ends_the_connection(bench: Bench) -> None:
+    giver = bench.dealer("giver")
+    giver.send(b"x" * ((32 << 20) + 1))
+    other = bench.dealer("other")
+    other.send(b"still served")
+
+    assert await bench.next() == [b"other", b"still served"]
+
+
+async def test_more_messages_than_one_turn_drains_all_arrive(bench: Bench) -> None:
+    """The file descriptor signals once; what is left over must not wait for the next message."""
+    dealer = bench.dealer("chatterbox")
+    sent = [str(i).encode() for i in range(2000)]
+
+    def send_all() -> None:
+        for message in sent:
+            dealer.send(message)
+
+    sending = asyncio.create_task(asyncio.to_thread(send_all))
+    received = [(await bench.next())[1] for _ in sent]
+    await sending
+
+    assert received == sent
+
+
+async def test_a_closed_socket_reads_no_more(bench: Bench) -> None:
+    dealer = bench.dealer("late")
+    drained = DrainedSocket(dealer, lambda _: pytest.fail("read after close"))
+
+    drained.close()
+    drained.close()
+
+    assert dealer.closed
