@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,6 +27,9 @@ from plugins.client import KernelClient, Submission
 from transports.config import home
 from transports.errors import MlxdError
 from transports.messages import Admin, DoneReply
+
+# The index in what termios.tcgetattr returns.
+LOCAL_FLAGS = 3
 
 
 @click.command()
@@ -88,7 +92,7 @@ async def _turn(client: KernelClient, conversation: Conversation, question: str,
     request = conversation.request(question)
     with ProgressView() as view:
         async with client.submit(task="chat", model=conversation.model, body=request) as submission:
-            with _stopped_by_ctrl_c(submission):
+            with _stopped_by_ctrl_c(submission), _no_echo():
                 try:
                     await answer.read(
                         submission, name=conversation.model, view=view, write=_write, is_raw=is_raw
@@ -125,6 +129,19 @@ def _stopped_by_ctrl_c(submission: Submission) -> Iterator[None]:
     finally:
         loop.remove_signal_handler(signal.SIGINT)
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _no_echo() -> Iterator[None]:
+    """What is typed during an answer appears at the next prompt, not in the answer."""
+    before = termios.tcgetattr(sys.stdin)
+    quiet = list(before)
+    quiet[LOCAL_FLAGS] &= ~termios.ECHO
+    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
 async def _load(client: KernelClient, model: str) -> None:

@@ -85,12 +85,12 @@ class ProgressView:
     def _draw(self, name: str, progress: Progress) -> None:
         bars = self._bars or self._start()
         if name not in self._tasks:
-            self._tasks[name] = bars.add_task("", total=1, name=clean_line(name))
+            self._tasks[name] = bars.add_task("", total=1)
         elif self._phases.get(name) != progress.phase:
             bars.reset(self._tasks[name])
         bars.update(
             self._tasks[name],
-            description=_words(progress),
+            description=f"{clean_line(name)}: {_words(progress)}",
             total=None if progress.fraction is None else 1,
             completed=progress.fraction or 0,
         )
@@ -104,16 +104,19 @@ class ProgressView:
             TimeElapsedColumn,
         )
         from rich.progress import Progress as Bars  # noqa: PLC0415
+        from rich.table import Column  # noqa: PLC0415
 
         from plugins.cli.output import console  # noqa: PLC0415
 
         self._bars = Bars(
             SpinnerColumn(),
-            TextColumn("{task.fields[name]}", markup=False),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=16),
             TaskProgressColumn(),
             TimeElapsedColumn(),
+            # Last: a narrow terminal cuts off the details.
+            TextColumn(
+                "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")
+            ),
             console=console(stderr=True),
             transient=True,
             # Our answer goes to stdout as it is.

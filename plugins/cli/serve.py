@@ -84,7 +84,8 @@ def ready_lines(status: StatusReply, preload: tuple[str, ...]) -> list[str]:
     addresses = [frontend.address for frontend in status.frontends if frontend.address]
     lines = [f"mlxd is ready at {address}" for address in addresses] or ["mlxd is ready"]
     if addresses and preload:
-        question = {"model": preload[0], "messages": [{"role": "user", "content": QUESTION}]}
+        messages = [{"role": "user", "content": QUESTION}]
+        question = {"model": preload[0], "messages": messages, "temperature": 0}
         lines += [
             "Try it:",
             f"  curl {addresses[0]}/v1/chat/completions -H 'Content-Type: application/json' \\",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -166,3 +167,24 @@ def test_what_cannot_work_is_one_line(
 
     assert (code, True) == (found, part in line), line
     assert processes_of(home) == []
+
+
+def test_ctrl_c_ends_run_and_the_kernel_that_it_started(home: Path) -> None:
+    with answering(home) as run:
+        run.send_signal(signal.SIGINT)
+        _, error = run.communicate(timeout=30)
+
+    assert run.returncode == 130
+    assert "Traceback" not in error
+    assert processes_of(home) == []
+
+
+def test_ctrl_c_cancels_the_request_of_run(home: Path) -> None:
+    with serving(home, "echo/slow") as server:
+        server.wait_until_ready()
+        with answering(home) as run:
+            run.send_signal(signal.SIGINT)
+            run.communicate(timeout=30)
+
+        (worker,) = json.loads(mlxd(home, "ps", "--json").stdout)
+    assert worker["num_active"] == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from plugins.cli.main import cli
+from plugins.cli.commands import cli
 
 DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 SECTIONS = dict(re.findall(r"^#+ (mlxd .*?)\n(.*?)(?=^#|\Z)", DOCS, re.MULTILINE | re.DOTALL))

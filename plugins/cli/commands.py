@@ -1,0 +1,52 @@
+"""The command `mlxd` and the list of its commands. Imports none of them, and nothing slow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import click
+
+from plugins.cli.lazy import Lazy, LazyGroup
+
+
+class Commands(LazyGroup):
+    """All commands, as the help shows them."""
+
+    lazy: ClassVar[Mapping[str, Lazy]] = {
+        "serve": Lazy("plugins.cli.serve:serve", "Serve models over HTTP until Ctrl-C."),
+        "run": Lazy("plugins.cli.run:run", "Answer one prompt."),
+        "chat": Lazy("plugins.cli.chat:chat", "Talk with a model in the terminal."),
+        "ps": Lazy("plugins.cli.status:ps", "List the workers: the models in memory."),
+        "status": Lazy("plugins.cli.status:status", "Show what the running kernel does."),
+        "models": Lazy("plugins.cli.models:models", "List, show and import models."),
+        "load": Lazy("plugins.cli.lifecycle:load", "Load a model into memory."),
+        "unload": Lazy("plugins.cli.lifecycle:unload", "Free the memory of a model."),
+        "stop": Lazy("plugins.cli.lifecycle:stop", "End the running kernel."),
+        "envs": Lazy("plugins.cli.envs:envs", "List, build and remove the workers' environments."),
+        "config": Lazy("plugins.cli.settings:config", "Show the settings and where they come from."),
+        "completion": Lazy("plugins.cli.completion:completion", "Print the completion script of a shell."),
+    }
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        # Imported here: it costs as much as click itself.
+        from importlib.metadata import version  # noqa: PLC0415
+
+        click.echo(f"mlxd {version('mlxd')}")
+        ctx.exit()
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version.",
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Serve language and vision models on MLX."""
