@@ -120,8 +120,8 @@ class Supervisor:
         """The worker told how far it is."""
         if pong.progress != process.pong.progress or pong.num_active == 0 < process.pong.num_active:
             process.progress_s = now
-        if process.pong.num_active == 0:
-            # Idle until now: the clock starts with the work.
+        if process.state == "ready" and process.pong.num_active == 0:
+            # Idle until now: the clock starts with the work. A load is work without requests.
             process.progress_s = now
         process.pong = pong
 
