@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -17,13 +18,15 @@ USAGE = 2
 NOT_RUNNING = 3
 # sysexits.h EX_SOFTWARE.
 BUG = 70
-# 128 + SIGINT, 128 + SIGPIPE: what a shell reports for a program that the signal ended.
+# 128 + SIGINT: what a shell reports for a program that Ctrl-C ended.
 INTERRUPTED = 130
-PIPE_CLOSED = 141
 
 
 def guarded(command: Callable[[], object], *, is_debug: Callable[[], bool]) -> int:
     """Run *command* and return the exit code; what it raises becomes one line on stderr."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What a terminal's encoding does not have becomes "?" instead of an error.
+        sys.stdout.reconfigure(errors="replace")
     try:
         result = command()
         sys.stdout.flush()
@@ -46,8 +49,9 @@ def _explain(error: BaseException) -> int:
         case click.Abort() | KeyboardInterrupt():
             return INTERRUPTED
         case BrokenPipeError():
+            # `| head` has seen enough. Silent, and click's own code where the command is still writing.
             _silence_stdout()
-            return PIPE_CLOSED
+            return FAILED
         case MlxdError():
             complain(clean_line(error.message))
             return USAGE if isinstance(error, ConfigError) else FAILED

@@ -15,6 +15,7 @@ from plugins.cli.completion import complete_model
 from plugins.cli.exits import FAILED, complain
 from plugins.cli.port import check_port
 from plugins.cli.progress import ProgressView
+from plugins.cli.sanitize import clean_line
 from plugins.cli.startup import wait_until_ready
 from plugins.client import KernelClient
 from plugins.launch import KernelProcess
@@ -75,6 +76,9 @@ async def _serve(settings: Settings, folder: Path, preload: tuple[str, ...]) -> 
 async def _tell_when_ready(client: KernelClient, preload: tuple[str, ...], view: ProgressView) -> None:
     status = await wait_until_ready(client, preload, view)
     view.close()
+    for worker in status.workers:
+        for note in worker.notes:
+            click.echo(f"{clean_line(worker.model)}: {clean_line(note)}", err=True)
     for line in ready_lines(status, preload):
         click.echo(line)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 import click
 
@@ -78,7 +78,7 @@ def _print_status(found: StatusReply) -> None:
             [_frontend_row(frontend) for frontend in found.frontends],
             folded="ADDRESS",
         )
-        _print_errors({frontend.name: frontend.error for frontend in found.frontends})
+        _print_remarks([(frontend.name, frontend.error) for frontend in found.frontends])
     if found.workers:
         click.echo()
         _print_workers(found.workers)
@@ -90,13 +90,14 @@ def _print_workers(workers: tuple[WorkerInfo, ...]) -> None:
         [_worker_row(worker) for worker in workers],
         folded="MODEL",
     )
-    _print_errors({worker.model: worker.error for worker in workers})
+    _print_remarks([(worker.model, worker.error) for worker in workers])
+    _print_remarks([(worker.model, note) for worker in workers for note in worker.notes])
 
 
-def _print_errors(errors: Mapping[str, str]) -> None:
-    for name, error in errors.items():
-        if error:
-            click.echo(f"\n{clean_line(name)}: {clean_line(error)}")
+def _print_remarks(remarks: Iterable[tuple[str, str]]) -> None:
+    for name, remark in remarks:
+        if remark:
+            click.echo(f"\n{clean_line(name)}: {clean_line(remark)}")
 
 
 def _worker_row(worker: WorkerInfo) -> tuple[str, ...]:

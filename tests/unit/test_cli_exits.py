@@ -78,7 +78,17 @@ def test_a_closed_pipe_is_silent() -> None:
         assert write.stderr
         error = write.stderr.read()
 
-    assert (error, write.returncode) == (b"", 141)
+    assert (error, write.returncode) == (b"", 1)
+
+
+def test_a_character_that_the_terminal_lacks_becomes_a_question_mark() -> None:
+    code = "from plugins.cli.exits import guarded; guarded(lambda: print('a漢'), is_debug=lambda: False)"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONIOENCODING": "latin-1"}, capture_output=True, check=True
+    )
+
+    assert done.stdout == b"a?\n"
 
 
 def test_help_imports_nothing_slow() -> None:
