@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from typing import Protocol, TextIO, cast
@@ -17,6 +18,21 @@ class Stream(Protocol):
 
     def flush(self) -> None:
         """Let it out."""
+
+
+class _Surviving:
+    """A stream that may lose its reader: a kernel that died, say. Lines are lost then, the work goes on."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def write(self, text: str, /) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -49,7 +65,7 @@ def configure(level: str, format_: str, process: str, stream: Stream | None = No
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, stream or sys.stderr)),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Surviving(stream or sys.stderr))),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)
