@@ -93,7 +93,10 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what aiohttp could not read as HTTP."""
+        """Answer what aiohttp could not read as HTTP; our handler leaves it nothing else."""
+        if request.writer.output_size > 0:
+            # aiohttp closes the connection then.
+            raise ConnectionError("an answer is on its way already")
         error = RequestError("request: malformed HTTP")
         response = web.Response(status=status, body=error_body(error), content_type="application/json")
         response.force_close()

@@ -143,8 +143,8 @@ class Dispatcher:
 
 async def _failed(exchange: Exchange, error: MlxdError) -> web.StreamResponse:
     if exchange.stream and exchange.stream.is_started:
-        log.warning("stream_aborted", request_id=exchange.request_id, code=error.code)
         await exchange.stream.abort(error)
+        log.warning("stream_aborted", request_id=exchange.request_id, code=error.code)
         return exchange.stream.response
     response = web.Response(
         status=error.http_status,
