@@ -209,7 +209,7 @@ def _check(where: str, key: str, value: object, *, strict: bool) -> object:
         checked = msgspec.convert(value, _annotation(key), strict=strict)
     except msgspec.ValidationError:
         checked = None
-    # nan passes every limit, and no setting has a meaning for infinity.
+    # Infinity passes a lower limit, and no setting has a meaning for it.
     if checked is None or (isinstance(checked, float) and not math.isfinite(checked)):
         raise ConfigError(f"{where}: expected {describe(type_)}, got {_quote(given)}")
     return checked

@@ -20,7 +20,7 @@ _CSI, _STRING_END = "\x9b", "\x9c"
 # DCS, SOS, OSC, PM, APC: everything up to the string terminator belongs to them.
 _STRING_STARTS = frozenset("\x90\x98\x9d\x9e\x9f")
 
-State = Literal["text", "escape", "csi", "string", "string_escape"]
+State = Literal["text", "escape", "csi", "string"]
 
 
 class Sanitizer:
@@ -39,8 +39,8 @@ class Sanitizer:
     def _is_shown(self, c: str) -> bool:
         """Advance by one character, and say whether it is text."""
         if c == _ESC:
-            # Inside a string it may be the first half of the terminator ESC \.
-            self._state = "string_escape" if self._state == "string" else "escape"
+            # It breaks off what was before; inside a string it may begin the terminator ESC \.
+            self._state = "escape"
             return False
         if self._state != "text" and c in (_CAN, _SUB):
             self._state = "text"
@@ -50,7 +50,7 @@ class Sanitizer:
                 return self._starts_nothing(c)
             case "csi":
                 return self._in_csi(c)
-            case "escape" | "string_escape":
+            case "escape":
                 self._after_escape(c)
             case "string":
                 self._in_string(c)

@@ -62,23 +62,27 @@ def test_a_command_s_own_code_is_kept() -> None:
 
 
 def test_a_closed_pipe_is_silent() -> None:
-    reader = "import sys; sys.stdin.readline()"
-    writer = (
+    """Whoever reads is gone before the command writes."""
+    code = (
         "import sys; from plugins.cli.exits import guarded\n"
-        "def write():\n    for _ in range(100_000): print('x' * 80)\n"
+        "def write(): sys.stdin.read(); print('x')\n"
         "sys.exit(guarded(write, is_debug=lambda: False))"
     )
 
     with subprocess.Popen(
-        [sys.executable, "-c", writer], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as write:
-        subprocess.run([sys.executable, "-c", reader], stdin=write.stdout, check=True)
-        assert write.stdout
-        write.stdout.close()
-        assert write.stderr
-        error = write.stderr.read()
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as writer:
+        assert writer.stdin
+        assert writer.stdout
+        assert writer.stderr
+        writer.stdout.close()
+        writer.stdin.close()
+        error = writer.stderr.read()
 
-    assert (error, write.returncode) == (b"", 1)
+    assert (error, writer.returncode) == (b"", 1)
 
 
 def test_a_character_that_the_terminal_lacks_becomes_a_question_mark() -> None:
