@@ -13,6 +13,7 @@ import click
 from plugins.cli import session
 from plugins.cli.completion import complete_model
 from plugins.cli.exits import FAILED, complain
+from plugins.cli.packages import check_packages
 from plugins.cli.port import check_port
 from plugins.cli.progress import ProgressView
 from plugins.cli.sanitize import clean_line
@@ -42,6 +43,7 @@ def serve(model: tuple[str, ...], host: str | None, port: str | None, no_preload
     """
     if model and no_preload:
         raise click.UsageError("--no-preload and MODEL exclude each other")
+    check_packages()
     settings = resolve({"http.host": host, "http.port": port}).settings
     preload = () if no_preload else model or (settings.models.default,)
     if "http" in settings.kernel.frontends:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from plugins.cli.packages import check_packages
 from plugins.client import KernelClient
 from plugins.launch import attach, connected
 from transports.config import home, resolve
@@ -24,6 +25,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 @asynccontextmanager
 async def any_kernel() -> AsyncIterator[KernelClient]:
     """The running kernel, or one of our own for as long as the block lasts."""
+    check_packages()
     async with connected(resolve().settings, home(), start_private=True) as client:
         yield client
 
