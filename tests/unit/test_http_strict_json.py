@@ -1,0 +1,82 @@
+"""JSON that msgspec takes and we refuse, and what costs too much."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plugins.http.strict_json import MAX_DEPTH, MAX_TOKENS, check_json
+from transports.errors import RequestError
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(VALUES, st.booleans())
+def test_what_json_writes_passes(value: object, ascii_only: bool) -> None:
+    try:
+        data = json.dumps(value, ensure_ascii=ascii_only).encode()
+    except UnicodeEncodeError:
+        return
+
+    check_json(data)
+
+
+@given(st.text(), st.dictionaries(st.text(), VALUES, max_size=3))
+def test_a_key_twice_is_found_however_it_is_written(key: str, others: dict[str, object]) -> None:
+    try:
+        plain, escaped = json.dumps(key, ensure_ascii=False).encode(), json.dumps(key).encode()
+    except UnicodeEncodeError:
+        return
+    inside = b"".join(b"%b: 1," % json.dumps(other).encode() for other in others if other != key)
+    data = b'[{"x": {%b: [], %b%b: {}}}]' % (plain, inside, escaped)
+
+    with pytest.raises(RequestError, match="is there twice"):
+        check_json(data)
+
+
+@given(st.binary(max_size=200))
+def test_junk_is_refused_or_left_to_the_decoder(data: bytes) -> None:
+    with contextlib.suppress(RequestError):
+        check_json(data)
+
+
+def test_depth_is_limited() -> None:
+    check_json(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
+    with pytest.raises(RequestError, match="nesting"):
+        check_json(b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1))
+
+
+def test_values_are_limited() -> None:
+    check_json(b"[" + b'"",' * (MAX_TOKENS - 3) + b'""]')
+    with pytest.raises(RequestError, match="at most"):
+        check_json(b"[" + b"{}," * MAX_TOKENS + b"{}]")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" + b"{}," * 10_000_000,
+        b'"' + b'\\"' * 8_000_000,
+        b'["' + b"A" * 16_000_000 + b'"]',
+        b'"a' * 8_000_000,
+        b" " * 16_000_000,
+        b"[" + b"1," * 8_000_000,
+    ],
+    ids=["objects", "unterminated", "one string", "quotes", "spaces", "numbers"],
+)
+def test_no_body_takes_more_than_linear_time(data: bytes) -> None:
+    began_s = time.perf_counter()
+    with contextlib.suppress(RequestError):
+        check_json(data)
+
+    # 0.2 s alone; quadratic would be hours.
+    assert time.perf_counter() - began_s < 5
