@@ -52,8 +52,15 @@ def serve(model: tuple[str, ...], host: str | None, port: str | None, no_preload
 
 
 async def _serve(settings: Settings, folder: Path, preload: tuple[str, ...]) -> int:
+    is_told = settings.log.level == "debug"
+
+    def on_log(line: str) -> None:
+        # Until all is ready the progress, or one line of error, says what a person needs to know.
+        if is_told:
+            view.log(line)
+
     with ProgressView() as view:
-        kernel = await KernelProcess.start(settings, folder, preload=preload, on_log=view.log)
+        kernel = await KernelProcess.start(settings, folder, preload=preload, on_log=on_log)
         client = await KernelClient.connect(kernel.connection.endpoint, kernel.connection.token, kind="cli")
         stopper = Stopper(kernel, client)
         stopper.listen()
@@ -63,6 +70,8 @@ async def _serve(settings: Settings, folder: Path, preload: tuple[str, ...]) -> 
         error = ready.exception() if ready.done() else None
         if error:
             kernel.end()
+        else:
+            is_told = True
         code = await ended
         ready.cancel()
         await asyncio.gather(ready, return_exceptions=True)

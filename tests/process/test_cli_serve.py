@@ -45,6 +45,7 @@ def one_line_error(home: Path, *args: str, **more: str) -> tuple[int, str]:
     errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 1, done.stderr
     assert "Traceback" not in done.stderr
+    assert "timestamp=" not in done.stderr
     assert done.stdout == ""
     return done.returncode, errors[0]
 

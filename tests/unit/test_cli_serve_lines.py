@@ -1,0 +1,44 @@
+"""What `mlxd serve` says when it is ready."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+from plugins.cli.serve import ready_lines
+from transports.messages import FrontendInfo, StatusReply
+
+
+def status(*addresses: str) -> StatusReply:
+    frontends = tuple(
+        FrontendInfo(name="x", pid=1, kind="http", supervised=True, state="ready", address=address)
+        for address in addresses
+    )
+    return StatusReply(
+        version="1",
+        pid=1,
+        uptime_s=1,
+        state="running",
+        memory_bytes=1,
+        home="/",
+        is_ready=True,
+        frontends=frontends,
+    )
+
+
+def test_the_line_to_try_is_one_that_a_shell_understands() -> None:
+    lines = ready_lines(status("http://127.0.0.1:1"), ("it's",))
+
+    words = shlex.split("\n".join(lines[lines.index("Try it:") + 1 : -1]))
+
+    assert lines[0] == "mlxd is ready at http://127.0.0.1:1"
+    assert words[:2] == ["curl", "http://127.0.0.1:1/v1/chat/completions"]
+    assert json.loads(words[-1])["model"] == "it's"
+
+
+def test_without_an_address_there_is_nothing_to_try() -> None:
+    assert ready_lines(status(), ("m",)) == ["mlxd is ready", "Ctrl-C ends it."]
+
+
+def test_without_a_model_there_is_nothing_to_try() -> None:
+    assert ready_lines(status("http://a"), ()) == ["mlxd is ready at http://a", "Ctrl-C ends it."]
