@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 from transports.frames import Parcel
 from transports.messages import Role
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """Send a message; if it cannot be sent, PeerUnreachable follows."""
 
     peer: str
     message: Parcel
 
 
-@dataclass(frozen=True, slots=True)
-class Spawn:
+class Spawn(Struct, frozen=True):
     """Start a process; ProcessStarted or ProcessExited follows."""
 
     name: str
@@ -28,28 +27,24 @@ class Spawn:
     token: str
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(Struct, frozen=True):
     """Signal a process and its group; ProcessExited follows if it obeys."""
 
     name: str
     signal: Literal["term", "kill"]
 
 
-@dataclass(frozen=True, slots=True)
-class Prepare:
+class Prepare(Struct, frozen=True):
     """Build the environment and fetch the files of a model; Prepared or PrepareFailed follows."""
 
     model: str
 
 
-@dataclass(frozen=True, slots=True)
-class ScanCatalog:
+class ScanCatalog(Struct, frozen=True):
     """Look at the disk; CatalogScanned follows."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunJob:
+class RunJob(Struct, frozen=True):
     """Do an administrator's operation that takes time; JobEnded follows."""
 
     job: str
@@ -59,24 +54,21 @@ class RunJob:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(Struct, frozen=True):
     """Measure memory; Measured follows."""
 
     pids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(Struct, frozen=True):
     """Write a log event."""
 
     level: Literal["debug", "info", "warning", "error"]
     event: str
-    fields: Mapping[str, object] = field(default_factory=dict)
+    fields: Mapping[str, object] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(Struct, frozen=True):
     """End the kernel; nothing follows."""
 
     code: int

@@ -3,48 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from transports.errors import MlxdError
 from transports.frames import Parcel
 from transports.messages import Message, ModelInfo, Progress
 
 
-@dataclass(frozen=True, slots=True)
-class MessageReceived:
+class MessageReceived(Struct, frozen=True):
     """A well-formed message came from a peer."""
 
     peer: str
     message: Parcel
 
 
-@dataclass(frozen=True, slots=True)
-class MalformedReceived:
+class MalformedReceived(Struct, frozen=True):
     """Frames came that are no message."""
 
     peer: str
     error: MlxdError
 
 
-@dataclass(frozen=True, slots=True)
-class PeerUnreachable:
+class PeerUnreachable(Struct, frozen=True):
     """A message could not be sent: the peer is gone or does not take its messages."""
 
     peer: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessStarted:
+class ProcessStarted(Struct, frozen=True):
     """A process that we asked for exists."""
 
     name: str
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessExited:
+class ProcessExited(Struct, frozen=True):
     """A process that we asked for has ended, or could not be started."""
 
     name: str
@@ -71,15 +67,13 @@ class ProcessExited:
         return self.returncode == 2
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogScanned:
+class CatalogScanned(Struct, frozen=True):
     """The models that exist, as the disk has them."""
 
     models: tuple[ModelInfo, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """A model's environment is built and its files are there."""
 
     model: str
@@ -87,54 +81,47 @@ class Prepared:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class PrepareFailed:
+class PrepareFailed(Struct, frozen=True):
     """A model's environment or files could not be had."""
 
     model: str
     error: MlxdError
 
 
-@dataclass(frozen=True, slots=True)
-class PrepareProgressed:
+class PrepareProgressed(Struct, frozen=True):
     """How far the preparation of a model is."""
 
     model: str
     progress: Progress
 
 
-@dataclass(frozen=True, slots=True)
-class JobProgressed:
+class JobProgressed(Struct, frozen=True):
     """How far a job for an administrator is."""
 
     job: str
     progress: Progress
 
 
-@dataclass(frozen=True, slots=True)
-class JobEnded:
+class JobEnded(Struct, frozen=True):
     """A job for an administrator is done, or failed."""
 
     job: str
     result: Message | MlxdError
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(Struct, frozen=True):
     """Resident memory of processes, bytes by pid; our own is under 0."""
 
-    memory_bytes: Mapping[int, int] = field(default_factory=dict)
+    memory_bytes: Mapping[int, int] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class StopRequested:
+class StopRequested(Struct, frozen=True):
     """SIGTERM, Ctrl-C or `mlxd stop`: first drain, the second time end now."""
 
     now: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TimePassed:
+class TimePassed(Struct, frozen=True):
     """A deadline may have come."""
 
 
