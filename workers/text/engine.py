@@ -122,16 +122,23 @@ class TextEngine:
     def _admit(self, now: float) -> list[Output]:
         if self._on_trial is None and self._suspects:
             self._on_trial = self._suspects.popleft()
-            self._insert(self._on_trial)
+            return self._insert(self._on_trial)
         outputs: list[Output] = []
         # Nobody new while rows are tried: a failure must point at one row.
         while self._waiting and self._on_trial is None:
             row = self._waiting.popleft()
-            self._insert(row)
-            outputs += row.start(now)
+            outputs += [*row.start(now), *self._insert(row)]
         return outputs
 
-    def _insert(self, row: Row) -> None:
+    def _insert(self, row: Row) -> list[Output]:
+        """Let a row into the batch; its failure if that cannot be done."""
+        try:
+            self._running[self._inserted(row)] = row
+        except Exception as e:  # noqa: BLE001 - see `step`
+            return [self._failure(row, e)]
+        return []
+
+    def _inserted(self, row: Row) -> int:
         tokens = row.tokens
         cache, num_cached = self._cached(tokens)
         if not row.answer:
@@ -139,7 +146,7 @@ class TextEngine:
         sampler = RowSampler(
             row.params, row.prompt, row.answer, self._loaded.reader.vocab_size, row.num_top_logprobs
         )
-        uid = self._generator.insert_row(
+        return self._generator.insert_row(
             tokens[num_cached:],
             sampler,
             max_tokens=row.num_left,
@@ -147,7 +154,6 @@ class TextEngine:
             cache=cache,
             cached=tokens[:num_cached],
         )
-        self._running[uid] = row
 
     # --- what a step gave -----------------------------------------------------------------
 
@@ -258,8 +264,14 @@ class TextEngine:
         if culprit is None:
             self._suspects.extend(rows)
             return []
+        outputs: list[Output] = [self._failure(culprit, error)]
         for row in rows:
             if row is not culprit:
-                self._insert(row)
+                outputs += self._insert(row)
+        return outputs
+
+    def _failure(self, row: Row, error: Exception) -> Failure:
+        if row is self._on_trial:
+            self._on_trial = None
         reason = f"{type(error).__name__}: {error}"[:_MAX_REASON]
-        return [Failure(id=culprit.id, error=WorkerError(f"the model failed on this request: {reason}"))]
+        return Failure(id=row.id, error=WorkerError(f"the model failed on this request: {reason}"))
