@@ -52,6 +52,8 @@ class Prompts:
         tokens: list[int] = []
         for part in text.split(_BREAK):
             tokens += self._tokenizer.encode(part, add_special_tokens=False)
+        if not tokens:
+            raise RequestError("messages: the model's chat template makes an empty prompt", param="messages")
         return tokens
 
     def completion(self, prompt: str | Sequence[int]) -> list[int]:
