@@ -62,7 +62,8 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
         if device == "cpu":
             model = _densify(model)
         _materialise(model, on_progress)
-        tokenizer = load_tokenizer(path, eos_token_ids=_eos_tokens(path, config))
+        # Said aloud, or transformers would ask for permission on stdin.
+        tokenizer = load_tokenizer(path, {"trust_remote_code": False}, _eos_tokens(path, config))
         loaded = _assemble(path, config, model, tokenizer, checked, device)
     except MlxdError:
         raise

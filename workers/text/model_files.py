@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import struct
 from collections.abc import Iterator
@@ -30,15 +29,12 @@ def vet(folder: Path) -> Config:
         ModelUnavailable: A file is missing or corrupt, or the model wants to run code of its own.
     """
     config = _read_object(folder / "config.json")
+    # auto_map in config.json is harmless: mlx-lm has the model type itself, or refuses it.
     if "model_file" in config:
         raise ModelUnavailable(f"{folder}: model_file in config.json asks to run code; mlxd never does")
     model_type = config.get("model_type")
     if not isinstance(model_type, str):
         raise ModelUnavailable(f"{folder / 'config.json'}: expected a model_type, got {model_type!r}")
-    if "auto_map" in config and not _mlx_lm_knows(model_type):
-        raise ModelUnavailable(
-            f"{folder}: model type {model_type!r} exists only as code in the folder; mlxd never runs it"
-        )
     _vet_tokenizer(folder)
     for file in _weight_files(folder):
         _vet_safetensors(file)
@@ -53,11 +49,6 @@ def context_length(config: Config) -> int:
             if isinstance(value := part.get(key), int) and value > 0:
                 return value
     return _FALLBACK_CONTEXT
-
-
-def _mlx_lm_knows(model_type: str) -> bool:
-    name = model_type.replace("-", "_")
-    return name.isidentifier() and importlib.util.find_spec(f"mlx_lm.models.{name}") is not None
 
 
 def _vet_tokenizer(folder: Path) -> None:
