@@ -113,8 +113,10 @@ class WindowDetokenizer:
         if text.endswith(_REPLACEMENT) and len(self._waiting) < self.max_waiting:
             return ""
         new = text[len(self._context_text) :]
-        self._context, self._waiting = self._waiting, []
-        self._context_text = self._text(self._context)
+        # Special tokens have no text and are no context: a word after nothing loses its space.
+        if new:
+            self._context, self._context_text = self._waiting, self._text(self._waiting)
+        self._waiting = []
         return new
 
     def _text(self, tokens: Sequence[int]) -> str:
