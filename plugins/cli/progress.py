@@ -85,7 +85,7 @@ class ProgressView:
     def _draw(self, name: str, progress: Progress) -> None:
         bars = self._bars or self._start()
         if name not in self._tasks:
-            self._tasks[name] = bars.add_task("", total=1)
+            self._tasks[name] = bars.add_task("", total=1, percent="")
         elif self._phases.get(name) != progress.phase:
             bars.reset(self._tasks[name])
         bars.update(
@@ -93,13 +93,13 @@ class ProgressView:
             description=f"{clean_line(name)}: {_words(progress)}",
             total=None if progress.fraction is None else 1,
             completed=progress.fraction or 0,
+            percent="" if progress.fraction is None else f"{progress.fraction:.0%}",
         )
 
     def _start(self) -> Bars:
         from rich.progress import (  # noqa: PLC0415
             BarColumn,
             SpinnerColumn,
-            TaskProgressColumn,
             TextColumn,
             TimeElapsedColumn,
         )
@@ -111,14 +111,17 @@ class ProgressView:
         self._bars = Bars(
             SpinnerColumn(),
             BarColumn(bar_width=16),
-            TaskProgressColumn(),
+            TextColumn("{task.fields[percent]:>4}"),
             TimeElapsedColumn(),
             # Last: a narrow terminal cuts off the details.
             TextColumn(
-                "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")
+                "{task.description}",
+                markup=False,
+                table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
             ),
             console=console(stderr=True),
             transient=True,
+            expand=True,
             # Our answer goes to stdout as it is.
             redirect_stdout=False,
         )
