@@ -1,0 +1,52 @@
+"""What the pages name exists: files, settings, links."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from transports.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md", ROOT / "CHANGELOG.md"]
+IDS = [str(page.relative_to(ROOT)) for page in PAGES]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_files_that_are_named_exist(page: Path) -> None:
+    named = re.findall(
+        r"`((?:kernel|plugins|workers|transports|tests|docs)/[\w./-]+\.\w+)`", page.read_text()
+    )
+
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text()
+    links = [link.partition("#") for link in re.findall(r"\]\((?!https?:)([^)]+)\)", text)]
+
+    assert [path for path, _, _ in links if path and not (page.parent / path).exists()] == []
+    assert [anchor for path, _, anchor in links if not path and anchor not in _anchors(text)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_settings_that_are_named_exist(page: Path) -> None:
+    sections = "|".join(Settings.__struct_fields__)
+    named = re.findall(rf"`({sections})\.(\w+)`", page.read_text())
+    files = {"lock", "log", "py", "sock"}
+
+    wrong = [
+        f"{section}.{key}"
+        for section, key in named
+        if key not in files and key not in type(getattr(Settings(), section)).__struct_fields__
+    ]
+    assert wrong == []
+
+
+def _anchors(text: str) -> set[str]:
+    """The anchors that GitHub makes of headings."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
