@@ -6,6 +6,7 @@ Prints one line on stdout when it can be reached, then nothing more.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import signal
@@ -126,7 +127,9 @@ def _orphaned(loop: asyncio.AbstractEventLoop, shell: Shell) -> None:
     timer = threading.Timer(ORPHAN_TIMEOUT_S, os._exit, (1,))
     timer.daemon = True
     timer.start()
-    loop.call_soon_threadsafe(lambda: shell.stop(now=True))
+    # The loop may have ended by itself just now.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(lambda: shell.stop(now=True))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -74,7 +75,9 @@ def _orphaned(loop: asyncio.AbstractEventLoop, client: KernelClient) -> None:
     timer = threading.Timer(ORPHAN_TIMEOUT_S, os._exit, (1,))
     timer.daemon = True
     timer.start()
-    loop.call_soon_threadsafe(client.set_lost)
+    # The loop may have ended by itself just now.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(client.set_lost)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,9 @@ class KernelProcess:
         except TimeoutError:
             process.kill()
             raise KernelUnavailable(f"the kernel did not start within {START_TIMEOUT_S:g} s") from None
+        except asyncio.CancelledError:
+            process.kill()
+            raise
         if not line:
             await process.wait()
             await log
