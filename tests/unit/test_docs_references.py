@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from protocol_tables import operations
 
 from transports.settings import Settings
 
@@ -43,7 +44,22 @@ def test_settings_that_are_named_exist(page: Path) -> None:
         for section, key in named
         if key not in files and key not in type(getattr(Settings(), section)).__struct_fields__
     ]
-    assert wrong == []
+    assert set(wrong) <= operations()
+
+
+def test_every_event_of_the_logs_is_explained() -> None:
+    logged: set[str] = set()
+    for package in ("kernel", "plugins", "workers", "transports"):
+        for path in (ROOT / package).rglob("*.py"):
+            text = path.read_text()
+            logged |= set(re.findall(r"\blog\.(?:debug|info|warning|error|exception)\(\s*\"(\w+)\"", text))
+            logged |= set(re.findall(r"\bLog\(\"\w+\", \"(\w+)\"", text))
+    _, _, section = (ROOT / "docs" / "operations.md").read_text().partition("## Logs")
+    rows = re.findall(r"^\| (`.*?) \|", section.partition("\n## ")[0], re.MULTILINE)
+
+    explained = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+    assert explained == logged
 
 
 def _anchors(text: str) -> set[str]:
