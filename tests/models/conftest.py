@@ -1,0 +1,30 @@
+"""A text engine in the worker's own environment, for the tests that look into it without a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from engine_host import Host, Job, Report, Run, Scenario
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def host(text_python: str) -> Iterator[Host]:
+    """One process for all tests: loading takes seconds."""
+    host = Host(text_python, ROOT)
+    yield host
+    host.close()
+
+
+@pytest.fixture
+def run(host: Host, smollm2: Path) -> Run:
+    """Run jobs on the default model; keyword arguments are fields of `Scenario`."""
+
+    def run(*jobs: Job, **fields: object) -> Report:
+        fields = {"path": str(smollm2)} | fields
+        return host.run(Scenario(jobs=list(jobs), **fields))  # type: ignore[arg-type]
+
+    return run

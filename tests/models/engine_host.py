@@ -1,0 +1,186 @@
+"""A text engine in its own environment, driven by scenarios over stdin and stdout.
+
+The tests run without mlx; the other end of the pipe runs this file with the worker's Python.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from transports.errors import MlxdError
+from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Delta, Done, Prefill, Progress
+from workers.engine import Failure
+
+
+class Job(msgspec.Struct, kw_only=True):
+    """A request and when it comes and goes, counted in steps."""
+
+    id: str
+    chat: ChatRequest | None = None
+    completion: CompletionRequest | None = None
+    add_at: int = 0
+    cancel_at: int | None = None
+
+
+class Scenario(msgspec.Struct, kw_only=True):
+    """What to load and do."""
+
+    path: str
+    jobs: list[Job] = []
+    settings: dict[str, int | str | bool] = {}
+    # Sampling raises when a row with this seed is in the batch, from this place in its answer on.
+    broken_seed: int | None = None
+    broken_from: int = 0
+
+
+class Failed(msgspec.Struct, tag="failed", kw_only=True):
+    """An error of `add`, `step` or `load`."""
+
+    code: str
+    message: str
+    param: str | None = None
+    id: str = ""
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """What came of it: (step, output) in order."""
+
+    outputs: list[tuple[int, Prefill | Delta | Done | Failed]] = []
+    progress: list[int] = []
+    load_error: Failed | None = None
+    load_fractions: list[float | None] = []
+    device: str = ""
+    notes: list[str] = []
+
+    def text(self, job: str) -> str:
+        return "".join(one.text for _, one in self.of(job) if isinstance(one, Delta))
+
+    def done(self, job: str) -> Done:
+        (done,) = [one for _, one in self.of(job) if isinstance(one, Done)]
+        return done
+
+    def error(self, job: str) -> Failed:
+        (failed,) = [one for _, one in self.of(job) if isinstance(one, Failed)]
+        return failed
+
+    def of(self, job: str) -> list[tuple[int, Prefill | Delta | Done | Failed]]:
+        return [(step, one) for step, one in self.outputs if one.id == request_id(job)]
+
+
+# Jobs, and fields of `Scenario` by name: the fixture `run`.
+Run: TypeAlias = Callable[..., Report]
+
+
+def request_id(job: str) -> str:
+    """The protocol wants at least eight characters."""
+    return f"request-{job}"
+
+
+def say(content: str, **fields: object) -> ChatRequest:
+    """A conversation of one turn."""
+    return ChatRequest(messages=(ChatMessage(role="user", content=content),), **fields)  # type: ignore[arg-type]
+
+
+class Host:
+    """The test's end of the pipe."""
+
+    def __init__(self, python: str, root: Path) -> None:
+        self._process = subprocess.Popen(
+            [python, "-P", str(Path(__file__))],
+            env={**os.environ, "PYTHONPATH": str(root)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def run(self, scenario: Scenario) -> Report:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(msgspec.json.encode(scenario) + b"\n")
+        self._process.stdin.flush()
+        return msgspec.json.decode(self._process.stdout.readline(), type=Report)
+
+    def close(self) -> None:
+        self._process.communicate(timeout=30)
+
+
+def play(scenario: Scenario, engine) -> Report:  # type: ignore[no-untyped-def]
+    """Run the jobs to their ends."""
+    report = Report(device=engine.info.device, notes=list(engine.info.notes))
+    step = 0
+    while engine.has_work() or any(job.add_at >= step for job in scenario.jobs):
+        outputs = []
+        for job in scenario.jobs:
+            body = job.chat or job.completion
+            if job.add_at == step:
+                try:
+                    engine.add(request_id(job.id), "chat" if job.chat else "completion", body, [])
+                except MlxdError as e:
+                    report.outputs.append((step, failed(e, request_id(job.id))))
+            if job.cancel_at == step:
+                outputs += engine.cancel(request_id(job.id))
+        outputs += engine.step()
+        report.outputs += [
+            (step, failed(one.error, one.id) if isinstance(one, Failure) else one) for one in outputs
+        ]
+        report.progress.append(engine.progress())
+        step += 1
+    return report
+
+
+def failed(error: MlxdError, job: str) -> Failed:
+    """An error for the other side."""
+    return Failed(code=error.code, message=error.message, param=error.param, id=job)
+
+
+def break_sampling(scenario: Scenario, original) -> None:  # type: ignore[no-untyped-def]
+    """Put a fault into the step, or take it out."""
+    from workers.text import batch
+
+    def sample(logits, params, positions):  # type: ignore[no-untyped-def]
+        for one, position in zip(params, positions, strict=True):
+            if one.seed == scenario.broken_seed and position >= scenario.broken_from:
+                raise RuntimeError("injected")
+        return original(logits, params, positions)
+
+    batch.sample = original if scenario.broken_seed is None else sample
+
+
+def main() -> None:
+    """Load and play, a line a scenario; an engine is kept while path and settings stay the same."""
+    from workers.blas import preload_openblas
+
+    preload_openblas(sys.orig_argv)
+    from workers.text import sampling
+    from workers.text.loading import load
+
+    loaded, engine = None, None
+    for line in sys.stdin.buffer:
+        scenario = msgspec.json.decode(line, type=Scenario)
+        report = Report()
+        fractions: list[float | None] = []
+
+        def on_progress(progress: Progress, fractions: list[float | None] = fractions) -> None:
+            fractions.append(progress.fraction)
+
+        try:
+            if (scenario.path, scenario.settings) != loaded or engine is None:
+                engine = load(Path(scenario.path), scenario.settings, on_progress)
+                loaded = (scenario.path, scenario.settings)
+            break_sampling(scenario, sampling.sample)
+            report = play(scenario, engine)
+        except MlxdError as e:
+            loaded, report.load_error = None, failed(e, "")
+        report.load_fractions = fractions
+        sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()
