@@ -146,16 +146,12 @@ async def _failed(exchange: Exchange, error: MlxdError) -> web.StreamResponse:
         await exchange.stream.abort(error)
         log.warning("stream_aborted", request_id=exchange.request_id, code=error.code)
         return exchange.stream.response
-    response = web.Response(
+    return web.Response(
         status=error.http_status,
         body=error_body(error),
         content_type="application/json",
         headers={**exchange.headers, **error_headers(error)},
     )
-    # A body that was not read would be taken for the next request.
-    if exchange.request.can_read_body and not exchange.request.content.is_eof():
-        response.force_close()
-    return response
 
 
 def _matches(pattern: str, path: str) -> bool:

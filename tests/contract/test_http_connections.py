@@ -167,6 +167,18 @@ async def test_a_broken_chunk_is_a_400():
     assert reply.status == 400
 
 
+async def test_a_refused_body_is_not_taken_for_the_next_request():
+    async with open_door() as door:
+        inner = door.bytes_of("GET", "/health")
+        connection = await door.raw(
+            door.bytes_of("POST", "/nope", inner) + door.bytes_of("GET", "/v1/models")
+        )
+        first, second = await connection.reply(), await connection.reply()
+        connection.close()
+
+    assert (first.status, second.json["object"]) == (404, "list")
+
+
 async def test_curl_waits_for_100_continue_with_a_large_body():
     async with open_door() as door:
         head, _, body = door.bytes_of("POST", PATH, chat_body(), Expect="100-continue").partition(b"\r\n\r\n")

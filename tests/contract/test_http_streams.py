@@ -210,7 +210,9 @@ async def test_http_1_0_is_streamed_until_the_close():
     assert data.endswith(b"data: [DONE]\n\n")
 
 
-async def test_stopping_closes_the_port_and_lets_streams_end():
+async def test_stopping_closes_the_port_and_lets_streams_end(monkeypatch):
+    # The stream must live by itself, not by this grace.
+    monkeypatch.setattr("plugins.http.frontend.CLOSE_TIMEOUT_S", 0.05)
     async with open_door() as door:
         door.client.script = say_nothing
         idle = await door.raw(door.bytes_of("GET", "/health"))
@@ -221,6 +223,9 @@ async def test_stopping_closes_the_port_and_lets_streams_end():
         assert await idle.rest() == b""
         with pytest.raises(ConnectionRefusedError):
             await door.raw(b"")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await running.reader.read(1)
         for update in updates_of(door.client.submitted[0][0], "late"):
             door.client.submitted[0][0].put(update)
         data = await running.rest()
