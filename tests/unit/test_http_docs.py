@@ -1,0 +1,37 @@
+"""docs/api.md names everything that the HTTP frontend takes and says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from plugins.http.requests import WITHOUT_EFFECT, ChatBody, CompletionBody
+from plugins.http.routes import routes
+from transports.errors import BY_CODE, ConfigError, PluginError
+from transports.settings import HttpSettings
+
+TEXT = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+CODE = set(re.findall(r"`([^`\n]+)`", TEXT))
+
+
+def test_every_route_is_documented() -> None:
+    documented = {(method, path.replace("{id}", "*")) for method, path in re.findall(r"`(\w+) (/\S+)`", TEXT)}
+
+    assert documented == {(route.method, route.path) for route in routes(HttpSettings())}
+
+
+def test_every_field_is_documented() -> None:
+    fields = {*ChatBody.__struct_fields__, *CompletionBody.__struct_fields__} - {"stream_options"}
+
+    assert fields <= CODE
+    assert CODE >= WITHOUT_EFFECT
+    assert "stream_options.include_usage" in CODE
+
+
+def test_every_error_is_documented_with_its_status() -> None:
+    rows = re.findall(r"^\| (\d{3}) \| (.*?) \|", TEXT, re.MULTILINE)
+    documented = {(int(status), code) for status, codes in rows for code in re.findall(r"`(\w+)`", codes)}
+    # Those two end a process before it answers anything.
+    raised = {c for c in BY_CODE.values() if c not in (ConfigError, PluginError)}
+
+    assert documented == {(error.http_status, error.code) for error in raised}
