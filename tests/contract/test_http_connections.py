@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 
 import pytest
-from http_harness import chat_body, open_door, say
+from http_harness import chat_body, open_door, say, say_nothing
 
 from plugins.http.frontend import HttpFrontend
 from transports.errors import ConfigError, PluginError
@@ -245,3 +246,23 @@ async def test_localhost_listens_on_all_its_addresses_at_one_port():
     await frontend.close()
 
     assert url == f"http://localhost:{port}"
+
+
+async def test_a_storm_of_clients_that_leave_leaves_nothing():
+    def num_fds() -> int:
+        return len(os.listdir("/dev/fd"))  # noqa: PTH208 a count, on macOS too
+
+    async with open_door() as door:
+        door.client.script = say_nothing
+        before = num_fds()
+        for _ in range(10):
+            storm = [await door.raw(door.bytes_of("POST", PATH, chat_body(stream=True))) for _ in range(20)]
+            for connection in storm:
+                connection.writer.transport.abort()
+        await door.client.wait_for(lambda: len(door.client.cancelled) == len(door.client.submitted))
+        reply = await door.request("GET", "/health")
+        async with asyncio.timeout(SOON_S):
+            while num_fds() > before:
+                await asyncio.sleep(0.01)
+
+    assert reply.status == 200
