@@ -94,7 +94,10 @@ class Supervisor:
         # As bytes: compare_digest refuses text that is not ASCII.
         given = hello.token.encode()
         for process in self._processes.values():
-            if process.state == "starting" and secrets.compare_digest(process.token.encode(), given):
+            # A worker must not become a frontend, which may end the kernel.
+            if process.state != "starting" or process.role != hello.role:
+                continue
+            if secrets.compare_digest(process.token.encode(), given):
                 process.token = secrets.token_urlsafe(16)
                 process.peer = peer
                 process.address = hello.address

@@ -80,6 +80,8 @@ class World:
         self.num_spawned: dict[str, int] = defaultdict(int)
         self.exit_code: int | None = None
         self.is_automatic = automatic
+        # Whether looking at the disk takes no time.
+        self.scans = True
         self._num_ids = 0
         self._num_peers = 0
         self._events: deque[Event] = deque()
@@ -124,9 +126,25 @@ class World:
         self.feed(MessageReceived(peer, parcel("hello", hello)))
         return peer
 
-    def submit(self, peer: str, model: str, *, priority: int = 0, timeout_s: float = 0.0) -> str:
+    def hello_frontend(self, name: str) -> str:
+        """A frontend that the kernel started says hello."""
+        self._num_peers += 1
+        peer = f"frontend-{self._num_peers}"
+        token = self.spawned.pop(name)
+        hello = Hello(role="frontend", kind="http", name=name, token=token, pid=8, mlxd_version="1")
+        self.feed(MessageReceived(peer, parcel("hello", hello)))
+        return peer
+
+    def scan(self, *names: str) -> None:
+        """A look at the disk is done and found these models."""
+        self.models |= {name: _model(name) for name in names}
+        self.feed(CatalogScanned(tuple(self.models.values())))
+
+    def submit(
+        self, peer: str, model: str, *, priority: int = 0, timeout_s: float = 0.0, request_id: str = ""
+    ) -> str:
         self._num_ids += 1
-        request_id = f"request-{self._num_ids}"
+        request_id = request_id or f"request-{self._num_ids}"
         message = parcel(
             "submit",
             CHAT,
@@ -242,7 +260,7 @@ class World:
                     self.prepares.append(model)
                     if self.is_automatic:
                         self.feed(Prepared(model, f"/models/{model}"))
-                case ScanCatalog():
+                case ScanCatalog() if self.scans:
                     self.feed(CatalogScanned(tuple(self.models.values())))
                 case Exit(code):
                     self.exit_code = code

@@ -1,0 +1,95 @@
+"""The broker under lies, stalls and races: what others do wrong stays theirs."""
+
+from __future__ import annotations
+
+import pytest
+from kernel_world import World
+
+from kernel.actions import Kill, Spawn
+from kernel.events import MessageReceived, Prepared, ProcessExited, TimePassed
+from transports.frames import parcel
+from transports.messages import Hello
+
+M = "echo/m"
+W = f"echo:{M}"
+
+
+# --- lies -------------------------------------------------------------------------------------
+
+
+def test_a_workers_token_makes_no_frontend() -> None:
+    """A frontend may stop the kernel; a worker, whatever runs in it, may not."""
+    world = World(M, automatic=False)
+    peer = world.frontend()
+    world.submit(peer, M)
+    world.feed(Prepared(M, "/models/m"))
+    token = world.spawned[W]
+
+    hello = Hello(role="frontend", kind="echo", name=W, token=token, pid=1, mlxd_version="1")
+    world.feed(MessageReceived("climber", parcel("hello", hello)))
+    world.admin("climber", "stop", force=True)
+
+    assert world.types("climber") == ["failed", "failed"]
+    assert world.exit_code is None
+
+
+# --- stalls -----------------------------------------------------------------------------------
+
+
+def test_a_kernel_that_stood_still_still_notices_the_dead() -> None:
+    world = World(M)
+    peer = world.frontend()
+    world.submit(peer, M)
+    world.advance(1)
+    world.now += 600
+    world.feed(TimePassed())
+    world.is_automatic = False
+
+    world.feed_pongs(peer, 7)
+
+    assert Kill(W, "kill") in world.kills
+
+
+# --- races of loads -------------------------------------------------------------------------
+
+
+def test_an_impossible_spawn_is_an_exit() -> None:
+    world = World(M, automatic=False)
+    peer = world.frontend()
+    request = world.submit(peer, M)
+    world.feed(Prepared(M, "/models/m"))
+
+    for _ in range(3):
+        world.feed(ProcessExited(W, None, ("out of memory",)))
+        world.feed_pongs(peer, 2)
+
+    assert len([a for a in world.actions if isinstance(a, Spawn)]) == 3
+    assert "could not be started" in world.failure(peer, request).message
+
+
+# --- the end ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", ["starting", "loading", "ready", "backoff", "preparing"])
+def test_the_kernel_ends_whatever_a_worker_is_doing(phase: str) -> None:
+    world = World(M, automatic=False)
+    peer = world.frontend()
+    request = world.submit(peer, M)
+    if phase != "preparing":
+        world.feed(Prepared(M, "/models/m"))
+    if phase in ("loading", "ready", "backoff"):
+        world.hello(W)
+    if phase in ("ready", "backoff"):
+        world.ready(W)
+    if phase == "backoff":
+        for _ in range(2):
+            world.die(W)
+            world.feed(TimePassed())
+
+    world.stop()
+    world.stop()
+    world.is_automatic = True
+    world.advance(10)
+
+    assert world.exit_code == 0
+    assert world.ends[peer, request] == ["failed"]
