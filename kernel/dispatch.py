@@ -152,7 +152,8 @@ class Dispatcher:
         """Pass a worker's events or failure on to their frontend.
 
         Raises:
-            RemoteProtocolError: The worker spoke of a request that it does not have; nothing was passed on.
+            RemoteProtocolError: The worker spoke of a request that it does not have, or of none; nothing
+                was passed on.
         """
         envelope = message.envelope
         for request_id in envelope.ids:
@@ -162,6 +163,10 @@ class Dispatcher:
         finished = set(envelope.finished)
         if not finished <= set(envelope.ids):
             raise RemoteProtocolError(f"{envelope.type}: finished holds requests that ids does not")
+        if not envelope.ids:
+            raise RemoteProtocolError(f"{envelope.type}: expected the requests that it is about")
+        if envelope.type == "failed" and len(finished) != len(set(envelope.ids)):
+            raise RemoteProtocolError("failed: expected all of ids in finished")
         if len(finished) != len(envelope.finished):
             raise RemoteProtocolError(f"{envelope.type}: finished names a request twice")
         self._emit(Send(envelope.peer, message))

@@ -9,7 +9,7 @@ from kernel.questions import Questions
 from kernel.residency import Residency
 from kernel.supervisor import Process, Supervisor
 from kernel.view import KernelView
-from transports.errors import MlxdError, ModelUnavailable, WorkerCrashed, WorkerHung
+from transports.errors import MlxdError, ModelUnavailable, RemoteProtocolError, WorkerCrashed, WorkerHung
 from transports.frames import parcel
 from transports.messages import DoneReply, Load, Progress, Ready
 
@@ -50,7 +50,13 @@ class Lifecycle:
         self._questions.load_progressed(model, progress)
 
     def ready(self, worker: Process, info: Ready, now: float) -> None:
-        """A worker answers requests."""
+        """A worker answers requests.
+
+        Raises:
+            RemoteProtocolError: It has room for none.
+        """
+        if info.num_slots < 1:
+            raise RemoteProtocolError(f"ready: num_slots: expected 1 or more, got {info.num_slots}")
         self._supervisor.ready(worker, info, now)
         self._emit(Log("info", "model_ready", {"model": worker.model, "pid": worker.pid}))
         for note in info.notes:

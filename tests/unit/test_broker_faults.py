@@ -8,7 +8,7 @@ from kernel_world import World
 from kernel.actions import Kill, Spawn
 from kernel.events import MessageReceived, Prepared, ProcessExited, TimePassed
 from transports.frames import parcel
-from transports.messages import Hello
+from transports.messages import Events, Failed, Hello, Ready
 
 M = "echo/m"
 W = f"echo:{M}"
@@ -31,6 +31,42 @@ def test_a_workers_token_makes_no_frontend() -> None:
 
     assert world.types("climber") == ["failed", "failed"]
     assert world.exit_code is None
+
+
+def test_a_failed_message_of_a_worker_ends_all_that_it_names() -> None:
+    """A frontend takes it as the end: were it not the end here too, its slot would stay taken."""
+    world = World(M)
+    peer = world.frontend()
+    request = world.submit(peer, M)
+    half = parcel("failed", Failed(code="worker_error", message="x"), ids=(request,), peer=peer)
+
+    world.feed(MessageReceived(world.workers[W], half))
+
+    assert Kill(W, "kill") in world.kills
+    assert world.ends[peer, request] == ["failed"]
+
+
+def test_events_about_nothing_are_passed_to_nobody() -> None:
+    world = World(M)
+    peer = world.frontend()
+    world.submit(peer, M)
+
+    world.feed(MessageReceived(world.workers[W], parcel("events", Events(items=()), peer=peer)))
+
+    assert "events" not in world.types(peer)
+    assert Kill(W, "kill") in world.kills
+
+
+def test_a_worker_without_slots_is_not_ready() -> None:
+    world = World(M, automatic=False)
+    peer = world.frontend()
+    world.submit(peer, M)
+    world.feed(Prepared(M, "/models/m"))
+    worker = world.hello(W)
+
+    world.feed(MessageReceived(worker, parcel("ready", Ready(num_slots=0, context_length=9))))
+
+    assert Kill(W, "kill") in world.kills
 
 
 # --- stalls -----------------------------------------------------------------------------------
