@@ -10,6 +10,7 @@ from typing import Literal
 
 from kernel.actions import Action, Exit, Log, ScanCatalog, Send
 from kernel.admin import Administrator
+from kernel.clock import AwakeClock
 from kernel.dispatch import Dispatcher
 from kernel.events import (
     CatalogScanned,
@@ -102,6 +103,7 @@ class Broker:
         self._status = StatusView(
             view, preload, self._supervisor, self._residency, self._dispatcher, self._peers
         )
+        self._clock = AwakeClock()
         self._next_ping_s = 0.0
         self._state: Literal["running", "draining", "stopping"] = "running"
         self._drain_deadline_s: float | None = None
@@ -124,6 +126,8 @@ class Broker:
         Returns:
             What to do, in order.
         """
+        # After SIGSTOP or a laptop's sleep every deadline is over, and nobody was pinged: no one's fault.
+        now = self._clock.read(now, self._next_ping_s, self._settings.kernel.heartbeat_s)
         match event:
             case MessageReceived(peer, message):
                 self._received(event, peer, message, now)
@@ -164,7 +168,7 @@ class Broker:
             self._dispatcher.next_deadline(),
             self._drain_deadline_s,
         )
-        return min(deadline for deadline in deadlines if deadline is not None)
+        return self._clock.to_monotonic(min(deadline for deadline in deadlines if deadline is not None))
 
     def check(self) -> None:
         """Raise AssertionError if an invariant is broken; for tests."""

@@ -8,7 +8,8 @@ from kernel_world import World
 from kernel.actions import Kill, Spawn
 from kernel.events import MessageReceived, Prepared, ProcessExited, TimePassed
 from transports.frames import parcel
-from transports.messages import Events, Failed, Hello, Ready
+from transports.messages import Delta, Events, Failed, Hello, Pong, Ready
+from transports.settings import KernelSettings
 
 M = "echo/m"
 W = f"echo:{M}"
@@ -70,6 +71,23 @@ def test_a_worker_without_slots_is_not_ready() -> None:
 
 
 # --- stalls -----------------------------------------------------------------------------------
+
+
+def test_a_kernel_that_stood_still_blames_nobody() -> None:
+    """SIGSTOP, a laptop's lid: nobody was pinged meanwhile, so nobody could answer."""
+    world = World(M, settings=KernelSettings(frontends=(), hung_after_s=5))
+    peer = world.frontend()
+    request = world.submit(peer, M)
+    worker = world.workers[W]
+    world.feed(MessageReceived(worker, parcel("pong", Pong(progress=1, num_active=1))))
+    world.advance(1)
+
+    world.now += 600
+    world.feed(TimePassed())
+
+    assert not world.kills
+    world.say(W, Delta(id=request, text="x"))
+    assert "events" in world.types(peer)
 
 
 def test_a_kernel_that_stood_still_still_notices_the_dead() -> None:
