@@ -10,7 +10,6 @@ from typing import Literal
 
 from kernel.actions import Action, Exit, Log, ScanCatalog, Send
 from kernel.admin import Administrator
-from kernel.clock import AwakeClock
 from kernel.dispatch import Dispatcher
 from kernel.events import (
     CatalogScanned,
@@ -103,8 +102,9 @@ class Broker:
         self._status = StatusView(
             view, preload, self._supervisor, self._residency, self._dispatcher, self._peers
         )
-        self._clock = AwakeClock()
         self._next_ping_s = 0.0
+        # How long the kernel stood still so far.
+        self._asleep_s = 0.0
         self._state: Literal["running", "draining", "stopping"] = "running"
         self._drain_deadline_s: float | None = None
 
@@ -126,8 +126,7 @@ class Broker:
         Returns:
             What to do, in order.
         """
-        # After SIGSTOP or a laptop's sleep every deadline is over, and nobody was pinged: no one's fault.
-        now = self._clock.read(now, self._next_ping_s, self._settings.kernel.heartbeat_s)
+        now = self._awake(now)
         match event:
             case MessageReceived(peer, message):
                 self._received(event, peer, message, now)
@@ -168,7 +167,7 @@ class Broker:
             self._dispatcher.next_deadline(),
             self._drain_deadline_s,
         )
-        return self._clock.to_monotonic(min(deadline for deadline in deadlines if deadline is not None))
+        return self._asleep_s + min(deadline for deadline in deadlines if deadline is not None)
 
     def check(self) -> None:
         """Raise AssertionError if an invariant is broken; for tests."""
@@ -359,6 +358,16 @@ class Broker:
         self._roster.take_parked(peer_id)
         self._dispatcher.peer_lost(peer_id)
         self._questions.peer_lost(peer_id)
+
+    def _awake(self, now: float) -> float:
+        """*now* less the time in which the kernel stood still, as after SIGSTOP or a laptop's sleep.
+
+        It pinged nobody and heard nobody then: no deadline may pass for it.
+        """
+        late_s = now - self._asleep_s - self._next_ping_s
+        if late_s > self._settings.kernel.heartbeat_s:
+            self._asleep_s += late_s
+        return now - self._asleep_s
 
     def _time_passed(self, now: float) -> None:
         if now >= self._next_ping_s:
