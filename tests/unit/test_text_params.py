@@ -31,6 +31,10 @@ def test_the_request_comes_before_the_model() -> None:
     assert resolve(Sampling(temperature=0), Defaults(temperature=0.6), VOCABULARY).is_greedy
 
 
+def test_a_temperature_next_to_nothing_is_greedy() -> None:
+    assert resolve(Sampling(temperature=1e-300), Defaults(), VOCABULARY).is_greedy
+
+
 @pytest.mark.parametrize("top_k", [0, VOCABULARY, VOCABULARY + 1, 10**12])
 def test_top_k_is_clamped_to_the_vocabulary(top_k: int) -> None:
     assert resolve(Sampling(top_k=top_k), Defaults(), VOCABULARY).top_k == VOCABULARY

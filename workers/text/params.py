@@ -13,6 +13,9 @@ from msgspec import Struct, ValidationError, convert
 from transports.errors import RequestError
 from transports.messages import Sampling
 
+# Below this the draw is certain and the division overflows; vLLM has the same limit.
+_COLDEST = 1e-5
+
 
 class Defaults(Struct, frozen=True, kw_only=True):
     """What a request gets that says nothing: OpenAI's defaults, or those of the model."""
@@ -44,7 +47,7 @@ class SamplingParams(Struct, frozen=True, kw_only=True):
     @property
     def is_greedy(self) -> bool:
         """Whether the most likely token is always taken."""
-        return self.temperature == 0
+        return self.temperature < _COLDEST
 
     @property
     def has_penalties(self) -> bool:
