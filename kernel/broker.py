@@ -142,7 +142,8 @@ class Broker:
                 self._scanned(models, now)
             case Prepared(model, path):
                 self._residency.prepared(model, path, now)
-            case PrepareFailed(model, error):
+            # One that was unloaded meanwhile may be loaded by another preparation already.
+            case PrepareFailed(model, error) if self._residency.is_preparing(model):
                 self._lifecycle.failed(model, error, now)
             case PrepareProgressed(model, progress):
                 self._lifecycle.progressed(model, progress)

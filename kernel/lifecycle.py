@@ -82,7 +82,8 @@ class Lifecycle:
         self._dispatcher.worker_lost(worker.name, error)
         if worker.state == "stopped":
             self._residency.gone(model, now)
-            self._questions.unloaded(model, DoneReply(detail="unloaded"))
+            if self._residency.get(model) is None:
+                self._questions.unloaded(model, DoneReply(detail="unloaded"))
         elif event.is_refusal and not had_hello:
             self._supervisor.give_up(worker)
             self.failed(model, ModelUnavailable(f"{model}: {event.reason}"), now)

@@ -73,13 +73,16 @@ class Residency:
         if self._is_shut or not waiting:
             return
         for resident in sorted(waiting, key=lambda r: r.used_s):
+            if self.process(resident):
+                continue  # Its last worker has not left yet, and the next will have the same name.
             placed = [r for r in self if r.phase != "waiting"]
             if len(placed) < self._settings.max_models:
                 resident.phase = "preparing"
                 self._emit(Prepare(resident.name))
                 continue
-            idle = [r for r in placed if r.phase == "process" and not self._is_busy(r.name)]
-            leaving = [r for r in idle if self.process(r) is None or self._is_stopping(r)]
+            # One that loads is let finish: two models that evict each other would never be loaded.
+            idle = [r for r in placed if not self._is_loading(r) and not self._is_busy(r.name)]
+            leaving = [r for r in placed if self._is_leaving(r)]
             if idle and not leaving:
                 oldest = min(idle, key=lambda r: r.used_s)
                 self._emit(Log("info", "model_evicted", {"model": oldest.name, "for": resident.name}))
@@ -94,6 +97,11 @@ class Residency:
         resident.path = path
         resident.progress = Progress(phase="start")
         self._supervisor.start(worker_name(resident), "worker", resident.kind, model, now)
+
+    def is_preparing(self, model: str) -> bool:
+        """Whether environment and files of *model* are being fetched for somebody."""
+        resident = self._residents.get(model)
+        return resident is not None and resident.phase == "preparing"
 
     def failed(self, model: str, error: MlxdError, now: float) -> None:
         """The model cannot be loaded until somebody asks for it again."""
@@ -110,7 +118,7 @@ class Residency:
         if resident is None:
             return False
         process = self.process(resident)
-        if process is None:
+        if process is None or resident.phase != "process":
             del self._residents[model]
             self.make_room(now)
             return True
@@ -120,8 +128,10 @@ class Residency:
         return True
 
     def gone(self, model: str, now: float) -> None:
-        """The worker has ended as it was told."""
-        self._residents.pop(model, None)
+        """The worker has ended as it was told; a model that is wanted anew stays."""
+        resident = self._residents.get(model)
+        if resident and resident.phase == "process":
+            del self._residents[model]
         self.make_room(now)
 
     def process(self, resident: Resident) -> Process | None:
@@ -169,9 +179,15 @@ class Residency:
             )
         return None
 
-    def _is_stopping(self, resident: Resident) -> bool:
+    def _is_loading(self, resident: Resident) -> bool:
         process = self.process(resident)
-        return process is not None and process.state == "stopping"
+        return resident.phase == "preparing" or (
+            process is not None and process.state in ("starting", "loading")
+        )
+
+    def _is_leaving(self, resident: Resident) -> bool:
+        process = self.process(resident)
+        return process is not None and process.state == "stopping" and not process.fault
 
 
 def worker_name(resident: Resident) -> str:

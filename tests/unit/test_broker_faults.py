@@ -6,9 +6,10 @@ import pytest
 from kernel_world import World
 
 from kernel.actions import Kill, Spawn
-from kernel.events import MessageReceived, Prepared, ProcessExited, TimePassed
+from kernel.events import MessageReceived, Prepared, PrepareFailed, ProcessExited, TimePassed
+from transports.errors import ModelUnavailable
 from transports.frames import parcel
-from transports.messages import Delta, Events, Failed, Hello, Pong, Ready
+from transports.messages import Delta, DoneReply, Events, Failed, Hello, Pong, Ready
 from transports.settings import KernelSettings
 
 M = "echo/m"
@@ -105,6 +106,54 @@ def test_a_kernel_that_stood_still_still_notices_the_dead() -> None:
 
 
 # --- races of loads -------------------------------------------------------------------------
+
+
+def test_a_load_waits_until_the_last_worker_of_the_model_is_gone() -> None:
+    """Both would have one name; the exit of the old one would be taken for the new one's."""
+    world = World(M, automatic=False)
+    peer = world.frontend()
+    world.submit(peer, M)
+    world.feed(Prepared(M, "/models/m"))
+    worker = world.hello(W)
+    failed = parcel("failed", Failed(code="model_unavailable", message="bad weights"))
+    world.feed(MessageReceived(worker, failed))
+
+    question = world.admin(peer, "load", model=M)
+    world.feed(Prepared(M, "/models/m"))
+    assert world.num_spawned[W] == 1
+    world.die(W, 0)
+    world.feed(Prepared(M, "/models/m"))
+    assert world.num_spawned[W] == 2
+    world.hello(W)
+    world.ready(W)
+
+    assert world.reply(peer, question, DoneReply)
+
+
+def test_a_late_failure_to_prepare_does_not_end_a_running_model() -> None:
+    world = World(M)
+    peer = world.frontend()
+    request = world.submit(peer, M)
+
+    world.feed(PrepareFailed(M, ModelUnavailable("of a load that nobody wants any more")))
+    world.finish(W, request)
+
+    assert world.ends[peer, request] == ["events"]
+
+
+def test_a_model_that_loads_is_not_evicted() -> None:
+    world = World("echo/a", "echo/b", settings=KernelSettings(frontends=(), max_models=1), automatic=False)
+    peer = world.frontend()
+    question = world.admin(peer, "load", model="echo/a")
+    world.feed(Prepared("echo/a", "/models/a"))
+    worker = world.hello("echo:echo/a")
+
+    world.submit(peer, "echo/b")
+    assert "unload" not in world.types(worker)
+    world.ready("echo:echo/a")
+
+    assert world.reply(peer, question, DoneReply)
+    assert "unload" in world.types(worker)
 
 
 def test_an_impossible_spawn_is_an_exit() -> None:
