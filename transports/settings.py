@@ -99,7 +99,7 @@ class TextSettings(Section, frozen=True, kw_only=True):
     device: Literal["auto", "cpu", "gpu"] = "auto"
     # Prompt tokens a step: bounds how long a new prompt delays the running streams.
     prefill_step_tokens: Annotated[int, Meta(ge=16, le=8192)] = 256
-    # Prompts prefilled side by side, sharing those; mlx-lm has 8 too, and with 4 eight streams ran 3 % slower.
+    # Prompts prefilled side by side, sharing those; with 4 eight streams at once ran 3 % slower.
     prefill_batch_size: Annotated[int, Meta(ge=1, le=64)] = 8
     # Keys and values kept for prompts that come back.
     prompt_cache_bytes: Bytes = 1024 * MIB
