@@ -301,7 +301,8 @@ class Broker:
         self._admin.scanned(now)
         for name in self._preload:
             preloaded = self._roster.get(name)
-            if preloaded and self._residency.unavailable(name, now) is None:
+            is_missing = self._residency.is_missing(name)
+            if preloaded and is_missing and self._residency.unavailable(name, now) is None:
                 self._residency.want(preloaded, now)
 
     def _cancel(self, peer: str, ids: tuple[str, ...]) -> None:

@@ -58,6 +58,7 @@ class Lifecycle:
         if info.num_slots < 1:
             raise RemoteProtocolError(f"ready: num_slots: expected 1 or more, got {info.num_slots}")
         self._supervisor.ready(worker, info, now)
+        self._residency.ready(worker.model)
         self._emit(Log("info", "model_ready", {"model": worker.model, "pid": worker.pid}))
         for note in info.notes:
             self._emit(Log("warning", "worker_note", {"model": worker.model, "note": note}))
@@ -75,7 +76,9 @@ class Lifecycle:
         model, fault, had_hello = worker.model, worker.fault, bool(worker.peer)
         self._supervisor.exited(worker.name, event.reason, now)
         error: MlxdError
-        if fault:
+        if worker.state == "stopped":
+            error = ModelUnavailable(f"{model}: unloaded while it answered")
+        elif fault:
             error = WorkerHung(f"{model}: its worker was ended: {fault}; it is being started again")
         else:
             error = WorkerCrashed(f"{model}: its worker ended: {event.reason}; it is being started again")

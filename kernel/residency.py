@@ -41,6 +41,7 @@ class Residency:
         self._is_busy = is_busy
         self._residents: dict[str, Resident] = {}
         self._is_shut = False
+        self._were_ready: set[str] = set()
         # Why a model could not be loaded the last time, and when that was.
         self._errors: dict[str, tuple[MlxdError, float]] = {}
 
@@ -111,6 +112,15 @@ class Residency:
         if resident and (process := self.process(resident)):
             self._supervisor.stop(process, now)
         self.make_room(now)
+
+    def ready(self, model: str) -> None:
+        """The model answers requests."""
+        self._were_ready.add(model)
+
+    def is_missing(self, model: str) -> bool:
+        """Whether a model that was to be there from the start is not; one that left again is not missed."""
+        was_asked_to_leave = model in self._were_ready and model not in self._residents
+        return not was_asked_to_leave and self.worker(model) is None
 
     def unload(self, model: str, now: float) -> bool:
         """Take a model out of memory; False when it is not there."""

@@ -85,7 +85,7 @@ class StatusView:
         )
 
     def _waiting_for(self, state: str) -> tuple[str, ...]:
-        models = [f"{name}: not loaded yet" for name in self._preload if not self._residency.worker(name)]
+        models = [f"{name}: not loaded yet" for name in self._preload if self._residency.is_missing(name)]
         frontends = [
             f"frontend {process.kind}: {process.error or process.state}"
             for process in self._supervisor

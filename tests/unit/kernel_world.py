@@ -7,11 +7,12 @@ from random import Random
 
 import msgspec
 
-from kernel.actions import Action, Exit, Kill, Prepare, RunJob, ScanCatalog, Send, Spawn
+from kernel.actions import Action, Exit, Kill, Measure, Prepare, RunJob, ScanCatalog, Send, Spawn
 from kernel.broker import Broker
 from kernel.events import (
     CatalogScanned,
     Event,
+    Measured,
     MessageReceived,
     PeerUnreachable,
     Prepared,
@@ -264,6 +265,8 @@ class World:
                     self.feed(CatalogScanned(tuple(self.models.values())))
                 case Exit(code):
                     self.exit_code = code
+                case Measure():
+                    self.feed(Measured())
                 case RunJob():
                     pass
 

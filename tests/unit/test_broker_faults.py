@@ -9,7 +9,7 @@ from kernel.actions import Kill, Spawn
 from kernel.events import MessageReceived, Prepared, PrepareFailed, ProcessExited, TimePassed
 from transports.errors import ModelUnavailable
 from transports.frames import parcel
-from transports.messages import Delta, DoneReply, Events, Failed, Hello, Pong, Ready
+from transports.messages import Delta, DoneReply, Events, Failed, Hello, Pong, Ready, StatusReply
 from transports.settings import KernelSettings
 
 M = "echo/m"
@@ -154,6 +154,40 @@ def test_a_model_that_loads_is_not_evicted() -> None:
 
     assert world.reply(peer, question, DoneReply)
     assert "unload" in world.types(worker)
+
+
+def test_unloading_a_preloaded_model_lasts() -> None:
+    world = World(M, preload=(M,))
+    peer = world.frontend()
+    world.admin(peer, "unload", model=M)
+
+    world.admin(peer, "models.list")
+
+    assert W not in world.workers
+
+
+def test_a_server_stays_ready_when_a_preloaded_model_made_room() -> None:
+    world = World(M, preload=(M,))
+    peer = world.frontend()
+    world.admin(peer, "unload", model=M)
+
+    question = world.admin(peer, "status")
+
+    status = world.reply(peer, question, StatusReply)
+    assert isinstance(status, StatusReply)
+    assert status.is_ready
+
+
+def test_a_forced_unload_says_that_it_was_one() -> None:
+    world = World(M)
+    peer = world.frontend()
+    request = world.submit(peer, M)
+
+    world.admin(peer, "unload", model=M, force=True)
+
+    failure = world.failure(peer, request)
+    assert failure.code == "model_unavailable"
+    assert "unloaded" in failure.message
 
 
 def test_an_impossible_spawn_is_an_exit() -> None:
