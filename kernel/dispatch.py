@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -16,6 +16,9 @@ from transports.errors import MlxdError, QueueTimeout, RemoteProtocolError, Requ
 from transports.frames import Parcel, parcel
 from transports.messages import Cancel, Done, Events, ModelInfo, Progress, Usage
 from transports.settings import KernelSettings
+
+# Named in one message: so many ids of 64 characters, twice, stay within an envelope.
+MAX_IDS_TOLD = 256
 
 
 @dataclass(slots=True)
@@ -114,7 +117,8 @@ class Dispatcher:
         for model, cancelled in by_model.items():
             if worker := self._residency.worker(model):
                 process, _ = worker
-                self._emit(Send(process.peer, parcel("cancel", Cancel(), ids=cancelled)))
+                for some in _batches(cancelled):
+                    self._emit(Send(process.peer, parcel("cancel", Cancel(), ids=some)))
 
     def tell_cancelled(self, peer: str, request_id: str) -> None:
         """End a request that no worker has seen."""
@@ -221,7 +225,8 @@ class Dispatcher:
         for request in self._queue.waiting(model):
             by_peer[request.peer].append(request.id)
         for peer, ids in by_peer.items():
-            self._emit(Send(peer, parcel("progress", progress, ids=ids)))
+            for some in _batches(ids):
+                self._emit(Send(peer, parcel("progress", progress, ids=some)))
 
     def check(self) -> None:
         """Raise AssertionError if a request could be lost, doubled or left waiting beside a free slot."""
@@ -258,7 +263,8 @@ class Dispatcher:
         for peer, request_id in ended:
             by_peer[peer].append(request_id)
         for peer, ids in by_peer.items():
-            self._emit(Send(peer, parcel("failed", error.to_failed(), ids=ids, finished=ids)))
+            for some in _batches(ids):
+                self._emit(Send(peer, parcel("failed", error.to_failed(), ids=some, finished=some)))
 
     def _end(self, route: Route) -> None:
         del self._routes[route.id]
@@ -269,6 +275,11 @@ class Dispatcher:
         self._num_of_peer[peer] -= 1
         if not self._num_of_peer[peer]:
             del self._num_of_peer[peer]
+
+
+def _batches(ids: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(ids), MAX_IDS_TOLD):
+        yield ids[start : start + MAX_IDS_TOLD]
 
 
 def _ensure(holds: bool, what: str) -> None:

@@ -7,6 +7,7 @@ from kernel_world import World
 
 from kernel.actions import Kill, Spawn
 from kernel.events import MessageReceived, Prepared, PrepareFailed, ProcessExited, TimePassed
+from transports.codec import MAX_ENVELOPE_BYTES, encode
 from transports.errors import ModelUnavailable
 from transports.frames import parcel
 from transports.messages import Delta, DoneReply, Events, Failed, Hello, Pong, Ready, StatusReply
@@ -205,6 +206,19 @@ def test_an_impossible_spawn_is_an_exit() -> None:
 
 
 # --- the end ----------------------------------------------------------------------------------
+
+
+def test_what_fails_together_fits_into_envelopes() -> None:
+    world = World(M, settings=KernelSettings(frontends=(), max_queued=2000), automatic=False)
+    peer = world.frontend()
+    for number in range(1000):
+        world.submit(peer, M, request_id=f"{number:064}")
+
+    world.feed(PrepareFailed(M, ModelUnavailable("no network")))
+
+    ends = [message for message in world.inbox[peer] if message.envelope.type == "failed"]
+    assert sum(len(message.envelope.finished) for message in ends) == 1000
+    assert all(len(encode(message.envelope)) < MAX_ENVELOPE_BYTES for message in world.inbox[peer])
 
 
 @pytest.mark.parametrize("phase", ["starting", "loading", "ready", "backoff", "preparing"])
