@@ -75,7 +75,6 @@ class Row:
 
         Bytes of a character that never became whole are dropped.
         """
-        held = "" if self.has_stopped else self.stops.flush()
         done = Done(
             id=self.id,
             finish_reason=reason,
@@ -91,7 +90,7 @@ class Row:
                 total_s=now - self.arrived,
             ),
         )
-        return [*self._delta(held, (), now), done]
+        return [*self._delta(self.stops.flush(), (), now), done]
 
     def _delta(self, text: str, logprobs: Sequence[TokenLogprob], now: float) -> list[Delta]:
         if not text and not logprobs:

@@ -33,7 +33,7 @@ class StopMatcher:
         return text[:shown]
 
     def flush(self) -> str:
-        """The text held back; call at the end of a generation that no stop string ended."""
+        """The text held back, at the end of a generation; nothing is after a stop string."""
         held, self._held = self._held, ""
         return held
 
