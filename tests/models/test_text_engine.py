@@ -158,6 +158,23 @@ def test_a_cancelled_row_leaves_at_once(run: Run) -> None:
     assert report.done("stays").finish_reason == "length"
 
 
+def test_a_row_cancelled_while_its_prompt_is_read_leaves_at_once(run: Run) -> None:
+    """What was read of the prompt is not lost: the same prompt is shorter the next time."""
+    long = say("fox and river " * 60, sampling=GREEDY, max_tokens=2)
+
+    report = run(
+        Job(id="gone", chat=long, cancel_at=3),
+        Job(id="stays", chat=story("a king")),
+        Job(id="again", chat=long, add_at=4),
+        settings={"prefill_step_tokens": 64},
+    )
+
+    assert [one for _, one in report.of("gone")][-1] == report.done("gone")
+    assert report.done("gone").usage.completion_tokens == 0
+    assert report.done("stays").finish_reason == "length"
+    assert report.done("again").usage.cached_tokens > 60
+
+
 def test_progress_grows_with_each_step(run: Run) -> None:
     report = run(Job(id="a", chat=story("a fox")))
 
