@@ -204,7 +204,7 @@ class Dispatcher:
 
     def expire(self, now: float) -> None:
         """End requests that have waited for too long."""
-        for request in self._queue.expired(now):
+        for request in (*self._queue.expired(now), *self._without_place(now)):
             waited_s = now - request.arrived_s
             self._fail_queued(
                 (request,),
@@ -215,8 +215,18 @@ class Dispatcher:
                 ),
             )
 
+    def _without_place(self, now: float) -> tuple[Request, ...]:
+        """Those whose model found no place in memory in all the time that they may wait."""
+
+        def is_late(request: Request) -> bool:
+            resident = self._residency.get(request.model)
+            has_no_place = resident is None or resident.phase == "waiting"
+            return has_no_place and now - request.arrived_s >= self._settings.max_queued_s
+
+        return self._queue.select(lambda r: r.deadline_s is None and is_late(r))
+
     def next_deadline(self) -> float | None:
-        """When `expire` has something to do."""
+        """When `expire` has something to do; for a place in memory it looks at each heartbeat."""
         return self._queue.next_deadline()
 
     def tell_progress(self, model: str, progress: Progress) -> None:

@@ -179,6 +179,18 @@ def test_a_server_stays_ready_when_a_preloaded_model_made_room() -> None:
     assert status.is_ready
 
 
+def test_a_request_whose_model_finds_no_place_fails_in_the_end() -> None:
+    settings = KernelSettings(frontends=(), max_models=1, max_queued_s=10, hung_after_s=1e6)
+    world = World("echo/a", "echo/b", settings=settings)
+    peer = world.frontend()
+    world.submit(peer, "echo/a")
+
+    waiting = world.submit(peer, "echo/b")
+    world.advance(12)
+
+    assert world.failure(peer, waiting).code == "queue_timeout"
+
+
 def test_a_forced_unload_says_that_it_was_one() -> None:
     world = World(M)
     peer = world.frontend()
