@@ -325,8 +325,7 @@ class Broker:
             self._lifecycle.exited(process, event, now)
             return
         had_hello = bool(process.peer)
-        self._dispatcher.peer_lost(process.peer)
-        self._questions.peer_lost(process.peer)
+        self._frontend_lost(process.peer)
         self._supervisor.exited(event.name, event.reason, now)
         if event.is_refusal and not had_hello:
             self._supervisor.give_up(process)
@@ -357,6 +356,10 @@ class Broker:
             if peer.process:
                 self._supervisor.fail(peer.process, f"its connection was lost: {reason}", now)
             return
+        self._frontend_lost(peer_id)
+
+    def _frontend_lost(self, peer_id: str) -> None:
+        """Nobody wants the answers to what it asked for."""
         self._roster.take_parked(peer_id)
         self._dispatcher.peer_lost(peer_id)
         self._questions.peer_lost(peer_id)
@@ -396,13 +399,17 @@ class Broker:
         self._state = "stopping"
         self._drain_deadline_s = None
         self._residency.shut()
-        self._dispatcher.fail_all(ShuttingDown("mlxd is ending now"))
+        self._fail_all(ShuttingDown("mlxd is ending now"), now)
         self._supervisor.end_all(now)
 
     def _end_all_requests(self, now: float) -> None:
-        self._drain_deadline_s = None
-        self._dispatcher.fail_all(ShuttingDown("mlxd is shutting down; the request took longer than allowed"))
+        self._fail_all(ShuttingDown("mlxd is shutting down; the request took longer than allowed"), now)
         self._begin_stopping(now)
+
+    def _fail_all(self, error: MlxdError, now: float) -> None:
+        self._dispatcher.fail_all(error)
+        for parked in self._roster.take_all_parked():
+            self._refuse(parked.peer, parked.message, error, now)
 
     def _begin_stopping(self, now: float) -> None:
         self._state = "stopping"

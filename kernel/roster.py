@@ -62,6 +62,10 @@ class Roster:
     def scanned(self, models: Collection[ModelInfo]) -> list[MessageReceived]:
         """The disk was looked at; the requests that waited for it."""
         self._models = {model.name: model for model in models}
+        return self.take_all_parked()
+
+    def take_all_parked(self) -> list[MessageReceived]:
+        """Stop waiting: the requests that did."""
         parked, self._parked = self._parked, []
         return parked
 

@@ -220,6 +220,30 @@ def test_an_impossible_spawn_is_an_exit() -> None:
 # --- the end ----------------------------------------------------------------------------------
 
 
+def test_requests_that_wait_for_a_look_at_the_disk_end_with_the_kernel() -> None:
+    world = World(M, automatic=False)
+    peer = world.frontend()
+    world.scans = False
+    request = world.submit(peer, "echo/new")
+
+    world.stop(now=True)
+
+    assert world.ends[peer, request] == ["failed"]
+    assert world.failure(peer, request).code == "shutting_down"
+
+
+def test_a_crashed_frontends_parked_requests_never_run() -> None:
+    world = World(M, settings=KernelSettings(frontends=("http",)), automatic=False)
+    peer = world.hello_frontend("frontend:http")
+    world.scans = False
+    world.submit(peer, "echo/new")
+
+    world.feed(ProcessExited("frontend:http", -9))
+    world.scan("echo/new")
+
+    assert not world.prepares
+
+
 def test_what_fails_together_fits_into_envelopes() -> None:
     world = World(M, settings=KernelSettings(frontends=(), max_queued=2000), automatic=False)
     peer = world.frontend()
