@@ -24,6 +24,8 @@ def test_a_wrong_token_is_refused(role: str, token: str) -> None:
     """Also while a process is awaited, whose token is then compared."""
     world = World("m", automatic=False)
     world.submit(world.frontend(), "m")
+    world.feed(Prepared("m", "/models/m"))
+    assert world.spawned
 
     world.feed(MessageReceived("stranger", hello(role=role, token=token)))
 
