@@ -145,8 +145,10 @@ async def test_more_messages_than_one_turn_drains_all_arrive(bench: Bench) -> No
             dealer.send(message)
 
     sending = asyncio.create_task(asyncio.to_thread(send_all))
-    received = [(await bench.next())[1] for _ in sent]
-    await sending
+    try:
+        received = [(await bench.next())[1] for _ in sent]
+    finally:
+        await asyncio.wait([sending])
 
     assert received == sent
 
