@@ -61,6 +61,9 @@ from transports.messages import (
 )
 from transports.settings import Settings
 
+# A deadline that is a rounding error ahead would be waited for again and again.
+ROUNDING_S = 1e-6
+
 
 class Broker:
     """The kernel's whole state. `handle` is its only entrance."""
@@ -168,7 +171,8 @@ class Broker:
             self._dispatcher.next_deadline(),
             self._drain_deadline_s,
         )
-        return self._asleep_s + min(deadline for deadline in deadlines if deadline is not None)
+        next_s = min(deadline for deadline in deadlines if deadline is not None)
+        return self._asleep_s + next_s + ROUNDING_S
 
     def check(self) -> None:
         """Raise AssertionError if an invariant is broken; for tests."""

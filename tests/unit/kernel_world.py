@@ -120,6 +120,11 @@ class World:
             self.advance(1)
             self.feed(MessageReceived(peer, parcel("pong", Pong())))
 
+    def feed_pongs_of_all(self, peers: list[str]) -> None:
+        """These peers answer a ping."""
+        for peer in peers:
+            self.feed(MessageReceived(peer, parcel("pong", Pong())))
+
     def frontend(self) -> str:
         self._num_peers += 1
         peer = f"frontend-{self._num_peers}"
