@@ -31,10 +31,16 @@ from kernel.jobs import Jobs
 from kernel.processes import Processes
 from transports.errors import MlxdError
 from transports.frames import Frame, as_buffer, join, split
+from transports.messages import ModelInfo
 from transports.settings import Settings
 from transports.sockets import DrainedSocket, bind_router
 
 log = structlog.get_logger()
+
+# sysexits.h: EX_SOFTWARE.
+EXIT_INTERNAL_ERROR = 70
+# For the ends of the last requests to leave.
+LAST_WORDS_LINGER_MS = 200
 
 
 class Shell:
@@ -66,7 +72,10 @@ class Shell:
         self._events: deque[Event] = deque()
         self._is_handling = False
         self._timer: asyncio.TimerHandle | None = None
+        # Whether `_set_timer` will look at the deadlines anyway.
+        self._is_timer_due = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._models: tuple[ModelInfo, ...] = ()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: DrainedSocket = bind_router(
             self._context,
@@ -85,7 +94,7 @@ class Shell:
         finally:
             await self._jobs.close()
             await self._processes.close()
-            self._socket.close()
+            self._socket.close(LAST_WORDS_LINGER_MS)
             self._context.term()
 
     def stop(self, *, now: bool = False) -> None:
@@ -103,7 +112,10 @@ class Shell:
                 self._do_all(self._broker.handle(self._events.popleft(), time.monotonic()))
         finally:
             self._is_handling = False
-        self._set_timer()
+        if not self._is_timer_due:
+            # Once for all messages that came together, and after their effects.
+            self._is_timer_due = True
+            self._loop.call_soon(self._set_timer)
 
     # --- events ---------------------------------------------------------------------------------
 
@@ -119,6 +131,7 @@ class Shell:
             self.feed(MessageReceived(peer, message))
 
     def _set_timer(self) -> None:
+        self._is_timer_due = False
         due_s = self._broker.next_deadline()
         if self._timer is not None:
             if self._timer.when() <= due_s:
@@ -158,8 +171,7 @@ class Shell:
             case Log(level, event, fields):
                 getattr(log, level)(event, **fields)
             case Exit(code):
-                if not self._exit.done():
-                    self._exit.set_result(code)
+                self._exit_with(code)
             case _:
                 assert_never(action)
 
@@ -172,8 +184,16 @@ class Shell:
         self._processes.spawn(action.name, launch.command, launch.env, launch.cwd, launch.bootstrap)
 
     async def _scan(self) -> None:
-        entries = await asyncio.to_thread(self._catalog.scan)
-        self.feed(CatalogScanned(tuple(entry.info() for entry in entries)))
+        try:
+            entries = await asyncio.to_thread(self._catalog.scan)
+            self._models = tuple(entry.info() for entry in entries)
+        except Exception:  # Those who wait for it get what was seen the last time.
+            log.exception("scan_failed")
+        self.feed(CatalogScanned(self._models))
+
+    def _exit_with(self, code: int) -> None:
+        if not self._exit.done():
+            self._exit.set_result(code)
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)

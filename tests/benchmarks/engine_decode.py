@@ -133,7 +133,7 @@ def library_batch(model: object, prompts: list[Prompt], num_tokens: int) -> Rate
 
 def engine_stream(engine: TextEngine, prompt: Prompt, num_tokens: int) -> Rate:
     """The engine with one request, after its first token."""
-    start, first, end, count = _engine_run(engine, [prompt], num_tokens)
+    _, first, end, count = _engine_run(engine, [prompt], num_tokens)
     return rate(count - 1, first, end)
 
 
