@@ -17,6 +17,8 @@ from kernel.logfiles import LogFiles
 NUM_LAST_WORDS = 20
 # Longer lines are cut.
 MAX_LINE_BYTES = 64 * 1024
+# For its last words, once it has ended.
+READ_TIMEOUT_S = 1.0
 
 SIGNALS = {"term": signal.SIGTERM, "kill": signal.SIGKILL}
 
@@ -73,8 +75,10 @@ class Processes:
                 start_new_session=True,
                 limit=MAX_LINE_BYTES,
             )
-        except OSError as e:
-            self._on_event(ProcessExited(name, None, (f"{command[0]}: {e.strerror}",)))
+        # ValueError: a null byte in the environment or in a path.
+        except (OSError, ValueError) as e:
+            reason = e.strerror if isinstance(e, OSError) else e
+            self._on_event(ProcessExited(name, None, (f"{command[0]}: {reason}",)))
             return
         self._children[name] = child
         self._on_event(ProcessStarted(name, child.pid))
@@ -89,8 +93,9 @@ class Processes:
         # Its own children die with it, and with them the last holders of its stderr.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(reader, timeout=1.0)
+        # One that left our group may hold it open; what became of the reader must not hide the exit.
+        await asyncio.wait([reader], timeout=READ_TIMEOUT_S)
+        reader.cancel()
         child.stdin.close()
         self._on_event(ProcessExited(name, returncode, tuple(last_words)))
 

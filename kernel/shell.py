@@ -110,6 +110,11 @@ class Shell:
         try:
             while self._events:
                 self._do_all(self._broker.handle(self._events.popleft(), time.monotonic()))
+        except Exception:
+            # Nobody can say what state it is in. Everything ends with us, and everybody notices.
+            log.exception("kernel_failed", on=type(event).__name__)
+            self._exit_with(EXIT_INTERNAL_ERROR)
+            return
         finally:
             self._is_handling = False
         if not self._is_timer_due:
