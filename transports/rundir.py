@@ -8,6 +8,7 @@ import hashlib
 import os
 import stat
 import tempfile
+import time
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,8 @@ from transports.errors import ConfigError
 
 # sockaddr_un holds 107 bytes on Linux and 103 on macOS; our longest name in the directory is "kernel.sock".
 MAX_SOCKET_PATH_BYTES = 103
+LOCK_TRIES = 10
+LOCK_RETRY_S = 0.02
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,19 +70,30 @@ class Lock:
         Raises:
             ConfigError: Another kernel holds it.
         """
-        self._file = (run_dir / "kernel.lock").open("a+")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        path = run_dir / "kernel.lock"
+        for _ in range(LOCK_TRIES):
+            self._file = path.open("a+")
+            if self._take(path):
+                return
             self._file.seek(0)
             pid = self._file.read(32).strip() or "?"
             self._file.close()
-            raise ConfigError(
-                f"{run_dir}: a kernel is running here already (pid {pid}); `mlxd stop` ends it"
-            ) from None
+            # `read_connection` holds it too, for a moment.
+            time.sleep(LOCK_RETRY_S)
+        raise ConfigError(f"{run_dir}: a kernel is running here already (pid {pid}); `mlxd stop` ends it")
+
+    def _take(self, path: Path) -> bool:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # A kernel that ended just now has removed the file that we opened.
+            if not os.path.samestat(os.fstat(self._file.fileno()), path.stat()):
+                return False
+        except OSError:
+            return False
         self._file.truncate(0)
         self._file.write(str(os.getpid()))
         self._file.flush()
+        return True
 
     def release(self) -> None:
         """Give the lock back."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -165,3 +167,31 @@ def test_nothing_is_left_when_it_is_cleared(short: Path) -> None:
 
     lock.release()
     assert not run_dir.exists()
+
+
+def test_somebody_who_looks_for_a_moment_does_not_keep_a_kernel_from_starting(tmp_path: Path) -> None:
+    with (tmp_path / "kernel.lock").open("w") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        threading.Timer(0.05, fcntl.flock, (looking, fcntl.LOCK_UN)).start()
+
+        lock = rundir.Lock(tmp_path)
+
+    lock.release()
+
+
+def test_a_lock_on_a_file_that_was_removed_is_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, removals = fcntl.flock, [tmp_path / "kernel.lock"]
+
+    def flock_after_removal(file: int, operation: int) -> None:
+        if removals:
+            removals.pop().unlink()
+        real(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock_after_removal)
+    first = rundir.Lock(tmp_path)
+
+    with pytest.raises(ConfigError, match="running here already"):
+        rundir.Lock(tmp_path)
+    first.release()
