@@ -13,6 +13,7 @@ from importlib.metadata import version
 from types import TracebackType
 from typing import TypeVar
 
+import structlog
 import zmq
 
 from transports import errors
@@ -41,12 +42,14 @@ from transports.messages import (
 )
 from transports.sockets import DrainedSocket, PeerFull, open_dealer
 
+log = structlog.get_logger()
+
 # The kernel's answer to hello; it is a process of this machine.
 WELCOME_TIMEOUT_S = 5.0
 # For the bye to leave.
 BYE_LINGER_MS = 200
-# Frames of one message that a kernel sends us: envelope, body.
-MAX_FRAMES = 16
+# Frames of one message: the most that `kernel.max_frames` can be.
+MAX_FRAMES = 1024
 
 Update = Progress | Prefill | Delta | Done
 OnProgress = Callable[[Progress], None]
@@ -258,7 +261,11 @@ class KernelClient:
 
     def _on_frames(self, frames: list[Frame]) -> None:
         self._last_heard = asyncio.get_running_loop().time()
-        message = split(frames, MAX_FRAMES)
+        try:
+            message = split(frames, MAX_FRAMES)
+        except errors.RemoteProtocolError as e:
+            log.error("kernel_message_malformed", reason=e.message)
+            return
         try:
             self._on_message(message)
         except errors.RemoteProtocolError as e:
