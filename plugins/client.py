@@ -130,7 +130,8 @@ class KernelClient:
         self._submissions: dict[str, Submission] = {}
         self._replies: dict[str, tuple[type[Message], asyncio.Future[Message], OnProgress | None]] = {}
         self._welcomed: asyncio.Future[Welcome] = asyncio.get_running_loop().create_future()
-        self._last_heard = asyncio.get_running_loop().time()
+        self._loop = asyncio.get_running_loop()
+        self._last_heard = self._loop.time()
         self._watchdog: asyncio.TimerHandle | None = None
         self._socket = DrainedSocket(open_dealer(zmq.Context.instance(), endpoint, new_id()), self._on_frames)
         self.send(parcel("hello", hello))
@@ -171,7 +172,7 @@ class KernelClient:
         except errors.MlxdError:
             client._close()
             raise
-        client._watch(client.welcome)
+        client._watch(client.welcome, client._loop.time())
         return client
 
     def submit(
@@ -248,10 +249,13 @@ class KernelClient:
         """Send a message.
 
         Raises:
+            RequestTooLarge: The kernel would close the connection on such a message.
             KernelUnavailable: The kernel does not take messages any more.
         """
         if self.lost.is_set():
             return
+        if self.welcome:
+            _check_size(message, self.welcome)
         try:
             self._socket.send(join(message))
         except PeerFull:
@@ -260,7 +264,8 @@ class KernelClient:
     # --- what arrives ---------------------------------------------------------------------
 
     def _on_frames(self, frames: list[Frame]) -> None:
-        self._last_heard = asyncio.get_running_loop().time()
+        self._loop = asyncio.get_running_loop()
+        self._last_heard = self._loop.time()
         try:
             message = split(frames, MAX_FRAMES)
         except errors.RemoteProtocolError as e:
@@ -336,13 +341,16 @@ class KernelClient:
 
     # --- the end --------------------------------------------------------------------------
 
-    def _watch(self, welcome: Welcome) -> None:
+    def _watch(self, welcome: Welcome, due_s: float) -> None:
         """Notice a kernel that does not ping any more."""
-        loop = asyncio.get_running_loop()
-        if loop.time() - self._last_heard > welcome.dead_after_s:
+        now = self._loop.time()
+        # As late as we are, we stood still ourselves: stopped, or asleep with the whole machine.
+        self._last_heard = min(now, self._last_heard + now - due_s)
+        if now - self._last_heard > welcome.dead_after_s:
             self.set_lost()
-        else:
-            self._watchdog = loop.call_later(welcome.heartbeat_s, self._watch, welcome)
+            return
+        due_s = now + welcome.heartbeat_s
+        self._watchdog = self._loop.call_at(due_s, self._watch, welcome, due_s)
 
     def set_lost(self) -> None:
         """The kernel is gone: fail what is open. Also called by the tether of a supervised frontend."""
@@ -358,6 +366,20 @@ class KernelClient:
         for request_id in [*self._submissions, *self._replies]:
             self._end(request_id, _gone())
         self._socket.close(linger_ms)
+
+
+def _check_size(message: Parcel, welcome: Welcome) -> None:
+    # The envelope is a frame of its own.
+    if len(message.frames) >= welcome.max_frames:
+        raise errors.RequestTooLarge(
+            f"request: expected at most {welcome.max_frames - 2} buffers, got {len(message.buffers)}"
+        )
+    largest = max((len(frame) for frame in message.frames), default=0)
+    if largest > welcome.max_frame_bytes:
+        raise errors.RequestTooLarge(
+            f"request: expected at most {welcome.max_frame_bytes} bytes in one piece "
+            f"(kernel.max_frame_bytes), got {largest}"
+        )
 
 
 def _gone() -> errors.KernelUnavailable:
