@@ -28,9 +28,12 @@ def main(argv: list[str]) -> int:
     """Run a frontend until the kernel drains or goes; 2 if it cannot start."""
     try:
         bootstrap = tether.read_bootstrap(tether.PeerBootstrap)
+        lose: list[Callable[[], object]] = []
+        # Before the imports of a frontend, which take a while.
+        tether.die_with_parent(lambda: _orphaned(lose))
         logs.configure(bootstrap.log_level, bootstrap.log_format, bootstrap.name)
         frontend = _frontend(argv[0], bootstrap.settings)
-        asyncio.run(_run(frontend, bootstrap))
+        asyncio.run(_run(frontend, bootstrap, lose))
     except MlxdError as e:
         print(f"mlxd: {e.message}", file=sys.stderr)
         return 2
@@ -53,7 +56,8 @@ def _frontend(kind: str, settings: Mapping[str, object]) -> Frontend:
     return build(settings)
 
 
-async def _run(frontend: Frontend, bootstrap: tether.PeerBootstrap) -> None:
+async def _run(frontend: Frontend, bootstrap: tether.PeerBootstrap, lose: list[Callable[[], object]]) -> None:
+    """Serve; what tells the connection that the kernel is gone is put into *lose*."""
     address = await frontend.open()
     try:
         client = await KernelClient.connect(
@@ -62,7 +66,7 @@ async def _run(frontend: Frontend, bootstrap: tether.PeerBootstrap) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, client.set_lost)
-        tether.die_with_parent(lambda: _orphaned(loop, client))
+        lose.append(lambda: loop.call_soon_threadsafe(client.set_lost))
         log.info("frontend_started", address=address)
         await frontend.serve(client)
         await client.close()
@@ -70,14 +74,16 @@ async def _run(frontend: Frontend, bootstrap: tether.PeerBootstrap) -> None:
         await frontend.close()
 
 
-def _orphaned(loop: asyncio.AbstractEventLoop, client: KernelClient) -> None:
-    """The kernel is gone; from the tether's thread."""
+def _orphaned(lose: list[Callable[[], object]]) -> None:
+    """The kernel is gone; from the tether's thread. Clients are told, if there can be any yet."""
+    if not lose:
+        os._exit(1)
     timer = threading.Timer(ORPHAN_TIMEOUT_S, os._exit, (1,))
     timer.daemon = True
     timer.start()
     # The loop may have ended by itself just now.
     with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(client.set_lost)
+        lose[0]()
 
 
 if __name__ == "__main__":
