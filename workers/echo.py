@@ -122,6 +122,8 @@ class EchoEngine:
             case "HANG":
                 self._progress -= 1
                 time.sleep(3600)
+            case "RAISE":
+                raise RuntimeError("raised as told")
             case "FAIL":
                 del self._rows[request_id]
                 return [Failure(id=request_id, error=WorkerError("failed as told"))]

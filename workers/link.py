@@ -61,7 +61,6 @@ class Link:
             self._loop()
         except Exception:
             log.exception("link_failed")
-            raise
         finally:
             # Without its link a worker is of no use, whatever the engine does.
             os._exit(1)
