@@ -72,8 +72,6 @@ class Shell:
         self._events: deque[Event] = deque()
         self._is_handling = False
         self._timer: asyncio.TimerHandle | None = None
-        # Whether `_set_timer` will look at the deadlines anyway.
-        self._is_timer_due = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._models: tuple[ModelInfo, ...] = ()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -81,6 +79,8 @@ class Shell:
             self._context,
             endpoint,
             self._on_frames,
+            # Once for all messages that came together, and after their effects.
+            on_drained=self._set_timer,
             max_frame_bytes=settings.kernel.max_frame_bytes,
             max_unsent=settings.kernel.max_unsent,
         )
@@ -102,7 +102,12 @@ class Shell:
         self.feed(StopRequested(now))
 
     def feed(self, event: Event) -> None:
-        """Give the broker an event and do what it says; effects may cause further events."""
+        """Give the broker an event and do what it says."""
+        self._handle(event)
+        self._set_timer()
+
+    def _handle(self, event: Event) -> None:
+        """As `feed`; effects may cause further events. Deadlines are looked at later."""
         self._events.append(event)
         if self._is_handling:
             return
@@ -117,10 +122,6 @@ class Shell:
             return
         finally:
             self._is_handling = False
-        if not self._is_timer_due:
-            # Once for all messages that came together, and after their effects.
-            self._is_timer_due = True
-            self._loop.call_soon(self._set_timer)
 
     # --- events ---------------------------------------------------------------------------------
 
@@ -131,12 +132,11 @@ class Shell:
         try:
             message = split(rest, self._settings.kernel.max_frames)
         except MlxdError as e:
-            self.feed(MalformedReceived(peer, e))
+            self._handle(MalformedReceived(peer, e))
         else:
-            self.feed(MessageReceived(peer, message))
+            self._handle(MessageReceived(peer, message))
 
     def _set_timer(self) -> None:
-        self._is_timer_due = False
         due_s = self._broker.next_deadline()
         if self._timer is not None:
             if self._timer.when() <= due_s:

@@ -37,11 +37,17 @@ class PeerFull(MlxdError):
 
 
 class DrainedSocket:
-    """A ZeroMQ socket that calls *on_frames* for each message while its loop runs."""
+    """A ZeroMQ socket that calls *on_frames* for each message while its loop runs.
 
-    def __init__(self, socket: zmq.Socket[bytes], on_frames: OnFrames) -> None:
+    After the last of those that came together it calls *on_drained*.
+    """
+
+    def __init__(
+        self, socket: zmq.Socket[bytes], on_frames: OnFrames, on_drained: Callable[[], None] = lambda: None
+    ) -> None:
         self._socket = socket
         self._on_frames = on_frames
+        self._on_drained = on_drained
         self._loop = asyncio.get_running_loop()
         self._fd = int(socket.getsockopt(zmq.FD))
         self._scheduled: asyncio.Handle | None = None
@@ -104,6 +110,7 @@ class DrainedSocket:
             raise
         finally:
             self._is_draining = False
+            self._on_drained()
 
     def _receive(self) -> list[Frame]:
         """One message; large frames stay in libzmq's memory."""
@@ -124,6 +131,7 @@ def bind_router(
     path: str,
     on_frames: OnFrames,
     *,
+    on_drained: Callable[[], None] = lambda: None,
     max_frame_bytes: int,
     max_unsent: int,
 ) -> DrainedSocket:
@@ -139,7 +147,7 @@ def bind_router(
     socket.setsockopt(zmq.RCVHWM, max_unsent)
     socket.copy_threshold = COPY_THRESHOLD_BYTES
     socket.bind(path)
-    return DrainedSocket(socket, on_frames)
+    return DrainedSocket(socket, on_frames, on_drained)
 
 
 def open_dealer(
