@@ -37,7 +37,6 @@ from kernel.supervisor import Process, Supervisor
 from kernel.view import KernelView, StatusView
 from transports.codec import decode_body
 from transports.errors import (
-    Forbidden,
     MlxdError,
     ModelNotFound,
     RemoteProtocolError,
@@ -46,7 +45,6 @@ from transports.errors import (
 )
 from transports.frames import Parcel, parcel
 from transports.messages import (
-    MAX_PEER_ID,
     DoneReply,
     Drain,
     Failed,
@@ -57,7 +55,6 @@ from transports.messages import (
     Pong,
     Progress,
     Ready,
-    Welcome,
 )
 from transports.settings import Settings
 
@@ -87,10 +84,9 @@ class Broker:
         """
         self._settings = settings
         self._view = view
-        self._client_token = client_token
         self._out: list[Action] = []
-        self._peers = Peers(settings.kernel.max_peers)
         self._supervisor = Supervisor(settings.kernel, self._out.append, random)
+        self._peers = Peers(settings.kernel, view.version, client_token, self._supervisor)
         self._residency = Residency(settings.kernel, self._supervisor, self._out.append, self._is_busy)
         self._dispatcher = Dispatcher(settings.kernel, self._residency, self._out.append)
         self._roster = Roster(settings.kernel.max_queued, self._out.append)
@@ -221,33 +217,14 @@ class Broker:
 
     def _hello(self, peer_id: str, message: Parcel, now: float) -> None:
         hello = decode_body(message.body, Hello)
-        # `Envelope.peer` takes it back and forth.
-        if len(peer_id) > MAX_PEER_ID:
-            raise RemoteProtocolError(f"hello: expected an identity of at most {MAX_PEER_ID} bytes")
         if peer_id in self._peers:
             self._peer_lost(peer_id, "said hello again", now)
-        if hello.mlxd_version != self._view.version:
-            raise RemoteProtocolError(
-                f"hello: this kernel is mlxd {self._view.version}, {hello.name} is {hello.mlxd_version}; "
-                "restart the older one"
-            )
-        process = self._supervisor.hello(peer_id, hello, now)
-        if process is None and (hello.role == "worker" or hello.token != self._client_token):
-            raise Forbidden("hello: the token is not one that this kernel gave out")
-        peer = self._peers.add(peer_id, hello, process, now)
-        kernel = self._settings.kernel
-        welcome = Welcome(
-            kernel_version=self._view.version,
-            heartbeat_s=kernel.heartbeat_s,
-            dead_after_s=kernel.dead_after_s,
-            max_frame_bytes=kernel.max_frame_bytes,
-            max_frames=kernel.max_frames,
-        )
-        self._out.append(Send(peer_id, parcel("welcome", welcome)))
+        peer = self._peers.admit(peer_id, hello, now)
+        self._out.append(Send(peer_id, parcel("welcome", self._peers.welcome())))
         if self._state != "running" and peer.role == "frontend":
             self._out.append(Send(peer_id, parcel("drain", Drain())))
-        if process and process.role == "worker":
-            self._lifecycle.connected(process)
+        if peer.process and peer.role == "worker":
+            self._lifecycle.connected(peer.process)
 
     def _from_worker(self, peer: Peer, worker: Process, message: Parcel, now: float) -> None:
         match message.envelope.type:
@@ -389,7 +366,9 @@ class Broker:
         self._supervisor.tick(now)
         self._dispatcher.expire(now)
         if self._drain_deadline_s is not None and self._drain_deadline_s <= now:
-            self._end_all_requests(now)
+            late = ShuttingDown("mlxd is shutting down; the request took longer than allowed")
+            self._fail_all(late, now)
+            self._begin_stopping(now)
 
     def _stop(self, at_once: bool, now: float) -> None:
         if self._state == "running" and not at_once:
@@ -405,10 +384,6 @@ class Broker:
         self._residency.shut()
         self._fail_all(ShuttingDown("mlxd is ending now"), now)
         self._supervisor.end_all(now)
-
-    def _end_all_requests(self, now: float) -> None:
-        self._fail_all(ShuttingDown("mlxd is shutting down; the request took longer than allowed"), now)
-        self._begin_stopping(now)
 
     def _fail_all(self, error: MlxdError, now: float) -> None:
         self._dispatcher.fail_all(error)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kernel.supervisor import Process
-from transports.errors import MlxdError, RemoteProtocolError
-from transports.messages import Hello, MessageType, Role
+from kernel.supervisor import Process, Supervisor
+from transports.errors import Forbidden, MlxdError, RemoteProtocolError
+from transports.messages import MAX_PEER_ID, Hello, MessageType, Role, Welcome
+from transports.settings import KernelSettings
 
 # Which role may send what after its hello; nothing else is read.
 ALLOWED: dict[Role, frozenset[MessageType]] = {
@@ -35,8 +37,21 @@ class Peer:
 class Peers:
     """The connected peers by ZeroMQ identity."""
 
-    def __init__(self, max_peers: int) -> None:
-        self._max_peers = max_peers
+    def __init__(
+        self, settings: KernelSettings, version: str, client_token: str, supervisor: Supervisor
+    ) -> None:
+        """Nobody is connected.
+
+        Args:
+            settings: Limits, and what a welcome tells of them.
+            version: Of mlxd; peers must have the same.
+            client_token: What frontends say in hello that the kernel did not start.
+            supervisor: Knows the tokens of those that it did.
+        """
+        self._settings = settings
+        self._version = version
+        self._client_token = client_token
+        self._supervisor = supervisor
         self._peers: dict[str, Peer] = {}
 
     def __iter__(self) -> Iterator[Peer]:
@@ -49,16 +64,24 @@ class Peers:
         """The peer of that identity, if it said hello."""
         return self._peers.get(peer_id)
 
-    def add(self, peer_id: str, hello: Hello, process: Process | None, now: float) -> Peer:
-        """Remember a peer.
+    def admit(self, peer_id: str, hello: Hello, now: float) -> Peer:
+        """Let somebody in.
 
         Raises:
-            RemoteProtocolError: There are too many.
+            Forbidden: The token is not one that this kernel gave out, or not for this role.
+            RemoteProtocolError: Another version, an identity that is too long, or too many peers.
         """
-        if len(self._peers) >= self._max_peers:
+        # `Envelope.peer` takes it back and forth.
+        if len(peer_id) > MAX_PEER_ID:
+            raise RemoteProtocolError(f"hello: expected an identity of at most {MAX_PEER_ID} bytes")
+        if hello.mlxd_version != self._version:
             raise RemoteProtocolError(
-                f"hello: {self._max_peers} peers are connected already (kernel.max_peers)"
+                f"hello: this kernel is mlxd {self._version}, {hello.name} is {hello.mlxd_version}; "
+                "restart the older one"
             )
+        process = self._supervisor.hello(peer_id, hello, now)
+        if process is None:
+            self._check_visitor(hello)
         peer = Peer(
             id=peer_id,
             role=hello.role,
@@ -73,6 +96,16 @@ class Peers:
         self._peers[peer_id] = peer
         return peer
 
+    def welcome(self) -> Welcome:
+        """The answer to a good hello."""
+        return Welcome(
+            kernel_version=self._version,
+            heartbeat_s=self._settings.heartbeat_s,
+            dead_after_s=self._settings.dead_after_s,
+            max_frame_bytes=self._settings.max_frame_bytes,
+            max_frames=self._settings.max_frames,
+        )
+
     def remove(self, peer_id: str) -> Peer | None:
         """Forget a peer."""
         return self._peers.pop(peer_id, None)
@@ -80,6 +113,16 @@ class Peers:
     def silent(self, now: float, dead_after_s: float) -> tuple[Peer, ...]:
         """Peers that came by themselves and gave no sign of life for too long."""
         return tuple(peer for peer in self if peer.process is None and now - peer.heard_s >= dead_after_s)
+
+    def _check_visitor(self, hello: Hello) -> None:
+        is_known = secrets.compare_digest(hello.token.encode(), self._client_token.encode())
+        if hello.role == "worker" or not is_known:
+            raise Forbidden("hello: the token is not one that this kernel gave out")
+        # Visitors only: they must not keep the kernel's own processes out.
+        if sum(peer.process is None for peer in self) >= self._settings.max_peers:
+            raise RemoteProtocolError(
+                f"hello: {self._settings.max_peers} peers are connected already (kernel.max_peers)"
+            )
 
 
 def check_allowed(role: Role, type_: MessageType) -> MlxdError | None:

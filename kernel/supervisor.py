@@ -13,7 +13,7 @@ from typing import Literal
 
 from kernel.actions import Emit, Kill, Log, Send, Spawn
 from kernel.restarts import RestartPolicy
-from transports.frames import Parcel, parcel
+from transports.frames import parcel
 from transports.messages import Drain, Hello, Pong, Ready, Role, Unload
 from transports.settings import KernelSettings
 
@@ -222,12 +222,6 @@ class Supervisor:
             if p.state == "starting"
         ]
         return min(deadlines + starting, default=None)
-
-    def ping_all(self, ping: Parcel) -> None:
-        """Ask every process that said hello for a sign of life."""
-        for process in self:
-            if process.peer:
-                self._emit(Send(process.peer, ping))
 
     def _spawn(self, process: Process, now: float) -> None:
         process.token = secrets.token_urlsafe(16)

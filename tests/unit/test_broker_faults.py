@@ -280,3 +280,12 @@ def test_the_kernel_ends_whatever_a_worker_is_doing(phase: str) -> None:
 
     assert world.exit_code == 0
     assert world.ends[peer, request] == ["failed"]
+
+
+def test_visitors_do_not_keep_workers_out() -> None:
+    world = World(M, settings=KernelSettings(frontends=(), max_peers=1))
+    peer = world.frontend()
+
+    request = world.submit(peer, M)
+
+    assert list(world.running[W]) == [request]
