@@ -38,7 +38,6 @@ from kernel.view import KernelView, StatusView
 from transports.codec import decode_body
 from transports.errors import (
     MlxdError,
-    ModelNotFound,
     RemoteProtocolError,
     ShuttingDown,
     from_failed,
@@ -49,7 +48,6 @@ from transports.messages import (
     Drain,
     Failed,
     Hello,
-    Message,
     ModelInfo,
     Ping,
     Pong,
@@ -92,7 +90,13 @@ class Broker:
         self._roster = Roster(settings.kernel.max_queued, self._out.append)
         self._questions = Questions(self._out.append)
         self._lifecycle = Lifecycle(
-            view, self._supervisor, self._residency, self._dispatcher, self._questions, self._out.append
+            view,
+            self._roster,
+            self._supervisor,
+            self._residency,
+            self._dispatcher,
+            self._questions,
+            self._out.append,
         )
         self._admin = Administrator(
             self._questions, self._roster, self._residency, self._dispatcher, self._supervisor
@@ -149,7 +153,7 @@ class Broker:
             case JobProgressed(job, progress):
                 self._questions.job_progressed(job, progress)
             case JobEnded(job, result):
-                self._job_ended(job, result)
+                self._questions.job_ended(job, result)
             case Measured(memory_bytes):
                 self._questions.measured(self._status.reply(self._state, memory_bytes, now))
             case StopRequested(at_once):
@@ -172,10 +176,7 @@ class Broker:
 
     def check(self) -> None:
         """Raise AssertionError if an invariant is broken; for tests."""
-        self._dispatcher.check()
-        for model in self._dispatcher.models_waited_for():
-            if self._residency.get(model) is None:
-                raise AssertionError(f"nobody loads {model}, which requests wait for")
+        self._lifecycle.check()
 
     # --- messages -------------------------------------------------------------------------------
 
@@ -280,11 +281,7 @@ class Broker:
             except MlxdError as e:
                 self._refuse(event.peer, event.message, e, now)
         self._admin.scanned(now)
-        for name in self._preload:
-            preloaded = self._roster.get(name)
-            is_missing = self._residency.is_missing(name)
-            if preloaded and is_missing and self._residency.unavailable(name, now) is None:
-                self._residency.want(preloaded, now)
+        self._lifecycle.load_missing(self._preload, now)
 
     def _cancel(self, peer: str, ids: tuple[str, ...]) -> None:
         self._dispatcher.cancel(peer, ids)
@@ -306,7 +303,7 @@ class Broker:
             self._lifecycle.exited(process, event, now)
             return
         had_hello = bool(process.peer)
-        self._frontend_lost(process.peer)
+        self._lifecycle.frontend_lost(process.peer)
         self._supervisor.exited(event.name, event.reason, now)
         if event.is_refusal and not had_hello:
             self._supervisor.give_up(process)
@@ -321,11 +318,6 @@ class Broker:
         else:
             self._admin.ask(question, now)
 
-    def _job_ended(self, job: str, result: Message | MlxdError) -> None:
-        question = self._questions.job_ended(job, result)
-        if question and question.operation == "models.import":
-            self._out.append(ScanCatalog())
-
     # --- time and the end -----------------------------------------------------------------------
 
     def _peer_lost(self, peer_id: str, reason: str, now: float) -> None:
@@ -337,13 +329,7 @@ class Broker:
             if peer.process:
                 self._supervisor.fail(peer.process, f"its connection was lost: {reason}", now)
             return
-        self._frontend_lost(peer_id)
-
-    def _frontend_lost(self, peer_id: str) -> None:
-        """Nobody wants the answers to what it asked for."""
-        self._roster.take_parked(peer_id)
-        self._dispatcher.peer_lost(peer_id)
-        self._questions.peer_lost(peer_id)
+        self._lifecycle.frontend_lost(peer_id)
 
     def _awake(self, now: float) -> float:
         """*now* less the time in which the kernel stood still, as after SIGSTOP or a laptop's sleep.
@@ -405,14 +391,7 @@ class Broker:
             if not any(process.is_live for process in self._supervisor):
                 self._out.append(Exit(0))
             return
-        for name in self._dispatcher.models_waited_for():
-            model = self._roster.get(name)
-            if model and self._residency.get(name) is None:
-                self._residency.want(model, now)
-            elif model is None:
-                gone = ModelNotFound(f"model: {name!r} is not here any more", param="model")
-                self._dispatcher.fail_waiting(name, gone)
-        self._residency.make_room(now)
+        self._lifecycle.load_wanted(now)
 
     def _taken(self) -> list[Action]:
         actions = self._out.copy()

@@ -1,4 +1,4 @@
-"""What a load, a failure or an exit of a worker means for the requests and questions that wait."""
+"""What requests mean for models and the lives of workers and frontends for requests."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ from kernel.dispatch import Dispatcher
 from kernel.events import ProcessExited
 from kernel.questions import Questions
 from kernel.residency import Residency
+from kernel.roster import Roster
 from kernel.supervisor import Process, Supervisor
 from kernel.view import KernelView
-from transports.errors import MlxdError, ModelUnavailable, RemoteProtocolError, WorkerCrashed, WorkerHung
+from transports.errors import (
+    MlxdError,
+    ModelNotFound,
+    ModelUnavailable,
+    RemoteProtocolError,
+    WorkerCrashed,
+    WorkerHung,
+)
 from transports.frames import parcel
 from transports.messages import DoneReply, Load, Progress, Ready
 
@@ -20,6 +28,7 @@ class Lifecycle:
     def __init__(
         self,
         view: KernelView,
+        roster: Roster,
         supervisor: Supervisor,
         residency: Residency,
         dispatcher: Dispatcher,
@@ -27,11 +36,36 @@ class Lifecycle:
         emit: Emit,
     ) -> None:
         self._view = view
+        self._roster = roster
         self._supervisor = supervisor
         self._residency = residency
         self._dispatcher = dispatcher
         self._questions = questions
         self._emit = emit
+
+    def load_wanted(self, now: float) -> None:
+        """Load the models that requests wait for, as far as there is room."""
+        for name in self._dispatcher.models_waited_for():
+            model = self._roster.get(name)
+            if model and self._residency.get(name) is None:
+                self._residency.want(model, now)
+            elif model is None:
+                gone = ModelNotFound(f"model: {name!r} is not here any more", param="model")
+                self._dispatcher.fail_waiting(name, gone)
+        self._residency.make_room(now)
+
+    def load_missing(self, names: tuple[str, ...], now: float) -> None:
+        """Load models that must be there from the start."""
+        for name in names:
+            model = self._roster.get(name)
+            if model and self._residency.is_missing(name) and not self._residency.unavailable(name, now):
+                self._residency.want(model, now)
+
+    def frontend_lost(self, peer: str) -> None:
+        """Nobody wants the answers to what it asked for."""
+        self._roster.take_parked(peer)
+        self._dispatcher.peer_lost(peer)
+        self._questions.peer_lost(peer)
 
     def connected(self, worker: Process) -> None:
         """A worker said hello: tell it what to load."""
@@ -93,3 +127,10 @@ class Lifecycle:
         elif looped := self._residency.unavailable(model, now):
             self._dispatcher.fail_waiting(model, looped)
             self._questions.loaded(model, looped)
+
+    def check(self) -> None:
+        """Raise AssertionError if an invariant is broken."""
+        self._dispatcher.check()
+        for model in self._dispatcher.models_waited_for():
+            if self._residency.get(model) is None:
+                raise AssertionError(f"nobody loads {model}, which requests wait for")

@@ -64,12 +64,14 @@ class Questions:
         if question := self._jobs.get(job):
             self._tell(question, progress)
 
-    def job_ended(self, job: str, result: Message | MlxdError) -> Question | None:
-        """Answer it; None when nobody wants to know any more."""
+    def job_ended(self, job: str, result: Message | MlxdError) -> None:
+        """Answer it, if anybody still wants to know; an imported model is looked for."""
         question = self._jobs.pop(job, None)
-        if question:
-            self.answer(question, result)
-        return question
+        if question is None:
+            return
+        self.answer(question, result)
+        if question.operation == "models.import":
+            self._emit(ScanCatalog())
 
     def after_scan(self, question: Question) -> None:
         """Answer when the catalog has been read again."""
