@@ -9,7 +9,8 @@ from kernel.roster import Roster
 from kernel.supervisor import Supervisor
 from kernel.view import model_info
 from transports.errors import MlxdError, ModelUnavailable, NotFound, RequestError
-from transports.messages import DoneReply, Message, ModelsReply
+from transports.messages import Message
+from transports.reports import DoneReply, ModelsReply
 
 # Operations that the shell does beside the loop; the others only read or change the kernel's state.
 JOBS = frozenset({"models.import", "envs.list", "envs.sync", "envs.rm"})

@@ -43,17 +43,8 @@ from transports.errors import (
     from_failed,
 )
 from transports.frames import Parcel, parcel
-from transports.messages import (
-    DoneReply,
-    Drain,
-    Failed,
-    Hello,
-    ModelInfo,
-    Ping,
-    Pong,
-    Progress,
-    Ready,
-)
+from transports.messages import Drain, Failed, Hello, Ping, Pong, Progress, Ready
+from transports.reports import DoneReply, ModelInfo
 from transports.settings import Settings
 
 # A deadline that is a rounding error ahead would be waited for again and again.

@@ -16,7 +16,7 @@ import msgspec
 
 from kernel.demos import DEMOS, Demo
 from kernel.model_folder import FolderFacts, Signature, inspect_folder, is_model_folder, list_files
-from transports.messages import ModelInfo
+from transports.reports import ModelInfo
 
 # A folder of folders of models: "owner/name" and no deeper.
 MAX_DEPTH = 2

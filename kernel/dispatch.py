@@ -14,7 +14,8 @@ from kernel.scheduler import Request, Scheduler
 from kernel.supervisor import Process
 from transports.errors import MlxdError, QueueTimeout, RemoteProtocolError, RequestError
 from transports.frames import Parcel, parcel
-from transports.messages import Cancel, Done, Events, ModelInfo, Progress, Usage
+from transports.messages import Cancel, Done, Events, Progress, Usage
+from transports.reports import ModelInfo
 from transports.settings import KernelSettings
 
 # Named in one message: so many ids of 64 characters, twice, stay within an envelope.

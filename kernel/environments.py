@@ -28,7 +28,8 @@ from kernel.environment_build import (
 from kernel.filelock import locked
 from kernel.isolation import package_dir
 from transports.errors import EnvironmentFailed, NotFound
-from transports.messages import EnvironmentInfo, Progress
+from transports.messages import Progress
+from transports.reports import EnvironmentInfo
 
 # Worker kind -> its folder in `workers` with a requirements.lock; None runs in the kernel's own Python.
 KINDS: dict[str, str | None] = {"echo": None, "text": "text"}

@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from transports.errors import MlxdError
 from transports.frames import Parcel
-from transports.messages import Message, ModelInfo, Progress
+from transports.messages import Message, Progress
+from transports.reports import ModelInfo
 
 
 class MessageReceived(Struct, frozen=True):

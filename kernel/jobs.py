@@ -16,7 +16,8 @@ from kernel.environments import Environments
 from kernel.events import Event, JobEnded, JobProgressed, Prepared, PrepareFailed, PrepareProgressed
 from kernel.provision import import_file, provision
 from transports.errors import EnvironmentFailed, MlxdError, ModelNotFound
-from transports.messages import DoneReply, EnvironmentsReply, Message, ModelsReply, Progress
+from transports.messages import Message, Progress
+from transports.reports import DoneReply, EnvironmentsReply, ModelsReply
 from transports.settings import Settings
 
 # Progress goes to every client that waits; more often than this nobody can read it.

@@ -19,7 +19,8 @@ from transports.errors import (
     WorkerHung,
 )
 from transports.frames import parcel
-from transports.messages import DoneReply, Load, Progress, Ready
+from transports.messages import Load, Progress, Ready
+from transports.reports import DoneReply
 
 
 class Lifecycle:

@@ -9,7 +9,8 @@ from kernel.actions import Emit, Measure, RunJob, ScanCatalog, Send
 from transports.codec import decode_body
 from transports.errors import MlxdError, NotFound
 from transports.frames import Parcel, parcel
-from transports.messages import Admin, Message, Progress
+from transports.messages import Message, Progress
+from transports.reports import Admin
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from typing import Literal
 from kernel.actions import Emit, Log, Prepare
 from kernel.supervisor import Process, Supervisor
 from transports.errors import MlxdError, ModelUnavailable
-from transports.messages import ModelInfo, ModelState, Progress, Ready
+from transports.messages import Progress, Ready
+from transports.reports import ModelInfo, ModelState
 from transports.settings import KernelSettings
 
 # waiting: for a place in memory. preparing: environment and files. process: the supervisor has it.

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from kernel.actions import Emit, ScanCatalog
 from kernel.events import MessageReceived
 from transports.errors import ModelNotFound, ModelUnavailable, QueueFull
-from transports.messages import ModelInfo
+from transports.reports import ModelInfo
 
 # Names told to somebody who asked for an unknown model.
 MAX_NAMES_TOLD = 20

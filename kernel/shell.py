@@ -31,7 +31,7 @@ from kernel.jobs import Jobs
 from kernel.processes import Processes
 from transports.errors import MlxdError
 from transports.frames import Frame, as_buffer, join, split
-from transports.messages import ModelInfo
+from transports.reports import ModelInfo
 from transports.settings import Settings
 from transports.sockets import DrainedSocket, bind_router
 

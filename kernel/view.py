@@ -10,7 +10,7 @@ from kernel.dispatch import Dispatcher
 from kernel.peers import Peers
 from kernel.residency import Residency
 from kernel.supervisor import Process, Supervisor
-from transports.messages import FrontendInfo, ModelInfo, StatusReply, WorkerInfo
+from transports.reports import FrontendInfo, ModelInfo, StatusReply, WorkerInfo
 
 Setting = str | int | float | bool | None
 

@@ -20,7 +20,6 @@ from transports import errors
 from transports.codec import decode_body
 from transports.frames import Frame, Parcel, join, parcel, split
 from transports.messages import (
-    Admin,
     Bye,
     Cancel,
     Delta,
@@ -30,16 +29,14 @@ from transports.messages import (
     Hello,
     Item,
     Message,
-    ModelInfo,
-    ModelsReply,
     Pong,
     Prefill,
     Progress,
     Role,
-    StatusReply,
     Welcome,
     new_id,
 )
+from transports.reports import Admin, ModelInfo, ModelsReply, StatusReply
 from transports.sockets import DrainedSocket, PeerFull, open_dealer
 
 log = structlog.get_logger()

@@ -133,9 +133,7 @@ async def connected(
         return
     if not start_private:
         raise KernelUnavailable("no kernel is running; start one with `mlxd serve`")
-    alone = msgspec.structs.replace(
-        settings, kernel=msgspec.structs.replace(settings.kernel, frontends=())
-    )
+    alone = msgspec.structs.replace(settings, kernel=msgspec.structs.replace(settings.kernel, frontends=()))
     kernel = await KernelProcess.start(alone, home)
     client = await KernelClient.connect(kernel.connection.endpoint, kernel.connection.token, kind=kind)
     try:

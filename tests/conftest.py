@@ -16,7 +16,7 @@ from running import DEFAULT_MODEL, ECHO_MODELS, RunningKernel, StartKernel
 from plugins.client import KernelClient
 from plugins.launch import KernelProcess
 from transports import rundir
-from transports.messages import Admin, DoneReply
+from transports.reports import Admin, DoneReply
 from transports.settings import HttpSettings, KernelSettings, Settings
 
 

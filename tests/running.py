@@ -9,7 +9,8 @@ from pathlib import Path
 
 from plugins.client import KernelClient, Submission
 from plugins.launch import KernelProcess
-from transports.messages import Admin, ChatMessage, ChatRequest, DoneReply
+from transports.messages import ChatMessage, ChatRequest
+from transports.reports import Admin, DoneReply
 
 DEFAULT_MODEL = "demo/smollm2-135m"
 # The echo models of every test home: name -> the fields of their config.json.

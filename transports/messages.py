@@ -1,8 +1,9 @@
 """The protocol: every message between frontends, kernel and workers, as typed structs.
 
 Frame 0 of a message is an `Envelope`, frame 1 the body named by `Envelope.type`, frames 2 and
-later are buffers. docs/protocol.md is the same for people who write a peer in another language.
-Fields are added with a default; a field is never changed or used again for something else.
+later are buffers; the bodies of admin and reply are in reports.py. docs/protocol.md is the same for
+people who write a peer in another language. Fields are added with a default; a field is never
+changed or used again for something else.
 """
 
 from __future__ import annotations
@@ -41,7 +42,6 @@ Task = Literal["chat", "completion"]
 FinishReason = Literal["stop", "length", "cancelled"]
 # What a waiting request waits for; `Progress.phase`.
 Phase = Literal["queued", "environment", "download", "convert", "start", "load", "prefill"]
-ModelState = Literal["absent", "available", "preparing", "loading", "ready", "draining", "backoff", "failed"]
 
 RequestId: TypeAlias = Annotated[str, Meta(min_length=8, max_length=64)]
 # The bytes of a ZeroMQ identity as Latin-1 text.
@@ -313,120 +313,3 @@ class Ready(Message, frozen=True, kw_only=True):
     device: str = ""
     # What a person should know of the state it runs in, such as a slow BLAS.
     notes: tuple[str, ...] = ()
-
-
-# --- administration ---------------------------------------------------------------------------
-
-
-class Admin(Message, frozen=True, kw_only=True):
-    """Frontend -> kernel; `Envelope.task` names the operation (docs/protocol.md has the table).
-
-    Followed by any number of progress messages and one reply or failed.
-    """
-
-    model: str = ""
-    # A file for models.import; an environment for envs.rm.
-    name: str = ""
-    # Do it although something is in the way.
-    force: bool = False
-
-
-class ModelInfo(Message, frozen=True, kw_only=True):
-    """A model that the catalog knows."""
-
-    name: str
-    # The worker kind that serves it; "" when none can.
-    kind: str
-    state: ModelState
-    # "folder", "hub" or "demo".
-    source: str
-    path: str = ""
-    size_bytes: int = 0
-    context_length: int = 0
-    # Unix time of its newest file, seconds.
-    created: int = 0
-    error: str = ""
-
-
-class WorkerInfo(Message, frozen=True, kw_only=True):
-    """A worker process, or the place of one."""
-
-    name: str
-    pid: int
-    kind: str
-    model: str
-    state: str
-    num_slots: int = 0
-    num_active: int = 0
-    num_queued: int = 0
-    memory_bytes: int = 0
-    uptime_s: float = 0.0
-    num_restarts: int = 0
-    device: str = ""
-    notes: tuple[str, ...] = ()
-    error: str = ""
-
-
-class FrontendInfo(Message, frozen=True, kw_only=True):
-    """A connected frontend."""
-
-    name: str
-    pid: int
-    kind: str
-    # Whether the kernel's supervisor started it.
-    supervised: bool
-    state: str
-    num_requests: int = 0
-    memory_bytes: int = 0
-    num_restarts: int = 0
-    error: str = ""
-    # Where it listens, if it does.
-    address: str = ""
-
-
-class EnvironmentInfo(Message, frozen=True, kw_only=True):
-    """The virtual environment of a worker kind."""
-
-    kind: str
-    # "ready", "missing", "broken", "building" or "stale" (of another lock file).
-    state: str
-    name: str
-    path: str
-    size_bytes: int = 0
-    error: str = ""
-
-
-class ModelsReply(Message, frozen=True, kw_only=True):
-    """Reply to models.list, and to models.import with the new model alone."""
-
-    models: tuple[ModelInfo, ...]
-
-
-class StatusReply(Message, frozen=True, kw_only=True):
-    """Reply to status."""
-
-    version: str
-    pid: int
-    uptime_s: float
-    state: str
-    memory_bytes: int
-    home: str
-    # Whether all models named at start are loaded and all frontends are up.
-    is_ready: bool
-    # What is_ready waits for, or why it cannot come.
-    waiting_for: tuple[str, ...] = ()
-    workers: tuple[WorkerInfo, ...] = ()
-    frontends: tuple[FrontendInfo, ...] = ()
-    num_waiting: int = 0
-
-
-class EnvironmentsReply(Message, frozen=True, kw_only=True):
-    """Reply to envs.list, envs.sync and envs.rm."""
-
-    environments: tuple[EnvironmentInfo, ...]
-
-
-class DoneReply(Message, frozen=True, kw_only=True):
-    """Reply to an operation that has nothing to tell but that it was done."""
-
-    detail: str = ""

@@ -26,7 +26,7 @@ from plugins.cli.sanitize import clean_line
 from plugins.client import KernelClient, Submission
 from transports.config import home
 from transports.errors import MlxdError
-from transports.messages import Admin, DoneReply
+from transports.reports import Admin, DoneReply
 
 # The index in what termios.tcgetattr returns.
 LOCAL_FLAGS = 3

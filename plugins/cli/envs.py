@@ -7,7 +7,7 @@ import click
 from plugins.cli import session
 from plugins.cli.output import print_json, print_table, size
 from plugins.cli.progress import ProgressView
-from transports.messages import Admin, EnvironmentInfo, EnvironmentsReply
+from transports.reports import Admin, EnvironmentInfo, EnvironmentsReply
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

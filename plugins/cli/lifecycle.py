@@ -14,7 +14,7 @@ from plugins.cli.sanitize import clean_line
 from plugins.cli.status import NO_KERNEL
 from plugins.client import KernelClient
 from transports.errors import MlxdError
-from transports.messages import Admin, DoneReply
+from transports.reports import Admin, DoneReply
 
 # How often we look whether the kernel is gone, seconds; it is no child of ours.
 POLL_S = 0.05

@@ -13,7 +13,7 @@ from plugins.cli.completion import complete_model
 from plugins.cli.output import print_fields, print_json, print_table, size
 from plugins.cli.progress import ProgressView
 from transports.errors import ModelNotFound
-from transports.messages import Admin, ModelInfo, ModelsReply
+from transports.reports import Admin, ModelInfo, ModelsReply
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

@@ -22,7 +22,7 @@ from plugins.client import KernelClient
 from plugins.launch import KernelProcess
 from transports.config import home, resolve
 from transports.errors import MlxdError
-from transports.messages import StatusReply
+from transports.reports import StatusReply
 from transports.settings import Settings
 
 QUESTION = "What is the capital of France?"

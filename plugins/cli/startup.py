@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from plugins.cli.progress import ProgressView
 from plugins.client import KernelClient
 from transports.errors import PluginError
-from transports.messages import Admin, DoneReply, StatusReply
+from transports.reports import Admin, DoneReply, StatusReply
 
 # How often the kernel is asked, seconds.
 POLL_S = 0.05

@@ -10,7 +10,7 @@ from plugins.cli import session
 from plugins.cli.exits import NOT_RUNNING
 from plugins.cli.output import duration, print_fields, print_json, print_table, size
 from plugins.cli.sanitize import clean_line
-from transports.messages import FrontendInfo, StatusReply, WorkerInfo
+from transports.reports import FrontendInfo, StatusReply, WorkerInfo
 
 NO_KERNEL = "No kernel is running; `mlxd serve` starts one."
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from plugins.http.exchange import Exchange
 from plugins.http.validation import quoted
 from transports.errors import KernelUnavailable, MlxdError, ModelNotFound
-from transports.messages import ModelInfo
+from transports.reports import ModelInfo
 
 # The kernel answers from memory; later than this it hangs.
 KERNEL_TIMEOUT_S = 5.0

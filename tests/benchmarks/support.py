@@ -12,7 +12,8 @@ from pathlib import Path
 
 from plugins.client import KernelClient
 from plugins.launch import KernelProcess
-from transports.messages import Admin, ChatMessage, ChatRequest, DoneReply
+from transports.messages import ChatMessage, ChatRequest
+from transports.reports import Admin, DoneReply
 from transports.settings import HttpSettings, KernelSettings, Settings
 
 ECHO = "echo/bench"

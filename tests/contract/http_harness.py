@@ -12,7 +12,8 @@ from plugins.client import Submission, Update
 from plugins.http.frontend import HttpFrontend
 from transports.errors import KernelUnavailable, MlxdError
 from transports.frames import Parcel
-from transports.messages import Delta, Done, Message, ModelInfo, StatusReply, Usage
+from transports.messages import Delta, Done, Message, Usage
+from transports.reports import ModelInfo, StatusReply
 
 MODEL = "demo/echo"
 USAGE = Usage(prompt_tokens=7, completion_tokens=2, cached_tokens=3)

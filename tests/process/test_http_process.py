@@ -18,7 +18,7 @@ from running import RunningKernel, StartKernel
 
 from plugins.client import KernelClient
 from plugins.launch import KernelProcess
-from transports.messages import StatusReply
+from transports.reports import StatusReply
 from transports.settings import HttpSettings, Settings
 
 TIMEOUT_S = 10.0

@@ -18,18 +18,8 @@ from plugins.client import KernelClient
 from plugins.launch import KernelProcess
 from transports.errors import MlxdError, ModelUnavailable, RequestTooLarge, ShuttingDown, WorkerCrashed
 from transports.frames import join, parcel
-from transports.messages import (
-    Admin,
-    ChatMessage,
-    ChatRequest,
-    Delta,
-    Done,
-    DoneReply,
-    Hello,
-    ModelsReply,
-    Progress,
-    new_id,
-)
+from transports.messages import ChatMessage, ChatRequest, Delta, Done, Hello, Progress, new_id
+from transports.reports import Admin, DoneReply, ModelsReply
 from transports.settings import Settings
 
 

@@ -16,7 +16,8 @@ from plugins.client import KernelClient
 from plugins.launch import KernelProcess
 from transports import rundir
 from transports.errors import KernelUnavailable, MlxdError, WorkerCrashed, WorkerError, WorkerHung
-from transports.messages import Admin, Delta, Done, DoneReply
+from transports.messages import Delta, Done
+from transports.reports import Admin, DoneReply
 from transports.settings import KernelSettings, Settings
 
 

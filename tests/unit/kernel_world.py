@@ -25,7 +25,6 @@ from kernel.view import KernelView
 from transports.codec import decode_body
 from transports.frames import Parcel, parcel
 from transports.messages import (
-    Admin,
     Bye,
     Cancel,
     ChatMessage,
@@ -36,11 +35,11 @@ from transports.messages import (
     Failed,
     Hello,
     Item,
-    ModelInfo,
     Pong,
     Ready,
     Usage,
 )
+from transports.reports import Admin, ModelInfo
 from transports.settings import KernelSettings, Settings
 
 TOKEN = "client-token"

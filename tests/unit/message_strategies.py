@@ -7,7 +7,7 @@ from typing import get_args
 import msgspec.inspect
 from hypothesis import strategies as st
 
-from transports import messages
+from transports import messages, reports
 from transports.messages import Envelope, Message, MessageType
 
 # Message type -> what its body may be.
@@ -26,12 +26,12 @@ BODIES: dict[str, tuple[type[Message], ...]] = {
     "ready": (messages.Ready,),
     "unload": (messages.Unload,),
     "drain": (messages.Drain,),
-    "admin": (messages.Admin,),
+    "admin": (reports.Admin,),
     "reply": (
-        messages.StatusReply,
-        messages.ModelsReply,
-        messages.EnvironmentsReply,
-        messages.DoneReply,
+        reports.StatusReply,
+        reports.ModelsReply,
+        reports.EnvironmentsReply,
+        reports.DoneReply,
     ),
 }
 MESSAGE_TYPES: tuple[str, ...] = get_args(MessageType)

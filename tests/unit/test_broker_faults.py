@@ -10,7 +10,8 @@ from kernel.events import MessageReceived, Prepared, PrepareFailed, ProcessExite
 from transports.codec import MAX_ENVELOPE_BYTES, encode
 from transports.errors import ModelUnavailable
 from transports.frames import parcel
-from transports.messages import Delta, DoneReply, Events, Failed, Hello, Pong, Ready, StatusReply
+from transports.messages import Delta, Events, Failed, Hello, Pong, Ready
+from transports.reports import DoneReply, StatusReply
 from transports.settings import KernelSettings
 
 M = "echo/m"

@@ -8,7 +8,8 @@ from kernel_world import World
 from kernel.actions import Kill
 from kernel.events import MessageReceived, Prepared, ProcessExited, StopRequested, TimePassed
 from transports.frames import parcel
-from transports.messages import DoneReply, Failed, Hello, ModelsReply, Pong
+from transports.messages import Failed, Hello, Pong
+from transports.reports import DoneReply, ModelsReply
 from transports.settings import KernelSettings
 
 M = "echo/m"

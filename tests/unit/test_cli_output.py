@@ -7,7 +7,7 @@ import json
 import pytest
 
 from plugins.cli.output import duration, print_fields, print_json, print_table, size
-from transports.messages import WorkerInfo
+from transports.reports import WorkerInfo
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import json
 import shlex
 
 from plugins.cli.serve import ready_lines
-from transports.messages import FrontendInfo, StatusReply
+from transports.reports import FrontendInfo, StatusReply
 
 
 def status(*addresses: str) -> StatusReply:

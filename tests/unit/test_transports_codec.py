@@ -15,7 +15,8 @@ from message_strategies import BODIES
 from transports import codec
 from transports.codec import decode_body, decode_envelope, encode
 from transports.errors import RemoteProtocolError
-from transports.messages import Admin, Bye, ChatRequest, Envelope, Message, Sampling
+from transports.messages import Bye, ChatRequest, Envelope, Message, Sampling
+from transports.reports import Admin
 
 EVERY_BODY = [body for bodies in BODIES.values() for body in bodies]
 HELLO = {"version": 1, "type": "hello"}

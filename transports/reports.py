@@ -1,0 +1,123 @@
+"""What administrators ask and are told: the bodies of admin and reply; docs/protocol.md has the table."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from transports.messages import Message
+
+ModelState = Literal["absent", "available", "preparing", "loading", "ready", "draining", "backoff", "failed"]
+
+
+class Admin(Message, frozen=True, kw_only=True):
+    """Frontend -> kernel; `Envelope.task` names the operation (docs/protocol.md has the table).
+
+    Followed by any number of progress messages and one reply or failed.
+    """
+
+    model: str = ""
+    # A file for models.import; an environment for envs.rm.
+    name: str = ""
+    # Do it although something is in the way.
+    force: bool = False
+
+
+class ModelInfo(Message, frozen=True, kw_only=True):
+    """A model that the catalog knows."""
+
+    name: str
+    # The worker kind that serves it; "" when none can.
+    kind: str
+    state: ModelState
+    # "folder", "hub" or "demo".
+    source: str
+    path: str = ""
+    size_bytes: int = 0
+    context_length: int = 0
+    # Unix time of its newest file, seconds.
+    created: int = 0
+    error: str = ""
+
+
+class WorkerInfo(Message, frozen=True, kw_only=True):
+    """A worker process, or the place of one."""
+
+    name: str
+    pid: int
+    kind: str
+    model: str
+    state: str
+    num_slots: int = 0
+    num_active: int = 0
+    num_queued: int = 0
+    memory_bytes: int = 0
+    uptime_s: float = 0.0
+    num_restarts: int = 0
+    device: str = ""
+    notes: tuple[str, ...] = ()
+    error: str = ""
+
+
+class FrontendInfo(Message, frozen=True, kw_only=True):
+    """A connected frontend."""
+
+    name: str
+    pid: int
+    kind: str
+    # Whether the kernel's supervisor started it.
+    supervised: bool
+    state: str
+    num_requests: int = 0
+    memory_bytes: int = 0
+    num_restarts: int = 0
+    error: str = ""
+    # Where it listens, if it does.
+    address: str = ""
+
+
+class EnvironmentInfo(Message, frozen=True, kw_only=True):
+    """The virtual environment of a worker kind."""
+
+    kind: str
+    # "ready", "missing", "broken", "building" or "stale" (of another lock file).
+    state: str
+    name: str
+    path: str
+    size_bytes: int = 0
+    error: str = ""
+
+
+class ModelsReply(Message, frozen=True, kw_only=True):
+    """Reply to models.list, and to models.import with the new model alone."""
+
+    models: tuple[ModelInfo, ...]
+
+
+class StatusReply(Message, frozen=True, kw_only=True):
+    """Reply to status."""
+
+    version: str
+    pid: int
+    uptime_s: float
+    state: str
+    memory_bytes: int
+    home: str
+    # Whether all models named at start are loaded and all frontends are up.
+    is_ready: bool
+    # What is_ready waits for, or why it cannot come.
+    waiting_for: tuple[str, ...] = ()
+    workers: tuple[WorkerInfo, ...] = ()
+    frontends: tuple[FrontendInfo, ...] = ()
+    num_waiting: int = 0
+
+
+class EnvironmentsReply(Message, frozen=True, kw_only=True):
+    """Reply to envs.list, envs.sync and envs.rm."""
+
+    environments: tuple[EnvironmentInfo, ...]
+
+
+class DoneReply(Message, frozen=True, kw_only=True):
+    """Reply to an operation that has nothing to tell but that it was done."""
+
+    detail: str = ""
