@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from kernel.actions import Emit, Log, Prepare
@@ -28,6 +28,11 @@ class Resident:
     path: str = ""
     # How far it is, for those who wait.
     progress: Progress = Progress(phase="queued")  # noqa: RUF009  # Frozen.
+    # The supervisor's name for its worker.
+    worker_name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.worker_name = f"{self.kind}:{self.name}"
 
 
 class Residency:
@@ -98,7 +103,7 @@ class Residency:
         resident.phase = "process"
         resident.path = path
         resident.progress = Progress(phase="start")
-        self._supervisor.start(worker_name(resident), "worker", resident.kind, model, now)
+        self._supervisor.start(resident.worker_name, "worker", resident.kind, model, now)
 
     def is_preparing(self, model: str) -> bool:
         """Whether environment and files of *model* are being fetched for somebody."""
@@ -147,7 +152,7 @@ class Residency:
 
     def process(self, resident: Resident) -> Process | None:
         """The resident's worker."""
-        return self._supervisor.get(worker_name(resident))
+        return self._supervisor.get(resident.worker_name)
 
     def worker(self, model: str) -> tuple[Process, Ready] | None:
         """The worker of *model* and what it said of itself, if it answers requests."""
@@ -199,8 +204,3 @@ class Residency:
     def _is_leaving(self, resident: Resident) -> bool:
         process = self.process(resident)
         return process is not None and process.state == "stopping" and not process.fault
-
-
-def worker_name(resident: Resident) -> str:
-    """The supervisor's name for the worker of a model."""
-    return f"{resident.kind}:{resident.name}"
