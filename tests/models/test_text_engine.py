@@ -129,6 +129,17 @@ def test_a_completion_keeps_its_leading_space(run: Run) -> None:
     assert report.text("fox") == " a lazy dog"
 
 
+def test_a_prompt_of_one_token_is_answered_alone_and_among_others(run: Run) -> None:
+    def asked(token: int) -> CompletionRequest:
+        return CompletionRequest(prompt=(token,), sampling=GREEDY, max_tokens=4)
+
+    alone = [run(Job(id=str(token), completion=asked(token))).text(str(token)) for token in (500, 600)]
+    together = run(*[Job(id=str(token), completion=asked(token)) for token in (500, 600)])
+
+    assert all(alone)
+    assert alone == [together.text("500"), together.text("600")]
+
+
 def test_echo_gives_the_prompt_back_first(run: Run) -> None:
     asked = CompletionRequest(prompt="One, two,", sampling=GREEDY, max_tokens=1, echo=True)
 

@@ -17,6 +17,7 @@ from mlx_lm.generate import (
     StopSequences,
     _merge_caches,
 )
+from mlx_lm.models.cache import make_prompt_cache
 
 from workers.text.logprobs import Chosen, StepLogprobs
 from workers.text.params import SamplingParams
@@ -131,11 +132,15 @@ class TextPrompts(PromptProcessingBatch):  # type: ignore[misc]  # untyped base
 
     def generate(self, tokens: list[list[int]]) -> TextBatch:
         """See `PromptProcessingBatch.generate`; BatchGenerator leaves exactly one token of each prompt."""
+        caches = self.prompt_cache
+        if len(self.uids) == 1:
+            # A prompt of one token put nothing into the caches; mlx-lm cannot extract nothing.
+            caches = single_caches(caches) if self.tokens[0] else make_prompt_cache(self.model)
         return TextBatch(
             self.model,
             self.uids,
             mx.array([last for (last,) in tokens]),
-            single_caches(self.prompt_cache) if len(self.uids) == 1 else self.prompt_cache,
+            caches,
             self.tokens,
             self.samplers,
             self.fallback_sampler,
