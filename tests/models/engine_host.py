@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from transports import logs
 from transports.errors import MlxdError
 from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Delta, Done, Prefill, Progress
 from workers.engine import Failure
@@ -157,6 +158,8 @@ def main() -> None:
     from workers.blas import preload_openblas
 
     preload_openblas(sys.orig_argv)
+    # stdout is the pipe.
+    logs.configure("info", "text", "engine_host")
     from workers.text import sampling
     from workers.text.loading import load
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import mlx.core as mx
+import structlog
 from mlx_lm.generate import StopSequences
 from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
 
@@ -22,6 +23,8 @@ from workers.text.detokenize import Vocabulary
 from workers.text.prompt_cache import PromptCache
 from workers.text.requests import RequestReader
 from workers.text.rows import Row
+
+log = structlog.get_logger()
 
 # Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
 Model = Any
@@ -273,5 +276,6 @@ class TextEngine:
     def _failure(self, row: Row, error: Exception) -> Failure:
         if row is self._on_trial:
             self._on_trial = None
+        log.error("request_failed", request_id=row.id, exc_info=error)
         reason = f"{type(error).__name__}: {error}"[:_MAX_REASON]
         return Failure(id=row.id, error=WorkerError(f"the model failed on this request: {reason}"))
