@@ -29,6 +29,8 @@ _FIXED = {
     # A name that is no folder must never become a download.
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
+    # Its advice on a prompt that was refused would pass for the last words of a process that crashed.
+    "TRANSFORMERS_VERBOSITY": "error",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
     # tokenizers' own thread pool would take the cores from mlx.

@@ -37,6 +37,11 @@ def test_tokens_and_keys_do_not_reach_workers() -> None:
     assert seen["HF_HUB_OFFLINE"] == "1"
 
 
+def test_libraries_give_no_advice_in_a_workers_last_words() -> None:
+    """transformers warned of long prompts, and a crash an hour later was told with that warning."""
+    assert worker_environment({"TRANSFORMERS_VERBOSITY": "info"})["TRANSFORMERS_VERBOSITY"] == "error"
+
+
 def test_a_worker_finds_workers_and_transports_and_nothing_else_of_ours(tmp_path: Path) -> None:
     link_dir = make_link_dir(tmp_path)
     code = (
