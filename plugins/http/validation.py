@@ -75,7 +75,8 @@ class Reader(Generic[T]):
         path = path.removesuffix("[...]")
         if not path:
             return RequestError(f"body: {what.replace('`', '')}")
-        found = _found(self._value_at(data, path), is_private=path.startswith(_PRIVATE))
+        is_private = path.startswith(_PRIVATE) and not path.endswith("].role")
+        found = _found(self._value_at(data, path), is_private=is_private)
         return RequestError(f"{path}: expected {_expected(self._type, path)}, got {found}", param=path)
 
     # Any: a value of the client's JSON, of whatever type.

@@ -126,6 +126,13 @@ async def test_every_wrong_value_is_a_400_that_names_its_field():
     assert len(door.client.submitted) == 1
 
 
+async def test_a_wrong_role_is_quoted():
+    async with open_door() as door:
+        reply = await door.chat(messages=[USER, {"role": "owner", "content": "secret"}])
+
+    assert reply.error["message"].endswith('got "owner"')
+
+
 def test_every_field_has_a_wrong_value_in_the_table():
     """A new field needs a row above."""
     covered = {param.partition("[")[0].partition(".")[0] for param in BAD_COMMON | BAD_CHAT | BAD_COMPLETION}
