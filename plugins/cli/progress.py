@@ -26,6 +26,9 @@ WORDS: dict[Phase, str] = {
 }
 # Over before a person could read a line about it, unless there is a detail to tell.
 SHORT_PHASES = frozenset({"queued", "start", "prefill"})
+# Spinner, bar, percent, time and the spaces between, and two for the ^C that a terminal echoes: a line
+# that it makes too long would not be cleared.
+OTHER_COLUMNS = 34
 # A shorter prompt is read too quickly for a bar.
 MIN_PREFILL_TOKENS = 512
 
@@ -108,6 +111,7 @@ class ProgressView:
 
         from plugins.cli.output import console  # noqa: PLC0415
 
+        stderr = console(stderr=True)
         self._bars = Bars(
             SpinnerColumn(),
             BarColumn(bar_width=16),
@@ -117,11 +121,12 @@ class ProgressView:
             TextColumn(
                 "{task.description}",
                 markup=False,
-                table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
+                table_column=Column(
+                    no_wrap=True, overflow="ellipsis", max_width=max(stderr.width - OTHER_COLUMNS, 1)
+                ),
             ),
-            console=console(stderr=True),
+            console=stderr,
             transient=True,
-            expand=True,
             # Our answer goes to stdout as it is.
             redirect_stdout=False,
         )
