@@ -79,7 +79,7 @@ class Broker:
         self._residency = Residency(settings.kernel, self._supervisor, self._out.append, self._is_busy)
         self._dispatcher = Dispatcher(settings.kernel, self._residency, self._out.append)
         self._roster = Roster(settings.kernel.max_queued, self._out.append)
-        self._questions = Questions(self._out.append)
+        self._questions = Questions(settings.kernel.max_requests_per_peer, self._out.append)
         self._lifecycle = Lifecycle(
             view,
             self._roster,
@@ -101,6 +101,8 @@ class Broker:
         self._asleep_s = 0.0
         self._state: Literal["running", "draining", "stopping"] = "running"
         self._drain_deadline_s: float | None = None
+        # When the kernel ends although a process does not.
+        self._exit_deadline_s: float | None = None
 
     def start(self, now: float) -> list[Action]:
         """Start the frontends and load what must be there from the start."""
@@ -161,6 +163,7 @@ class Broker:
             self._supervisor.next_deadline(),
             self._dispatcher.next_deadline(),
             self._drain_deadline_s,
+            self._exit_deadline_s,
         )
         next_s = min(deadline for deadline in deadlines if deadline is not None)
         return self._asleep_s + next_s + ROUNDING_S
@@ -358,6 +361,7 @@ class Broker:
             return
         self._state = "stopping"
         self._drain_deadline_s = None
+        self._exit_deadline_s = now + self._settings.kernel.kill_timeout_s
         self._residency.shut()
         self._fail_all(ShuttingDown("mlxd is ending now"), now)
         self._supervisor.end_all(now)
@@ -368,8 +372,10 @@ class Broker:
             self._refuse(parked.peer, parked.message, error, now)
 
     def _begin_stopping(self, now: float) -> None:
+        kernel = self._settings.kernel
         self._state = "stopping"
         self._drain_deadline_s = None
+        self._exit_deadline_s = now + kernel.stop_timeout_s + 2 * kernel.kill_timeout_s
         self._residency.shut()
         for process in self._supervisor:
             self._supervisor.stop(process, now)
@@ -379,8 +385,12 @@ class Broker:
         if self._state == "draining" and not len(self._dispatcher) and not self._roster.num_parked:
             self._begin_stopping(now)
         if self._state == "stopping":
-            if not any(process.is_live for process in self._supervisor):
+            left = [process.name for process in self._supervisor if process.is_live]
+            if not left:
                 self._out.append(Exit(0))
+            elif self._exit_deadline_s is not None and self._exit_deadline_s <= now:
+                self._exit_deadline_s = None
+                self._out += [Log("error", "processes_left", {"names": left}), Exit(1)]
             return
         self._lifecycle.load_wanted(now)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from kernel.actions import Emit, Measure, RunJob, ScanCatalog, Send
 from transports.codec import decode_body
-from transports.errors import MlxdError, NotFound
+from transports.errors import MlxdError, NotFound, RequestError
 from transports.frames import Parcel, parcel
 from transports.messages import Message, Progress
 from transports.reports import Admin
@@ -26,7 +26,8 @@ class Question:
 class Questions:
     """Open questions and what each waits for."""
 
-    def __init__(self, emit: Emit) -> None:
+    def __init__(self, max_per_peer: int, emit: Emit) -> None:
+        self._max_per_peer = max_per_peer
         self._emit = emit
         self._jobs: dict[str, Question] = {}
         self._waiting_for_scan: list[Question] = []
@@ -40,8 +41,14 @@ class Questions:
 
         Raises:
             RemoteProtocolError: Its body is malformed.
+            RequestError: The peer has asked too much that is not answered yet.
         """
         envelope = message.envelope
+        if sum(question.peer == peer for question in self._open()) >= self._max_per_peer:
+            raise RequestError(
+                f"admin: {self._max_per_peer} operations of this frontend are open, the most that "
+                "kernel.max_requests_per_peer allows"
+            )
         return Question(envelope.ids[0], peer, envelope.task, decode_body(message.body, Admin))
 
     def answer(self, question: Question, reply: Message | MlxdError) -> None:
@@ -132,6 +139,14 @@ class Questions:
                 waiting[model] = [q for q in waiting[model] if q.peer != peer]
                 if not waiting[model]:
                     del waiting[model]
+
+    def _open(self) -> Iterator[Question]:
+        yield from self._jobs.values()
+        yield from self._waiting_for_scan
+        yield from self._waiting_for_memory
+        for waiting in (self._waiting_for_load, self._waiting_for_unload):
+            for questions in waiting.values():
+                yield from questions
 
     def _tell(self, question: Question, progress: Progress) -> None:
         self._emit(Send(question.peer, parcel("progress", progress, ids=(question.id,))))

@@ -20,6 +20,8 @@ from transports import errors
 from transports.codec import decode_body
 from transports.frames import Frame, Parcel, join, parcel, split
 from transports.messages import (
+    MAX_CLIENT,
+    MAX_MODEL_NAME,
     Bye,
     Cancel,
     Delta,
@@ -188,6 +190,10 @@ class KernelClient:
         if self.lost.is_set():
             submission.put(_gone())
             return submission
+        if len(model) > MAX_MODEL_NAME:
+            problem = f"model: expected a name of at most {MAX_MODEL_NAME} characters, got {len(model)}"
+            submission.put(errors.ModelNotFound(problem, param="model"))
+            return submission
         self._submissions[submission.id] = submission
         message = parcel(
             "submit",
@@ -197,7 +203,7 @@ class KernelClient:
             model=model,
             task=task,
             priority=priority,
-            client=client,
+            client=client[:MAX_CLIENT],
             timeout_s=timeout_s,
         )
         try:

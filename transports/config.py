@@ -101,6 +101,7 @@ def merge(text: str, file: str, environ: Mapping[str, str], flags: Mapping[str, 
         section, key = entry.key.split(".")
         sections.setdefault(section, {})[key] = entry.value
     settings = msgspec.convert(sections, Settings)
+    _check_together(settings, found)
     entries = tuple(found.get(key) or _default(settings, key) for key in setting_types())
     return Resolved(settings=settings, entries=entries)
 
@@ -137,6 +138,18 @@ def describe(type_: msgspec.inspect.Type) -> str:
             return "a list of texts"
         case _:
             raise TypeError(f"settings.py uses a type that has no description: {type_}")
+
+
+def _check_together(settings: Settings, found: Mapping[str, Entry]) -> None:
+    """Settings that are right by themselves and wrong beside each other."""
+    kernel = settings.kernel
+    if kernel.dead_after_s <= kernel.heartbeat_s:
+        key = "kernel.dead_after_s" if "kernel.dead_after_s" in found else "kernel.heartbeat_s"
+        raise ConfigError(
+            f"{found[key].source}: {key} = {found[key].value}: expected kernel.dead_after_s "
+            f"({kernel.dead_after_s:g}) above kernel.heartbeat_s ({kernel.heartbeat_s:g}): "
+            "a peer is heard once a heartbeat"
+        )
 
 
 # --- sources ----------------------------------------------------------------------------------

@@ -46,7 +46,9 @@ Phase = Literal["queued", "environment", "download", "convert", "start", "load",
 RequestId: TypeAlias = Annotated[str, Meta(min_length=8, max_length=64)]
 # The bytes of a ZeroMQ identity as Latin-1 text.
 PeerId: TypeAlias = Annotated[str, Meta(max_length=MAX_PEER_ID)]
-ModelName: TypeAlias = Annotated[str, Meta(max_length=256)]
+MAX_MODEL_NAME = 256
+MAX_CLIENT = 128
+ModelName: TypeAlias = Annotated[str, Meta(max_length=MAX_MODEL_NAME)]
 
 
 def new_id() -> str:
@@ -75,7 +77,7 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
     # Higher goes first; 0 is normal.
     priority: Annotated[int, Meta(ge=-1, le=1)] = 0
     # Who asked, for fairness among the clients of one frontend.
-    client: Annotated[str, Meta(max_length=128)] = ""
+    client: Annotated[str, Meta(max_length=MAX_CLIENT)] = ""
     # Longest wait in a queue, seconds; 0 leaves it to the kernel's setting.
     timeout_s: Annotated[float, Meta(ge=0, le=MAX_TIMEOUT_S)] = 0.0
 

@@ -16,7 +16,7 @@ HELP = """\
 /clear             forget the conversation, keep the settings
 /system [TEXT]     set the instructions; without TEXT: remove them
 /set               show the settings
-/set NAME [VALUE]  change one, such as /set temperature 0.2; without VALUE: its default
+/set NAME [VALUE]  change one (/set temperature 0.2); without VALUE: default
 /model [NAME]      show the model, or go on with another
 /save FILE         write the conversation to a new file
 /help              this list

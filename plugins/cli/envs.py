@@ -32,7 +32,10 @@ def list_environments(as_json: bool) -> None:
 @click.argument("kind", required=False, default="")
 @_json
 def sync(kind: str, as_json: bool) -> None:
-    """Build what is missing and repair what is broken: the environment of KIND, or all."""
+    """Build what is missing and repair what is broken.
+
+    The environment of KIND, or without KIND all.
+    """
     _print(session.run(_admin("envs.sync", kind)), as_json=as_json)
 
 

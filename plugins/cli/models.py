@@ -74,7 +74,10 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--name", default="", metavar="NAME", help="What it shall be called. Default: from the file.")
 def import_model(file: Path, name: str) -> None:
-    """Convert a GGUF FILE of a llama- or qwen-family model into a model folder of our own."""
+    """Convert a GGUF FILE to a model folder.
+
+    FILE is a model of the llama or qwen family. The folder is made in mlxd's own; FILE is not needed any more.
+    """
     reply = session.run(_import(file.absolute(), name))
     for model in reply.models:
         click.echo(f"Imported {model.name} ({size(model.size_bytes)}).")

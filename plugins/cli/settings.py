@@ -18,7 +18,10 @@ def config() -> None:
 @config.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(as_json: bool) -> None:
-    """Print each setting, its value, and its source: default, file or variable."""
+    """Print each setting, its value and its source.
+
+    The source is the default, the settings file, or a variable.
+    """
     entries = resolve().entries
     if as_json:
         print_json({entry.key: {"value": entry.value, "source": entry.source} for entry in entries})

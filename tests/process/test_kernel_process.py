@@ -255,3 +255,8 @@ async def test_a_long_home_path_still_works(tmp_path: Path, home: Path, start_ke
     kernel = await start_kernel(at=long)
 
     assert await _text(kernel, "hello") == "hello"
+
+
+async def test_an_overlong_model_name_is_refused_without_troubling_the_kernel(kernel: RunningKernel) -> None:
+    with pytest.raises(MlxdError, match="at most 256 characters"):
+        await _text(kernel, "hello", model="x" * 300)

@@ -336,3 +336,27 @@ def test_a_frontend_that_crashes_is_started_again() -> None:
     world.advance(0.1)
 
     assert world.num_spawned["frontend:http"] == 2
+
+
+def test_a_process_that_even_sigkill_does_not_end_does_not_keep_the_kernel() -> None:
+    world = World(M, preload=(M,), settings=KernelSettings(frontends=(), stop_timeout_s=2, kill_timeout_s=3))
+    world.is_automatic = False
+
+    world.stop()
+    world.advance(9)
+
+    assert world.exit_code == 1
+
+
+def test_open_questions_of_a_frontend_are_bounded() -> None:
+    world = World(M, settings=KernelSettings(frontends=(), max_requests_per_peer=2))
+    world.is_automatic = False
+    peer, other = world.frontend(), world.frontend()
+    for _ in range(2):
+        world.admin(peer, "load", model=M)
+
+    refused = world.admin(peer, "load", model=M)
+
+    assert "max_requests_per_peer" in world.failure(peer, refused).message
+    world.admin(other, "load", model=M)
+    assert "failed" not in world.types(other)

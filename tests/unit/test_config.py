@@ -219,3 +219,8 @@ def test_a_file_that_is_not_text_is_one_line(tmp_path: Path) -> None:
 def test_a_folder_in_place_of_the_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         resolve(environ={}, path=tmp_path)
+
+
+def test_a_heartbeat_slower_than_the_patience_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"MLXD_KERNEL_HEARTBEAT_S.*dead_after_s \(5\) above"):
+        merge("", "config.toml", {"MLXD_KERNEL_HEARTBEAT_S": "7"}, {})
