@@ -76,7 +76,7 @@ def show(name: str, as_json: bool) -> None:
 def import_model(file: Path, name: str) -> None:
     """Convert a GGUF FILE to a model folder.
 
-    FILE is a model of the llama or qwen family. The folder is made in mlxd's own; FILE is not needed any more.
+    FILE is a model of the llama or qwen family. The folder is made in MLXD_HOME; FILE is not used after that.
     """
     reply = session.run(_import(file.absolute(), name))
     for model in reply.models:
