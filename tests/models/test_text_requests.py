@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,23 @@ def test_the_message_says_how_long_a_prompt_may_be(run: Run) -> None:
 
     assert "at most 8191 tokens" in report.error("only").message
     assert "got 9000" in report.error("only").message
+
+
+def test_a_prompt_far_too_long_is_refused_without_reading_it_all(run: Run) -> None:
+    """All of it takes half a minute, in which the others wait."""
+    run(one(say("Hi", max_tokens=1)))
+    began = time.monotonic()
+
+    report = run(one(say("hello world " * 1_000_000)))
+
+    assert report.error("only").code == "context_length_exceeded"
+    assert time.monotonic() - began < 3
+
+
+def test_a_long_prompt_of_few_tokens_fits(run: Run) -> None:
+    report = run(one(CompletionRequest(prompt="#" * 80 * 1000, sampling=GREEDY, max_tokens=1)))
+
+    assert report.done("only").usage.prompt_tokens == 1000
 
 
 def test_developer_is_system_to_a_model_that_does_not_know_it(run: Run) -> None:

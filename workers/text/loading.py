@@ -117,7 +117,7 @@ def _assemble(
     longest = context_length(config)
     if settings.max_context_tokens:
         longest = min(longest, settings.max_context_tokens)
-    prompts = Prompts(tokenizer, vocab_size)
+    prompts = Prompts(tokenizer, vocab_size, longest)
     _try_template(path, prompts, tokenizer)
     vocabulary = Vocabulary(tokenizer, decoder_of(path))
     reader = RequestReader(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from transports.errors import RequestError, TaskNotSupported
+from transports.errors import ContextLengthExceeded, RequestError, TaskNotSupported
 from transports.messages import ChatMessage
 
 # Any: a tokenizer of transformers behind mlx-lm's wrapper; neither has types.
@@ -14,14 +14,20 @@ Tokenizer = Any
 # Put into the name of a special token, it makes plain text of it. A noncharacter: no text has it.
 _BREAK = "\ufdd0"
 _MAX_REASON = 200
+# Prose has four or five characters a token. A text with more than this for each token of the context is
+# looked at in part first: 20 MB take half a minute, in which nobody else gets a token.
+_PROBE_CHARS = 6
+# Cut off, a text may have some tokens more at its end; this part of the context is far more than that.
+_PROBE_MARGIN = 1 / 8
 
 
 class Prompts:
     """Uses the chat template and tokenizer of one model."""
 
-    def __init__(self, tokenizer: Tokenizer, vocab_size: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, vocab_size: int, context_length: int) -> None:
         self._tokenizer = tokenizer
         self._vocab_size = vocab_size
+        self._context_length = context_length
         special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
         # Longest first: one may be part of another.
         self._special = sorted(special, key=len, reverse=True)
@@ -35,6 +41,7 @@ class Prompts:
         Raises:
             TaskNotSupported: The model has no chat template.
             RequestError: The template refuses the conversation.
+            ContextLengthExceeded: It is by far too long; the exact limit is the caller's to check.
         """
         if not self._tokenizer.has_chat_template:
             raise TaskNotSupported("this model has no chat template: use /v1/completions", param="messages")
@@ -49,6 +56,7 @@ class Prompts:
             raise RequestError(
                 f"messages: the model's chat template refused them: {reason}", param="messages"
             ) from None
+        self._refuse_far_too_long(text, "messages")
         tokens: list[int] = []
         for part in text.split(_BREAK):
             tokens += self._tokenizer.encode(part, add_special_tokens=False)
@@ -61,8 +69,10 @@ class Prompts:
 
         Raises:
             RequestError: Nothing to go on from, or an id that is no token.
+            ContextLengthExceeded: As for `chat`.
         """
         if isinstance(prompt, str):
+            self._refuse_far_too_long(prompt, "prompt")
             # Of an empty text only the tokens remain that a tokenizer puts before every text.
             tokens: list[int] = self._tokenizer.encode(prompt)
         else:
@@ -76,6 +86,18 @@ class Prompts:
         if not prompt or not tokens:
             raise RequestError("prompt: expected text or token ids, got none", param="prompt")
         return tokens
+
+    def _refuse_far_too_long(self, text: str, param: str) -> None:
+        num_probed = self._context_length * _PROBE_CHARS
+        if len(text) <= num_probed:
+            return
+        num_tokens = len(self._tokenizer.encode(text[:num_probed], add_special_tokens=False))
+        if num_tokens > self._context_length * (1 + _PROBE_MARGIN):
+            raise ContextLengthExceeded(
+                f"{param}: expected at most {self._context_length - 1} tokens, one less than this model's "
+                f"context, got {num_tokens} in the first {num_probed} of {len(text)} characters",
+                param=param,
+            )
 
     def _plain(self, message: ChatMessage) -> dict[str, str]:
         role = message.role
