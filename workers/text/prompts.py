@@ -14,9 +14,9 @@ Tokenizer = Any
 # Put into the name of a special token, it makes plain text of it. A noncharacter: no text has it.
 _BREAK = "\ufdd0"
 _MAX_REASON = 200
-# Prose has four or five characters a token. A text with more than this for each token of the context is
-# looked at in part first: 20 MB take half a minute, in which nobody else gets a token.
-_PROBE_CHARS = 6
+# Prose has four to six characters a token. A text with more than this for each token of the context is
+# looked at in part first, then in larger parts: 20 MB take half a minute, in which nobody else gets a token.
+_PROBE_CHARS = 8
 # Cut off, a text may have some tokens more at its end; this part of the context is far more than that.
 _PROBE_MARGIN = 1 / 8
 
@@ -89,15 +89,15 @@ class Prompts:
 
     def _refuse_far_too_long(self, text: str, param: str) -> None:
         num_probed = self._context_length * _PROBE_CHARS
-        if len(text) <= num_probed:
-            return
-        num_tokens = len(self._tokenizer.encode(text[:num_probed], add_special_tokens=False))
-        if num_tokens > self._context_length * (1 + _PROBE_MARGIN):
-            raise ContextLengthExceeded(
-                f"{param}: expected at most {self._context_length - 1} tokens, one less than this model's "
-                f"context, got {num_tokens} in the first {num_probed} of {len(text)} characters",
-                param=param,
-            )
+        while num_probed < len(text):
+            num_tokens = len(self._tokenizer.encode(text[:num_probed], add_special_tokens=False))
+            if num_tokens > self._context_length * (1 + _PROBE_MARGIN):
+                raise ContextLengthExceeded(
+                    f"{param}: expected at most {self._context_length - 1} tokens, one less than this "
+                    f"model's context, got {num_tokens} in the first {num_probed} of {len(text)} characters",
+                    param=param,
+                )
+            num_probed *= 2
 
     def _plain(self, message: ChatMessage) -> dict[str, str]:
         role = message.role
