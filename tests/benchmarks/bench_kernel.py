@@ -34,14 +34,14 @@ PEERS = str(Path(__file__).with_name("bare_peers.py"))
 class RawClient:
     """A DEALER with prepared submits: as many in flight as there are, each sent again when it is answered."""
 
-    def __init__(self, endpoint: str, connection: Connection | None) -> None:
+    def __init__(self, endpoint: str, connection: Connection | None, in_flight: int = IN_FLIGHT) -> None:
         self._socket = zmq.Context.instance().socket(zmq.DEALER)
         self._socket.setsockopt(zmq.IDENTITY, new_id().encode())
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.connect(endpoint)
         self._submits = {
             request_id: join(parcel("submit", chat("hi"), ids=(request_id,), model=ECHO, task="chat"))
-            for request_id in (new_id() for _ in range(IN_FLIGHT))
+            for request_id in (new_id() for _ in range(in_flight))
         }
         if connection:
             hello = Hello(
@@ -85,8 +85,8 @@ def _start(*arguments: str) -> tuple[subprocess.Popen[bytes], IO[bytes], IO[byte
     return process, process.stdin, process.stdout
 
 
-def rates(folder: Path, count: int) -> tuple[list[float], list[float]]:
-    """Round trips a second through the bare router and through the kernel, in turn."""
+def rates(folder: Path, count: int) -> tuple[list[float], list[float], list[float]]:
+    """Round trips a second through the bare router and the kernel in turn; then one at a time, bare."""
     endpoint = f"ipc://{folder / 'bare.sock'}"
     processes = [_start("router", endpoint), _start("worker", endpoint)]
     for _, _, stdout in processes:
@@ -100,12 +100,15 @@ def rates(folder: Path, count: int) -> tuple[list[float], list[float]]:
     stdin.flush()
     connection = msgspec.json.decode(stdout.readline(), type=Connection)
     bare, through = RawClient(endpoint, None), RawClient(connection.endpoint, connection)
-    measured: tuple[list[float], list[float]] = ([], [])
+    measured: tuple[list[float], list[float], list[float]] = ([], [], [])
     for client in (bare, through):
         client.rate(count // 4)
     for _ in range(NUM_ROUNDS):
         measured[0].append(bare.rate(count))
         measured[1].append(through.rate(count))
+        alone = RawClient(endpoint, None, in_flight=1)
+        measured[2].append(alone.rate(count // 8))
+        alone.close()
     bare.close()
     through.close()
     for process, its_stdin, _ in processes:
@@ -136,11 +139,12 @@ async def measure(count: int) -> list[Figure]:
     """All figures; *count* round trips each."""
     with temporary_home() as folder:
         taken_ms = [taken_s * 1e3 for taken_s in await _latencies_s(echo_home(folder / "echo"), count)]
-        bare, through = await asyncio.to_thread(rates, folder, count)
+        bare, through, alone = await asyncio.to_thread(rates, folder, count)
     detail = f"{percentile(through, 50):,.0f}/s against {percentile(bare, 50):,.0f}/s"
     ratio = percentile(through, 50) / percentile(bare, 50)
     return [
         Figure("submit -> event -> client, echo worker, p50", percentile(taken_ms, 50), "ms", ("<=", 0.4)),
+        Figure("two hops through a bare ROUTER, one at a time, mean", 1e3 / percentile(alone, 50), "ms"),
         Figure(
             f"round trips/s, {IN_FLIGHT} in flight, kernel / bare ROUTER", ratio, "x", (">=", 0.5), detail
         ),
