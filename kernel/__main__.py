@@ -13,7 +13,6 @@ import signal
 import sys
 import threading
 import time
-from importlib.metadata import version
 from pathlib import Path
 from random import Random
 
@@ -33,6 +32,7 @@ from kernel.view import KernelView
 from transports import logs, rundir, tether
 from transports.errors import ConfigError, MlxdError
 from transports.settings import Settings
+from transports.version import VERSION
 
 # A kernel whose parent is gone and whose loop does not end by itself is ended.
 ORPHAN_TIMEOUT_S = 1.5
@@ -79,14 +79,13 @@ def main() -> int:
 
 async def _run(bootstrap: KernelBootstrap, home: Path, run_dir: Path, files: LogFiles) -> int:
     settings = bootstrap.settings
-    mlxd_version = version("mlxd")
     endpoint = f"ipc://{run_dir / 'kernel.sock'}"
     token = secrets.token_urlsafe(32)
     link_dir = isolation.make_link_dir(run_dir)
     environments = Environments(home, link_dir, timeout_s=settings.models.prepare_timeout_s)
     catalog = Catalog(home, settings.models.paths, settings.models.hub_cache)
     view = KernelView(
-        version=mlxd_version,
+        version=VERSION,
         pid=os.getpid(),
         home=str(home),
         started_s=time.monotonic(),
@@ -98,7 +97,7 @@ async def _run(bootstrap: KernelBootstrap, home: Path, run_dir: Path, files: Log
         broker,
         endpoint,
         catalog,
-        Launcher(settings, environments, endpoint, run_dir, link_dir, mlxd_version),
+        Launcher(settings, environments, endpoint, run_dir, link_dir, VERSION),
         lambda feed: Jobs(home, settings, environments, catalog, link_dir, feed),
         lambda feed: Processes(feed, files),
     )
@@ -106,10 +105,10 @@ async def _run(bootstrap: KernelBootstrap, home: Path, run_dir: Path, files: Log
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, shell.stop)
     tether.die_with_parent(lambda: _orphaned(loop, shell))
-    connection = rundir.Connection(endpoint=endpoint, token=token, pid=os.getpid(), version=mlxd_version)
+    connection = rundir.Connection(endpoint=endpoint, token=token, pid=os.getpid(), version=VERSION)
     rundir.write_connection(run_dir, connection)
     print(msgspec.json.encode(connection).decode(), flush=True)
-    log.info("kernel_started", version=mlxd_version, pid=os.getpid(), home=str(home))
+    log.info("kernel_started", version=VERSION, pid=os.getpid(), home=str(home))
     code = await shell.run()
     log.info("kernel_ended", code=code)
     return code

@@ -9,7 +9,6 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from importlib.metadata import version
 from types import TracebackType
 from typing import TypeVar
 
@@ -40,6 +39,7 @@ from transports.messages import (
 )
 from transports.reports import Admin, ModelInfo, ModelsReply, StatusReply
 from transports.sockets import DrainedSocket, PeerFull, open_dealer
+from transports.version import VERSION
 
 log = structlog.get_logger()
 
@@ -158,7 +158,7 @@ class KernelClient:
             name=name or kind,
             token=token,
             pid=os.getpid(),
-            mlxd_version=version("mlxd"),
+            mlxd_version=VERSION,
             address=address,
         )
         client = cls(endpoint, hello)

@@ -32,9 +32,9 @@ class Commands(LazyGroup):
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
         # Imported here: it costs as much as click itself.
-        from importlib.metadata import version  # noqa: PLC0415
+        from transports.version import VERSION  # noqa: PLC0415
 
-        click.echo(f"mlxd {version('mlxd')}")
+        click.echo(f"mlxd {VERSION}")
         ctx.exit()
 
 

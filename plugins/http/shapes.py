@@ -5,16 +5,16 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Protocol
 
 import msgspec
 
 from plugins.http.logprobs import chat_logprobs, completion_logprobs
 from transports.messages import Done, TokenLogprob, Usage
+from transports.version import VERSION
 
 # Clients compare it to notice that the server changed.
-FINGERPRINT = f"mlxd-{version('mlxd')}"
+FINGERPRINT = f"mlxd-{VERSION}"
 DONE = b"data: [DONE]\n\n"
 
 _encode = msgspec.json.Encoder().encode
