@@ -373,8 +373,7 @@ class Broker:
 
     def _begin_stopping(self, now: float) -> None:
         kernel = self._settings.kernel
-        self._state = "stopping"
-        self._drain_deadline_s = None
+        self._state, self._drain_deadline_s = "stopping", None
         self._exit_deadline_s = now + kernel.stop_timeout_s + 2 * kernel.kill_timeout_s
         self._residency.shut()
         for process in self._supervisor:
@@ -386,11 +385,11 @@ class Broker:
             self._begin_stopping(now)
         if self._state == "stopping":
             left = [process.name for process in self._supervisor if process.is_live]
-            if not left:
-                self._out.append(Exit(0))
-            elif self._exit_deadline_s is not None and self._exit_deadline_s <= now:
+            if not left or (self._exit_deadline_s is not None and self._exit_deadline_s <= now):
                 self._exit_deadline_s = None
-                self._out += [Log("error", "processes_left", {"names": left}), Exit(1)]
+                if left:
+                    self._out.append(Log("error", "processes_left", {"names": left}))
+                self._out.append(Exit(1 if left else 0))
             return
         self._lifecycle.load_wanted(now)
 
