@@ -29,7 +29,7 @@ from kernel.events import (
     TimePassed,
 )
 from kernel.lifecycle import Lifecycle
-from kernel.peers import Peer, Peers, check_allowed
+from kernel.peers import SAID_BYE, Peer, Peers, check_allowed, farewell
 from kernel.questions import Question, Questions
 from kernel.residency import Residency
 from kernel.roster import Roster
@@ -251,7 +251,7 @@ class Broker:
                     raise RemoteProtocolError(f"admin: expected one id, got {len(message.envelope.ids)}")
                 self._ask(self._questions.read(peer.id, message), now)
             case "bye":
-                self._peer_lost(peer.id, "said bye", now)
+                self._peer_lost(peer.id, SAID_BYE, now)
 
     # --- requests -------------------------------------------------------------------------------
 
@@ -318,7 +318,7 @@ class Broker:
         peer = self._peers.remove(peer_id)
         if peer is None:
             return
-        self._out.append(Log("info", "peer_left", {"name": peer.name, "reason": reason}))
+        self._out.append(farewell(peer, reason))
         if peer.role == "worker":
             if peer.process:
                 self._supervisor.fail(peer.process, f"its connection was lost: {reason}", now)

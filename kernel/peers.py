@@ -6,11 +6,14 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from kernel.actions import Log
 from kernel.supervisor import Process, Supervisor
 from transports.errors import Forbidden, MlxdError, RemoteProtocolError
 from transports.messages import MAX_PEER_ID, Hello, MessageType, Role, Welcome
 from transports.settings import KernelSettings
 
+# Why a peer left, when it did so on purpose.
+SAID_BYE = "said bye"
 # Which role may send what after its hello; nothing else is read.
 ALLOWED: dict[Role, frozenset[MessageType]] = {
     "frontend": frozenset({"hello", "bye", "pong", "submit", "cancel", "admin"}),
@@ -130,3 +133,11 @@ def check_allowed(role: Role, type_: MessageType) -> MlxdError | None:
     if type_ in ALLOWED[role]:
         return None
     return RemoteProtocolError(f"{type_}: a {role} may send {', '.join(sorted(ALLOWED[role]))}")
+
+
+def farewell(peer: Peer, reason: str) -> Log:
+    """What the log says of a peer that left. A command that ended as it should is no news."""
+    fields = {"name": peer.name, "reason": reason}
+    if peer.process is None and reason == SAID_BYE:
+        return Log("debug", "peer_left", fields)
+    return Log("info", "peer_left", fields)

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from kernel_world import World
 
-from kernel.actions import Prepare, Spawn
+from kernel.actions import Log, Prepare, Spawn
 from kernel.events import MessageReceived, PrepareFailed
 from transports.errors import ModelUnavailable
 from transports.frames import parcel
@@ -307,3 +307,11 @@ def test_every_request_ends_exactly_once_under_random_faults(seed: int) -> None:
     for peer, request in submitted:
         if peer not in lost:
             assert len(world.ends[peer, request]) == 1, f"seed {seed}: {request} {world.ends[peer, request]}"
+
+
+def test_a_command_that_ends_is_no_news() -> None:
+    """Each `mlxd ps` would write a line on the terminal of `mlxd serve`."""
+    world = World(M)
+    world.bye(world.frontend())
+
+    assert [a.level for a in world.actions if isinstance(a, Log) and a.event == "peer_left"] == ["debug"]
