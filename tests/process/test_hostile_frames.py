@@ -14,7 +14,7 @@ import msgspec
 import psutil
 import pytest
 import zmq
-from conftest import RunningKernel
+from running import RunningKernel
 
 from transports import messages, rundir
 from transports.codec import encode

@@ -7,7 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from conftest import RunningKernel, StartKernel
+from running import RunningKernel, StartKernel
 
 from transports import rundir
 
