@@ -62,16 +62,28 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
         if device == "cpu":
             model = _densify(model)
         _materialise(model, on_progress)
-        # Said aloud, or transformers would ask for permission on stdin.
-        tokenizer = load_tokenizer(path, {"trust_remote_code": False}, _eos_tokens(path, config))
+        tokenizer = _tokenizer(path, config)
         loaded = _assemble(path, config, model, tokenizer, checked, device)
     except MlxdError:
         raise
     except Exception as e:
-        # mlx, mlx-lm and transformers raise whatever they like for a model that they cannot read.
-        reason = f"{type(e).__name__}: {e}".splitlines()[0][:_MAX_REASON]
-        raise ModelUnavailable(f"{path}: cannot be loaded: {reason}") from e
+        # mlx and mlx-lm raise whatever they like for a model that they cannot read.
+        raise ModelUnavailable(f"{path}: cannot be loaded: {_reason(e)}") from e
     return TextEngine(loaded, checked)
+
+
+def _tokenizer(path: Path, config: dict[str, Any]) -> Any:
+    """The folder's tokenizer, as mlx-lm wraps it."""
+    try:
+        # Said aloud, or transformers would ask for permission on stdin.
+        return load_tokenizer(path, {"trust_remote_code": False}, _eos_tokens(path, config))
+    except Exception as e:
+        raise ModelUnavailable(f"{path / 'tokenizer.json'}: cannot be used: {_reason(e)}") from e
+
+
+def _reason(error: Exception) -> str:
+    """What a library says, on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_REASON]
 
 
 def _choose_device(settings: TextSettings) -> str:
