@@ -100,11 +100,12 @@ async def test_a_killed_worker_gives_each_stream_an_error_event_and_the_next_req
     served: RunningKernel, http: aiohttp.ClientSession
 ) -> None:
     pid = await served.worker_pid(DEFAULT_MODEL)
-    streaming = asyncio.Event()
+    streaming = asyncio.Semaphore(0)
     failed_s: list[float] = []
 
     async def read_until_error() -> None:
         body = _body("Tell me a long story.", stream=True, max_tokens=400, ignore_eos=True)
+        has_text = False
         async with http.post(f"{served.url}/v1/chat/completions", json=body) as response:
             with pytest.raises(aiohttp.ClientPayloadError):
                 async for line in response.content:
@@ -114,11 +115,14 @@ async def test_a_killed_worker_gives_each_stream_an_error_event_and_the_next_req
                     if "error" in event:
                         assert event["error"]["code"] == "worker_crashed"
                         failed_s.append(time.monotonic())
-                    elif event["choices"][0]["delta"].get("content"):
-                        streaming.set()
+                    elif event["choices"][0]["delta"].get("content") and not has_text:
+                        has_text = True
+                        streaming.release()
 
     clients = [asyncio.create_task(read_until_error()) for _ in range(4)]
-    await streaming.wait()
+    # One that is not streaming yet would get a plain 502.
+    for _ in clients:
+        await streaming.acquire()
     killed_s = time.monotonic()
     os.kill(pid, signal.SIGKILL)
     await asyncio.gather(*clients)
