@@ -210,6 +210,7 @@ async def test_the_importers_error_is_ours(
 
 
 async def test_a_cancelled_import_leaves_neither_process_nor_folder(bring: Import, tmp_path: Path) -> None:
+    before = set(psutil.Process().children(recursive=True))
     task = asyncio.ensure_future(bring("endless"))
     while not (tmp_path / "My file.gguf.started").exists():
         await asyncio.sleep(0.02)
@@ -218,4 +219,4 @@ async def test_a_cancelled_import_leaves_neither_process_nor_folder(bring: Impor
     with pytest.raises(asyncio.CancelledError):
         await task
     assert leftovers(tmp_path / "home") == []
-    assert psutil.Process().children(recursive=True) == []
+    assert set(psutil.Process().children(recursive=True)) <= before
