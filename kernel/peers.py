@@ -33,7 +33,6 @@ class Peer:
     address: str
     # The supervised process behind it; None for one that came by itself, such as the CLI.
     process: Process | None
-    since_s: float
     heard_s: float
 
 
@@ -93,7 +92,6 @@ class Peers:
             pid=hello.pid,
             address=hello.address,
             process=process,
-            since_s=now,
             heard_s=now,
         )
         self._peers[peer_id] = peer
