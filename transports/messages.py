@@ -18,6 +18,10 @@ PROTOCOL_VERSION = 1
 MAX_PEER_ID = 64
 # A request may wait so long, seconds: a day.
 MAX_TIMEOUT_S = 86_400
+# Of one request; `media.max_images` is the setting below it.
+MAX_IMAGES = 256
+# Of a decoded picture, pixels.
+MAX_IMAGE_SIDE = 16_384
 
 MessageType = Literal[
     "hello",
@@ -113,6 +117,8 @@ class Welcome(Message, frozen=True, kw_only=True):
     dead_after_s: float
     max_frame_bytes: int
     max_frames: int
+    # A folder that frontends and workers of this machine share; "" for a peer elsewhere.
+    shared_dir: str = ""
 
 
 class Bye(Message, frozen=True, kw_only=True):
@@ -164,12 +170,63 @@ class Sampling(Message, frozen=True, kw_only=True):
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
 
 
+class FramePixels(Message, tag="frame", frozen=True, kw_only=True):
+    """Pixels that travel as a buffer of the submit."""
+
+    # Counted from the first frame after the body. Images may share one.
+    buffer: Annotated[int, Meta(ge=0, le=1024)]
+
+
+class SharedPixels(Message, tag="shared", frozen=True, kw_only=True):
+    """Pixels in a file that the frontend made in `Welcome.shared_dir`, and removes when the request has ended."""
+
+    # Relative to `Welcome.shared_dir`: the frontend's own folder there, and a random name.
+    name: Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class Image(Message, frozen=True, kw_only=True):
+    """A decoded picture: upright, without alpha, at the size that the model is to look at.
+
+    Its pixels are uint8 of shape (height, width, 3), RGB, row by row without padding.
+    """
+
+    width: Annotated[int, Meta(ge=1, le=MAX_IMAGE_SIDE)]
+    height: Annotated[int, Meta(ge=1, le=MAX_IMAGE_SIDE)]
+    # SHA-256 over mode, size and pixels; computed by the frontend, never taken from a client.
+    digest: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    pixels: FramePixels | SharedPixels
+
+
+class TextPart(Message, tag="text", frozen=True, kw_only=True):
+    """Text within a turn."""
+
+    text: str
+
+
+class ImagePart(Message, tag="image", frozen=True, kw_only=True):
+    """A picture within a turn."""
+
+    # Which of `ChatRequest.images`; one image may occur in several places.
+    image: Annotated[int, Meta(ge=0)]
+
+
+ContentPart: TypeAlias = TextPart | ImagePart
+
+
 class ChatMessage(Message, frozen=True, kw_only=True):
     """One turn of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str
+    # Parts only where there are images; in the order in which they were sent.
+    content: str | Annotated[tuple[ContentPart, ...], Meta(max_length=1024)]
     name: str | None = None
+
+    @property
+    def text(self) -> str:
+        """What the turn says in words."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content if isinstance(part, TextPart))
 
 
 class Generate(Message, frozen=True, kw_only=True):
@@ -189,6 +246,8 @@ class ChatRequest(Generate, frozen=True, kw_only=True):
     """Frontend -> worker, the body of submit with task "chat". Followed by events or failed."""
 
     messages: Annotated[tuple[ChatMessage, ...], Meta(min_length=1, max_length=4096)]
+    # Those that the messages' image parts point at.
+    images: Annotated[tuple[Image, ...], Meta(max_length=MAX_IMAGES)] = ()
 
 
 class CompletionRequest(Generate, frozen=True, kw_only=True):

@@ -70,7 +70,7 @@ class EchoEngine:
     def add(self, request_id: str, task: str, body: Message, buffers: Sequence[bytes]) -> None:
         """See `Engine.add`."""
         if isinstance(body, ChatRequest):
-            prompt = body.messages[-1].content
+            prompt = body.messages[-1].text
         elif isinstance(body, CompletionRequest):
             prompt = body.prompt if isinstance(body.prompt, str) else " ".join(map(str, body.prompt))
         else:

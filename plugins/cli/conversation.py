@@ -111,7 +111,7 @@ class Conversation:
             raise CommandError("/save needs the name of a file")
         path = Path(file).expanduser()
         text = f"# {self.model}\n" + "".join(
-            f"\n## {turn.role}\n\n{clean(turn.content)}\n" for turn in (*self._opening(), *self.turns)
+            f"\n## {turn.role}\n\n{clean(turn.text)}\n" for turn in (*self._opening(), *self.turns)
         )
         try:
             with path.open("x", encoding="utf-8") as opened:

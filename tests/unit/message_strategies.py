@@ -57,8 +57,8 @@ def _strategy(type_: msgspec.inspect.Type, depth: int) -> st.SearchStrategy[obje
             return st.floats(least, le, exclude_min=gt is not None, allow_nan=False)
         case msgspec.inspect.StrType(min_length=least, max_length=most):
             return st.text(min_size=least or 0, max_size=min(most or 30, 30))
-        case msgspec.inspect.BytesType():
-            return st.binary(max_size=8)
+        case msgspec.inspect.BytesType(min_length=least, max_length=most):
+            return st.binary(min_size=least or 0, max_size=min(most or 8, max(least or 0, 8)))
         case msgspec.inspect.LiteralType(values=values):
             return st.sampled_from(values)
         case msgspec.inspect.UnionType(types=types):

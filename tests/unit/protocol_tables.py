@@ -47,8 +47,8 @@ def describe(type_: msgspec.inspect.Type) -> str:
             return name + _range(type_.ge, type_.gt, type_.le)
         case msgspec.inspect.StrType(min_length=least, max_length=most):
             return "str" + _length(least, most, "characters")
-        case msgspec.inspect.BytesType():
-            return "bin"
+        case msgspec.inspect.BytesType(min_length=least, max_length=most):
+            return "bin" + _length(least, most, "bytes")
         case msgspec.inspect.LiteralType(values=values):
             return ", ".join(f'`"{value}"`' for value in values)
         case msgspec.inspect.UnionType(types=types):

@@ -103,7 +103,7 @@ class Prompts:
         role = message.role
         if role == "developer" and not self._knows_developer:
             role = "system"
-        content = message.content.replace(_BREAK, "\ufffd")
+        content = message.text.replace(_BREAK, "\ufffd")
         for name in self._special:
             if name in content:
                 content = content.replace(name, name[:1] + _BREAK + name[1:])

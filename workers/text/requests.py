@@ -34,6 +34,8 @@ class RequestReader:
         params = resolve(body.sampling, self.defaults, self.vocab_size)
         is_chat = isinstance(body, ChatRequest)
         if isinstance(body, ChatRequest):
+            if body.images:
+                raise RequestError("messages: this model takes text only, got images", param="messages")
             prompt, echo = self.prompts.chat(body.messages), ""
         else:
             prompt = self.prompts.completion(body.prompt)
