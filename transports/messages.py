@@ -178,7 +178,7 @@ class FramePixels(Message, tag="frame", frozen=True, kw_only=True):
 
 
 class SharedPixels(Message, tag="shared", frozen=True, kw_only=True):
-    """Pixels in a file that the frontend made in `Welcome.shared_dir`, and removes when the request has ended."""
+    """Pixels in a file of the frontend in `Welcome.shared_dir`; it removes it when the request has ended."""
 
     # Relative to `Welcome.shared_dir`: the frontend's own folder there, and a random name.
     name: Annotated[str, Meta(min_length=1, max_length=256)]
