@@ -7,6 +7,8 @@ from typing import Literal
 from transports.messages import Message
 
 ModelState = Literal["absent", "available", "preparing", "loading", "ready", "draining", "backoff", "failed"]
+# What a model takes.
+Modality = Literal["text", "image"]
 
 
 class Admin(Message, frozen=True, kw_only=True):
@@ -37,6 +39,7 @@ class ModelInfo(Message, frozen=True, kw_only=True):
     # Unix time of its newest file, seconds.
     created: int = 0
     error: str = ""
+    modalities: tuple[Modality, ...] = ("text",)
 
 
 class WorkerInfo(Message, frozen=True, kw_only=True):

@@ -1,0 +1,41 @@
+"""Which models take images: asked before a picture is fetched or decoded and before a model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from plugins.client import KernelClient
+from transports.errors import ModelNotFound, TaskNotSupported
+from transports.reports import ModelInfo
+
+# Models named in an error.
+MAX_NAMED = 10
+
+
+async def check_takes_images(client: KernelClient, model: str, param: str) -> None:
+    """See that *model* can look at pictures.
+
+    Args:
+        client: Asked for its models.
+        model: As the request names it.
+        param: Where the first picture stands in the request.
+
+    Raises:
+        TaskNotSupported: It takes text only; the message names models that take images.
+        ModelNotFound: There is no such model.
+    """
+    models = await client.models()
+    known = {info.name: info for info in models}
+    if model not in known:
+        raise ModelNotFound(f"model: {model!r} is not here; {_advice(models)}", param="model")
+    # A broken model fails for its own reason, which the kernel knows.
+    if known[model].kind and "image" not in known[model].modalities:
+        raise TaskNotSupported(f"{param}: {model} takes text only; {_advice(models)}", param=param)
+
+
+def _advice(models: Sequence[ModelInfo]) -> str:
+    names = [info.name for info in models if info.kind and "image" in info.modalities]
+    if not names:
+        return "no model here takes images"
+    more = ", ..." if len(names) > MAX_NAMED else ""
+    return f"models here that take images: {', '.join(names[:MAX_NAMED])}{more}"
