@@ -15,8 +15,15 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from kernel.demos import DEMOS, Demo
-from kernel.model_folder import FolderFacts, Signature, inspect_folder, is_model_folder, list_files
-from transports.reports import ModelInfo
+from kernel.model_folder import (
+    MODALITIES,
+    FolderFacts,
+    Signature,
+    inspect_folder,
+    is_model_folder,
+    list_files,
+)
+from transports.reports import Modality, ModelInfo
 
 # A folder of folders of models: "owner/name" and no deeper.
 MAX_DEPTH = 2
@@ -39,6 +46,7 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     path: str
     source: Literal["folder", "hub", "demo"]
+    modalities: tuple[Modality, ...] = ("text",)
     size_bytes: int = 0
     context_length: int = 0
     # Unix time of its newest file, seconds.
@@ -57,6 +65,7 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True):
             state="failed" if self.error else "available" if self.is_present else "absent",
             source=self.source,
             path=self.path if self.is_present else "",
+            modalities=self.modalities,
             size_bytes=self.size_bytes,
             context_length=self.context_length,
             created=self.created,
@@ -122,6 +131,7 @@ class Catalog:
             kind=demo.kind,
             path=str(path),
             source="demo",
+            modalities=MODALITIES[demo.kind],
             size_bytes=demo.size_bytes,
             context_length=demo.context_length,
             demo=demo,
@@ -145,6 +155,7 @@ def _entry(name: str, folder: Path, source: Literal["folder", "hub"], facts: Fol
         kind=facts.kind,
         path=str(folder),
         source=source,
+        modalities=facts.modalities,
         size_bytes=facts.size_bytes,
         context_length=facts.context_length,
         created=facts.created,

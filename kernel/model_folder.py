@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from kernel.safetensors_header import check_header
+from kernel.safetensors_header import tensor_names
+from transports.reports import Modality
 
 # config.json and the weights' index; real ones stay below 10 MB.
 MAX_JSON_BYTES = 64 * 1024 * 1024
@@ -17,10 +18,22 @@ MAX_JSON_BYTES = 64 * 1024 * 1024
 ECHO = "echo"
 # Any of these is a tokenizer.
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json", "vocab.txt")
-# Sections of config.json that only models with eyes have.
-VISION_KEYS = ("vision_config", "vision_tower", "mm_vision_tower", "visual", "image_token_id")
-# Names of architectures that write text, as transformers ends them.
-TEXT_ENDINGS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+# Names of architectures that write text, as transformers and the models' authors end them.
+WRITER_ENDINGS = (
+    "CausalLM",
+    "LMHeadModel",
+    "ForConditionalGeneration",
+    "ChatModel",
+    "MiniCPMV",
+    "MiniCPMO",
+)
+# Worker kind -> what may be in a request.
+MODALITIES: Mapping[str, tuple[Modality, ...]] = {"text": ("text",), "vision": ("text", "image")}
+# In the names of the weights that look at pictures: "visual.blocks.0.attn", "model.vision_tower.encoder",
+# "model.embed_vision", "vpm.embeddings".
+VISION_MARKS = ("vision", "visual", "vpm.", "image_vit", "sam_model")
+# Either says how a picture becomes the model's input.
+PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 CONTEXT_KEYS = (
     "max_position_embeddings",
     "n_positions",
@@ -38,6 +51,7 @@ class FolderFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a model folder; with an error it cannot be served."""
 
     kind: str = ""
+    modalities: tuple[Modality, ...] = ("text",)
     size_bytes: int = 0
     context_length: int = 0
     # Unix time of the newest file, seconds.
@@ -81,15 +95,17 @@ def inspect_folder(folder: Path, files: Signature) -> FolderFacts:
         facts = msgspec.structs.replace(facts, context_length=_context_length(config))
         _check_config(config)
         if config["model_type"] == ECHO:
-            return msgspec.structs.replace(facts, kind=ECHO)
-        _check_weights(folder, sizes)
+            return msgspec.structs.replace(facts, kind=ECHO, modalities=_echo_modalities(config))
+        kind = _kind(_check_weights(folder, sizes))
         _check_tokenizer(folder, sizes)
+        if kind == "vision":
+            _check_processor(folder, sizes)
     except ValueError as e:
         return msgspec.structs.replace(facts, error=str(e))
     except OSError as e:
         name = Path(os.fsdecode(e.filename)).name if e.filename else folder.name
         return msgspec.structs.replace(facts, error=f"{name}: {e.strerror}")
-    return msgspec.structs.replace(facts, kind="text")
+    return msgspec.structs.replace(facts, kind=kind, modalities=MODALITIES[kind])
 
 
 def _check_config(config: Mapping[str, Any]) -> None:
@@ -97,18 +113,17 @@ def _check_config(config: Mapping[str, Any]) -> None:
         raise ValueError(
             "config.json: model_file asks to run code from the model's folder, which mlxd does not"
         )
-    if any(config.get(key) is not None for key in VISION_KEYS):
-        raise ValueError("no worker kind for vision models yet")
     if not isinstance(config.get("model_type"), str):
         raise ValueError("config.json: model_type is missing")
     architectures = config.get("architectures")
     if isinstance(architectures, list) and architectures:
         name = str(architectures[0])
-        if not name.endswith(TEXT_ENDINGS):
+        if not name.endswith(WRITER_ENDINGS):
             raise ValueError(f"no worker kind for {name[:80]} models yet")
 
 
-def _check_weights(folder: Path, sizes: Mapping[str, int]) -> None:
+def _check_weights(folder: Path, sizes: Mapping[str, int]) -> set[str]:
+    """See that the weights are all there; the names of their tensors."""
     # The names that mlx-lm loads.
     weights = {name for name in sizes if name.startswith("model") and name.endswith(".safetensors")}
     index = "model.safetensors.index.json"
@@ -123,11 +138,39 @@ def _check_weights(folder: Path, sizes: Mapping[str, int]) -> None:
         found = f", found {others[0]}" if others else ""
         advice = "; `mlxd models import` takes GGUF files" if found.endswith(".gguf") else ""
         raise ValueError(f"model.safetensors: missing{found}{advice}")
+    tensors: set[str] = set()
     for name in sorted(weights):
         try:
-            check_header(folder / name)
+            tensors |= tensor_names(folder / name)
         except ValueError as e:
             raise ValueError(f"{name}: {e}") from None
+    return tensors
+
+
+def _kind(tensors: Iterable[str]) -> str:
+    """The worker kind for a model with these weights.
+
+    config.json does not tell: a conversion to text alone keeps vision_config, image_token_id and
+    architectures, and is served by mlx-lm; some models with eyes are called ForCausalLM.
+    """
+    return "vision" if any(mark in name for name in tensors for mark in VISION_MARKS) else "text"
+
+
+def _check_processor(folder: Path, sizes: Mapping[str, int]) -> None:
+    found = [name for name in PROCESSOR_FILES if name in sizes]
+    if not found:
+        raise ValueError(
+            f"{PROCESSOR_FILES[0]}: missing, and no {PROCESSOR_FILES[1]} either; a vision model needs one"
+        )
+    for name in found:
+        _read_json(folder, name, sizes)
+
+
+def _echo_modalities(config: Mapping[str, Any]) -> tuple[Modality, ...]:
+    try:
+        return msgspec.convert(config.get("modalities", ("text",)), tuple[Modality, ...])
+    except msgspec.ValidationError as e:
+        raise ValueError(f"config.json: modalities: {e}") from None
 
 
 def _check_tokenizer(folder: Path, sizes: Mapping[str, int]) -> None:

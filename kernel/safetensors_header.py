@@ -27,8 +27,8 @@ class _Tensor(msgspec.Struct, frozen=True):
     data_offsets: tuple[int, int]
 
 
-def check_header(path: Path) -> None:
-    """See that every tensor that the header names is in the file, whole, and no two overlap.
+def tensor_names(path: Path) -> set[str]:
+    """The tensors in a file, after seeing that each is there whole and no two overlap.
 
     Raises:
         ValueError: What is wrong, without the file's name.
@@ -47,6 +47,7 @@ def check_header(path: Path) -> None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise ValueError(f"not a safetensors header: {e}") from None
     _check_tensors(tensors, size_bytes - 8 - length)
+    return set(tensors)
 
 
 def _check_tensors(tensors: dict[str, _Tensor], data_bytes: int) -> None:

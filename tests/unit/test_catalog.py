@@ -23,8 +23,17 @@ CONFIG: dict[str, object] = {
 }
 
 
-def safetensors(data_bytes: int = 8) -> bytes:
-    header = {"a": {"dtype": "U8", "shape": [data_bytes], "data_offsets": [0, data_bytes]}}
+EYES = "model.visual.blocks.0.attn.qkv.weight"
+VISION_CONFIG: dict[str, object] = {
+    "model_type": "qwen2_5_vl",
+    "architectures": ["Qwen2_5_VLForConditionalGeneration"],
+    "image_token_id": 7,
+    "vision_config": {"depth": 2},
+}
+
+
+def safetensors(data_bytes: int = 8, name: str = "model.norm.weight") -> bytes:
+    header = {name: {"dtype": "U8", "shape": [data_bytes], "data_offsets": [0, data_bytes]}}
     text = json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + bytes(data_bytes)
 
@@ -42,6 +51,17 @@ def model(folder: Path, changed: Mapping[str, bytes | None] | None = None) -> Pa
         if content is not None:
             (folder / name).write_bytes(content)
     return folder
+
+
+def vision_model(folder: Path, changed: Mapping[str, bytes | None] | None = None) -> Path:
+    """A model folder with eyes."""
+    files: dict[str, bytes | None] = {
+        "config.json": json.dumps(VISION_CONFIG).encode(),
+        "model.safetensors": safetensors(name=EYES),
+        "preprocessor_config.json": b"{}",
+        **(changed or {}),
+    }
+    return model(folder, files)
 
 
 def scan(home: Path, *paths: Path) -> dict[str, CatalogEntry]:
@@ -111,7 +131,6 @@ def test_a_broken_demo_says_how_to_get_it_again(tmp_path: Path) -> None:
         ({"config.json": b'{"a":' * 100_000}, "config.json: "),
         ({"config.json": b"{}"}, "config.json: model_type is missing"),
         ({"config.json": b'{"model_type": "llama", "model_file": "x.py"}'}, "config.json: model_file"),
-        ({"config.json": b'{"model_type": "qwen2_vl", "vision_config": {}}'}, "vision models"),
         (
             {"config.json": b'{"model_type": "bert", "architectures": ["BertModel"]}'},
             "no worker kind for BertModel models",
@@ -141,6 +160,110 @@ def test_a_broken_model_is_listed_with_the_file_at_fault(
     assert said in found["broken"].error
     assert (found["broken"].kind, found["broken"].info().state) == ("", "failed")
     assert found["whole"].error == ""
+
+
+def test_a_model_with_eyes_takes_images(tmp_path: Path) -> None:
+    vision_model(tmp_path / "models/seeing")
+
+    entry = scan(tmp_path)["seeing"]
+    assert (entry.kind, entry.modalities, entry.error) == ("vision", ("text", "image"), "")
+    assert entry.info().modalities == ("text", "image")
+
+
+def test_a_processor_may_be_in_either_file(tmp_path: Path) -> None:
+    changed = {"preprocessor_config.json": None, "processor_config.json": b"{}"}
+    vision_model(tmp_path / "models/seeing", changed)
+
+    assert scan(tmp_path)["seeing"].kind == "vision"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"preprocessor_config.json": None}, "preprocessor_config.json: missing"),
+        ({"preprocessor_config.json": b"{"}, "preprocessor_config.json: "),
+        ({"processor_config.json": b""}, "processor_config.json: "),
+    ],
+)
+def test_a_model_with_eyes_and_no_processor_is_broken(
+    tmp_path: Path, changed: Mapping[str, bytes | None], said: str
+) -> None:
+    vision_model(tmp_path / "models/blind", changed)
+
+    assert said in scan(tmp_path)["blind"].error
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        # mlx-lm's conversion of a vision model keeps its config.json and drops its eyes.
+        VISION_CONFIG,
+        {**CONFIG, "vision_config": None, "image_token_id": 7},
+        {"model_type": "gemma3_text", "architectures": ["Gemma3ForCausalLM"]},
+    ],
+)
+def test_a_model_without_eyes_is_text_whatever_its_config_says(
+    tmp_path: Path, config: dict[str, object]
+) -> None:
+    model(tmp_path / "models/blind", {"config.json": json.dumps(config).encode()})
+
+    entry = scan(tmp_path)["blind"]
+    assert (entry.kind, entry.modalities) == ("text", ("text",))
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        "visual.patch_embed.proj.weight",
+        "vision_tower.vision_model.encoder.layers.0.mlp.fc1.weight",
+        "model.vision_embed_tokens.img_processor.weight",
+        "model.embed_vision.embedding.weight",
+        "vpm.embeddings.weight",
+        "sam_model.blocks.0.weight",
+    ],
+)
+def test_eyes_are_known_by_the_names_of_weights(tmp_path: Path, tensor: str) -> None:
+    vision_model(tmp_path / "models/seeing", {"model.safetensors": safetensors(name=tensor)})
+
+    assert scan(tmp_path)["seeing"].kind == "vision"
+
+
+@pytest.mark.parametrize(
+    "name", ["Phi3VForCausalLM", "MultiModalityCausalLM", "InternVLChatModel", "MiniCPMV"]
+)
+def test_models_that_write_about_images_are_served(tmp_path: Path, name: str) -> None:
+    config = json.dumps({"model_type": "any", "architectures": [name]}).encode()
+    vision_model(tmp_path / "models/seeing", {"config.json": config})
+
+    assert scan(tmp_path)["seeing"].kind == "vision"
+
+
+def test_a_model_that_sees_and_writes_nothing_is_not_served(tmp_path: Path) -> None:
+    config = json.dumps({"model_type": "clip", "architectures": ["CLIPModel"]}).encode()
+    vision_model(tmp_path / "models/clip", {"config.json": config})
+
+    assert "no worker kind for CLIPModel" in scan(tmp_path)["clip"].error
+
+
+@pytest.mark.parametrize(
+    ("modalities", "expected"), [({}, ("text",)), ({"modalities": ["text", "image"]}, ("text", "image"))]
+)
+def test_an_echo_model_says_what_it_takes(
+    tmp_path: Path, modalities: dict[str, object], expected: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "models/echo/one"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"model_type": "echo", **modalities}))
+
+    assert scan(tmp_path)["echo/one"].modalities == expected
+
+
+def test_an_echo_model_takes_nothing_unknown(tmp_path: Path) -> None:
+    folder = tmp_path / "models/echo/one"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"model_type": "echo", "modalities": ["smell"]}')
+
+    assert "config.json: modalities: " in scan(tmp_path)["echo/one"].error
 
 
 def test_an_echo_model_is_its_config_alone(tmp_path: Path) -> None:
