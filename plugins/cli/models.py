@@ -38,7 +38,7 @@ def list_models(as_json: bool) -> None:
         click.echo("No model was found; `mlxd models import FILE.gguf` takes one in.", err=True)
     else:
         print_table(
-            ("MODEL", "KIND", "STATE", "SIZE", "CONTEXT", "SOURCE"),
+            ("MODEL", "KIND", "TAKES", "STATE", "SIZE", "CONTEXT", "SOURCE"),
             [_row(model) for model in found],
             folded="MODEL",
         )
@@ -57,6 +57,7 @@ def show(name: str, as_json: bool) -> None:
         {
             "name": model.name,
             "kind": model.kind or "none: no worker kind serves it",
+            "takes": _modalities(model),
             "state": model.state,
             "source": model.source,
             "path": model.path,
@@ -111,10 +112,15 @@ async def _import(file: Path, name: str) -> ModelsReply:
             )
 
 
+def _modalities(model: ModelInfo) -> str:
+    return ", ".join(model.modalities) if model.kind else ""
+
+
 def _row(model: ModelInfo) -> tuple[str, ...]:
     return (
         model.name,
         model.kind or "-",
+        _modalities(model) or "-",
         model.state,
         size(model.size_bytes) if model.size_bytes else "-",
         str(model.context_length or "-"),

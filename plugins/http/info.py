@@ -66,4 +66,14 @@ async def _served(exchange: Exchange) -> list[ModelInfo]:
 
 
 def _model(info: ModelInfo) -> dict[str, object]:
-    return {"id": info.name, "object": "model", "created": info.created, "owned_by": "mlxd"}
+    return {
+        "id": info.name,
+        "object": "model",
+        "created": info.created,
+        "owned_by": "mlxd",
+        "kind": info.kind,
+        "modalities": info.modalities,
+        "state": info.state,
+        "size_bytes": info.size_bytes,
+        "context_length": info.context_length,
+    }

@@ -48,7 +48,15 @@ class FakeClient:
 
     async def models(self) -> tuple[ModelInfo, ...]:
         return (
-            ModelInfo(name=MODEL, kind="text", state="ready", source="demo", created=1700000000),
+            ModelInfo(
+                name=MODEL,
+                kind="text",
+                state="ready",
+                source="demo",
+                created=1700000000,
+                size_bytes=1000,
+                context_length=4096,
+            ),
             ModelInfo(name="plain", kind="text", state="available", source="folder", created=1600000000),
             ModelInfo(name="of/no/kind", kind="", state="failed", source="folder"),
         )

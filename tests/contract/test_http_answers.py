@@ -222,8 +222,28 @@ async def test_models_are_listed_without_those_that_nothing_serves():
     assert reply.json == {
         "object": "list",
         "data": [
-            {"id": MODEL, "object": "model", "created": 1700000000, "owned_by": "mlxd"},
-            {"id": "plain", "object": "model", "created": 1600000000, "owned_by": "mlxd"},
+            {
+                "id": MODEL,
+                "object": "model",
+                "created": 1700000000,
+                "owned_by": "mlxd",
+                "kind": "text",
+                "modalities": ["text"],
+                "state": "ready",
+                "size_bytes": 1000,
+                "context_length": 4096,
+            },
+            {
+                "id": "plain",
+                "object": "model",
+                "created": 1600000000,
+                "owned_by": "mlxd",
+                "kind": "text",
+                "modalities": ["text"],
+                "state": "available",
+                "size_bytes": 0,
+                "context_length": 0,
+            },
         ],
     }
 
