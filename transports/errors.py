@@ -91,6 +91,12 @@ class UnsupportedMediaType(RequestError):
     http_status = 415
 
 
+class InvalidImage(RequestError):
+    """A picture or document cannot be decoded, or is over a limit of its pixels or pages."""
+
+    code = "invalid_image"
+
+
 class TaskNotSupported(RequestError):
     """The model's worker cannot do what was asked of it."""
 
@@ -132,6 +138,12 @@ class ShuttingDown(CapacityError):
     """The kernel is ending and takes no new work."""
 
     code = "shutting_down"
+
+
+class InsufficientStorage(CapacityError):
+    """No room is left for a picture on its way to a worker."""
+
+    code = "insufficient_storage"
 
 
 class SlowReader(CapacityError):

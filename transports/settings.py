@@ -14,7 +14,8 @@ Count = Annotated[int, Meta(ge=1)]
 Bytes = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0)]
 
-MIB = 1024 * 1024
+KIB = 1024
+MIB = 1024 * KIB
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,6 +91,30 @@ class HttpSettings(Section, frozen=True, kw_only=True):
     allowed_hosts: tuple[str, ...] = ()
 
 
+class MediaSettings(Section, frozen=True, kw_only=True):
+    """[media]: pictures and documents, as frontends take them."""
+
+    # Of one picture or document as it is sent, before it is decoded.
+    max_file_bytes: Bytes = 20 * MIB
+    # Of one request; each page of a document is one.
+    max_images: Annotated[int, Meta(ge=1, le=256)] = 16
+    # Of one picture, and of all of a request, before they are made smaller.
+    max_image_pixels: Count = 50_000_000
+    max_total_pixels: Count = 64_000_000
+    # The larger side of what a model gets to see; 0 chooses by the machine's memory.
+    max_image_side: Annotated[int, Meta(ge=0, le=8192)] = 0
+    # Of one document.
+    max_pdf_pages: Annotated[int, Meta(ge=1, le=256)] = 16
+    # Processes that decode, each started when it is first needed.
+    num_decoders: Annotated[int, Meta(ge=1, le=64)] = 2
+    # Processor time for one picture or page.
+    decode_cpu_s: Annotated[int, Meta(ge=1, le=600)] = 5
+    # Pixels of this many bytes and more go to a worker in a shared file, fewer in the message.
+    shared_memory_bytes: Bytes = 256 * KIB
+    # Shared files of one frontend together; what finds no room goes in the message.
+    max_shared_bytes: Bytes = 256 * MIB
+
+
 class TextSettings(Section, frozen=True, kw_only=True):
     """[text]: workers of kind text."""
 
@@ -136,6 +161,7 @@ class Settings(Section, frozen=True, kw_only=True):
 
     kernel: KernelSettings = KernelSettings()
     http: HttpSettings = HttpSettings()
+    media: MediaSettings = MediaSettings()
     text: TextSettings = TextSettings()
     models: ModelsSettings = ModelsSettings()
     log: LogSettings = LogSettings()
