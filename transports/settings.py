@@ -113,6 +113,12 @@ class MediaSettings(Section, frozen=True, kw_only=True):
     shared_memory_bytes: Bytes = 256 * KIB
     # Shared files of one frontend together; what finds no room goes in the message.
     max_shared_bytes: Bytes = 256 * MIB
+    # Pictures may be http and https URLs of public hosts.
+    remote_images: bool = True
+    # Hosts that such URLs may name although they are not public.
+    allowed_hosts: tuple[str, ...] = ()
+    # For the whole picture behind a URL.
+    fetch_timeout_s: Annotated[float, Meta(gt=0)] = 10.0
 
 
 class TextSettings(Section, frozen=True, kw_only=True):

@@ -1,0 +1,52 @@
+"""data: URLs and base64: the file inside, or an error that says what is wrong with the text."""
+
+from __future__ import annotations
+
+import pybase64
+
+from transports.errors import RequestError, RequestTooLarge
+
+# Media type and parameters; no client writes more.
+MAX_HEAD_CHARS = 256
+
+
+def from_data_url(url: str, path: str, max_bytes: int, media_type: str = "image/") -> bytes:
+    """The file in a data: URL.
+
+    Args:
+        url: "data:image/png;base64,..."
+        path: Where it stands in the request, for errors.
+        max_bytes: Of the file.
+        media_type: How the URL's media type must begin; what the file is, only its bytes say.
+
+    Raises:
+        RequestError: Not base64, or of another media type.
+        RequestTooLarge: Over *max_bytes*; seen before anything is decoded.
+    """
+    comma = url.find(",", 0, MAX_HEAD_CHARS)
+    scheme, _, head = url[: max(comma, 0)].lower().partition(":")
+    if scheme != "data" or not head.startswith(media_type) or not head.endswith(";base64"):
+        raise RequestError(f'{path}: expected a URL like "data:{media_type}...;base64,..."', param=path)
+    return from_base64(url[comma + 1 :], path, max_bytes)
+
+
+def from_base64(text: str, path: str, max_bytes: int) -> bytes:
+    """The file in base64 text, padded and without line ends. Takes 0.2 ms for each MB.
+
+    Raises:
+        RequestError: Not base64.
+        RequestTooLarge: Over *max_bytes*; seen before anything is decoded.
+    """
+    if len(text) > (max_bytes + 2) // 3 * 4:
+        raise RequestTooLarge(
+            f"{path}: expected a file of at most {max_bytes} bytes (media.max_file_bytes), "
+            f"got about {len(text) // 4 * 3}",
+            param=path,
+        )
+    try:
+        return pybase64.b64decode(text, validate=True)
+    # binascii.Error is one; so is a text that is not ASCII.
+    except ValueError:
+        raise RequestError(
+            f"{path}: expected base64 with padding and without spaces or line ends", param=path
+        ) from None
