@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import zmq
 
@@ -13,6 +13,8 @@ from transports.messages import PROTOCOL_VERSION, Envelope, Message, MessageType
 
 # pyzmq's own type for a frame that was not copied out of libzmq.
 Frame = bytes | zmq.Frame
+# The bytes of a frame; those of a large one stay in libzmq's memory.
+Buffer: TypeAlias = bytes | memoryview
 
 
 class Parcel(NamedTuple):
@@ -23,7 +25,7 @@ class Parcel(NamedTuple):
     frames: tuple[Frame, ...]
 
     @property
-    def body(self) -> bytes | memoryview:
+    def body(self) -> Buffer:
         """Frame 1.
 
         Raises:
@@ -90,6 +92,6 @@ def split(frames: Sequence[Frame], max_frames: int) -> Parcel:
     return Parcel(decode_envelope(as_buffer(frames[0])), tuple(frames[1:]))
 
 
-def as_buffer(frame: Frame) -> bytes | memoryview:
+def as_buffer(frame: Frame) -> Buffer:
     """A frame's bytes without a copy; valid while the frame lives."""
     return frame.buffer if isinstance(frame, zmq.Frame) else frame

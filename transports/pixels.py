@@ -13,19 +13,16 @@ import secrets
 import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
 from transports.errors import InsufficientStorage, RemoteProtocolError
-from transports.frames import Frame, as_buffer
+from transports.frames import Buffer, Frame, as_buffer
 from transports.messages import FramePixels, Image, SharedPixels
 
 NUM_CHANNELS = 3
 # Nobody guesses 128 bits, and no two pictures get the same name.
 NAME_BYTES = 16
 FILE_NAME = re.compile(r"[0-9a-f]{32}")
-
-# Pixels in memory; what a message brought stays in libzmq's.
-Pixels: TypeAlias = bytes | memoryview
 
 
 class Picture(Protocol):
@@ -68,7 +65,7 @@ def folder_name(peer: str) -> str:
     return peer.encode("latin-1").hex()
 
 
-def write_shared(folder: str, pixels: Pixels, max_bytes: int) -> str:
+def write_shared(folder: str, pixels: Buffer, max_bytes: int) -> str:
     """Write pixels into a new file; also from another process than the frontend's own.
 
     The caller owns the file until it is named in a submit; from then on the submission removes it.
@@ -157,7 +154,7 @@ def _num_bytes(folder: str) -> int:
     return num_bytes
 
 
-def _write_all(descriptor: int, pixels: Pixels) -> None:
+def _write_all(descriptor: int, pixels: Buffer) -> None:
     left = memoryview(pixels)
     while left:
         left = left[os.write(descriptor, left) :]
@@ -168,7 +165,7 @@ def _write_all(descriptor: int, pixels: Pixels) -> None:
 
 def read_pixels(
     images: Sequence[Image], buffers: Sequence[Frame], shared_dir: str, peer: str
-) -> list[Pixels]:
+) -> list[Buffer]:
     """Fetch the pixels of each image, from wherever they are; all sizes are right.
 
     The digest is not computed again: it costs more than the whole road, and frontends are let in by a token.
@@ -186,7 +183,7 @@ def read_pixels(
         RemoteProtocolError: Buffer or file is not what the image says; a buffer that no image points at.
     """
     files: dict[str, bytes] = {}
-    found: list[Pixels] = []
+    found: list[Buffer] = []
     for index, image in enumerate(images):
         what = f"images[{index}].pixels"
         num_bytes = image.height * image.width * NUM_CHANNELS
@@ -194,7 +191,7 @@ def read_pixels(
             case FramePixels(buffer=number):
                 if number >= len(buffers):
                     raise RemoteProtocolError(f"{what}: expected one of {len(buffers)} buffers, got {number}")
-                pixels: Pixels = as_buffer(buffers[number])
+                pixels: Buffer = as_buffer(buffers[number])
             case SharedPixels(name=name):
                 if name not in files:
                     files[name] = _read_shared(shared_dir, peer, name, num_bytes, what)

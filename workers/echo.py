@@ -1,5 +1,7 @@
 """An engine without a model: says the last message back, a word a step. For tests and plugin authors.
 
+A picture becomes a word: its size and the colors of its first and last pixel, "640x480:ff0000-0000ff".
+
 A model folder of this kind holds only a config.json: {"model_type": "echo", ...the fields of `EchoConfig`}.
 """
 
@@ -15,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from transports.errors import ContextLengthExceeded, ModelUnavailable, WorkerError
+from transports.frames import Buffer
 from transports.messages import (
     ChatRequest,
     CompletionRequest,
@@ -24,6 +27,7 @@ from transports.messages import (
     Message,
     Prefill,
     Progress,
+    TextPart,
     TokenLogprob,
     Usage,
 )
@@ -67,10 +71,10 @@ class EchoEngine:
         self._rows: dict[str, _Row] = {}
         self._progress = 0
 
-    def add(self, request_id: str, task: str, body: Message, buffers: Sequence[bytes]) -> None:
+    def add(self, request_id: str, task: str, body: Message, buffers: Sequence[Buffer]) -> None:
         """See `Engine.add`."""
         if isinstance(body, ChatRequest):
-            prompt = body.messages[-1].text
+            prompt = _words_of(body, buffers)
         elif isinstance(body, CompletionRequest):
             prompt = body.prompt if isinstance(body.prompt, str) else " ".join(map(str, body.prompt))
         else:
@@ -149,6 +153,21 @@ class EchoEngine:
     def _done(request_id: str, row: _Row, reason: FinishReason) -> Done:
         usage = Usage(prompt_tokens=row.num_prompt, completion_tokens=row.num_said)
         return Done(id=request_id, finish_reason=reason, usage=usage)
+
+
+def _words_of(body: ChatRequest, pixels: Sequence[Buffer]) -> str:
+    """The last message, its pictures as words."""
+    message = body.messages[-1]
+    if isinstance(message.content, str):
+        return message.content
+    words = []
+    for part in message.content:
+        if isinstance(part, TextPart):
+            words.append(part.text)
+            continue
+        image, its_pixels = body.images[part.image], pixels[part.image]
+        words.append(f"{image.width}x{image.height}:{its_pixels[:3].hex()}-{its_pixels[-3:].hex()}")
+    return " ".join(words)
 
 
 def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) -> EchoEngine:

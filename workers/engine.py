@@ -11,6 +11,7 @@ from typing import Protocol, TypeAlias
 from msgspec import Struct
 
 from transports.errors import MlxdError
+from transports.frames import Buffer
 from transports.messages import Item, Message, Progress
 
 # Called while a model loads.
@@ -52,14 +53,16 @@ class Engine(Protocol):
         """Task name -> the body type that `add` takes for it."""
         ...
 
-    def add(self, request_id: str, task: str, body: Message, buffers: Sequence[bytes]) -> None:
+    def add(self, request_id: str, task: str, body: Message, buffers: Sequence[Buffer]) -> None:
         """Take a request; it joins the batch at the next step.
 
         Args:
             request_id: Unique among the requests inside the engine.
             task: A key of `tasks`.
             body: Of the type that `tasks` gives.
-            buffers: Frames after the body; the engine owns them from here on.
+            buffers: For a chat the pixels of `body.images`, one item each of height * width * 3 bytes,
+                whichever way they came; images may share one. For other tasks the frames after the body.
+                Not to be written to; they live as long as somebody holds them.
 
         Raises:
             MlxdError: It cannot be served (too long, a token id out of range); nothing was taken.

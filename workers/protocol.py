@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import structlog
 
 from transports.codec import decode_body
-from transports.errors import MlxdError, TaskNotSupported, WorkerError
-from transports.frames import Parcel, as_buffer, parcel
-from transports.messages import Delta, Done, Events, Item, Timings
+from transports.errors import MlxdError, RemoteProtocolError, TaskNotSupported, WorkerError
+from transports.frames import Buffer, Parcel, as_buffer, parcel
+from transports.messages import ChatRequest, Delta, Done, Events, ImagePart, Item, Message, Timings
+from transports.pixels import read_pixels
 from workers.engine import Engine, Failure, Output
 
 log = structlog.get_logger()
@@ -35,9 +36,17 @@ class _Active:
 class Session:
     """The requests of one loaded engine, from submit to their one end."""
 
-    def __init__(self, engine: Engine, send: Send) -> None:
+    def __init__(self, engine: Engine, send: Send, shared_dir: str = "") -> None:
+        """Nothing is inside yet.
+
+        Args:
+            engine: A loaded engine.
+            send: Takes what is for the kernel.
+            shared_dir: `Welcome.shared_dir`.
+        """
         self._engine = engine
         self._send = send
+        self._shared_dir = shared_dir
         self._active: dict[str, _Active] = {}
 
     def handle(self, message: Parcel) -> None:
@@ -68,14 +77,20 @@ class Session:
                 known = ", ".join(sorted(self._engine.tasks))
                 raise TaskNotSupported(f"task: expected one of {known}, got {envelope.task!r}")
             body = decode_body(message.body, body_type)
-            buffers = [bytes(as_buffer(frame)) for frame in message.buffers]
-            self._engine.add(request_id, envelope.task, body, buffers)
+            self._engine.add(request_id, envelope.task, body, self._buffers(message, body))
         except MlxdError as e:
             self._emit([Failure(id=request_id, error=e)])
         except Exception:  # A library's surprise at one request must not end the others.
             log.exception("request_failed", request_id=request_id)
             error = WorkerError("the engine failed on this request; the worker's log has the cause")
             self._emit([Failure(id=request_id, error=error)])
+
+    def _buffers(self, message: Parcel, body: Message) -> list[Buffer]:
+        """What came with the body: engines do not know how pixels travel."""
+        if isinstance(body, ChatRequest):
+            _check_image_parts(body)
+            return read_pixels(body.images, message.buffers, self._shared_dir, message.envelope.peer)
+        return [as_buffer(frame) for frame in message.buffers]
 
     def _emit(self, outputs: list[Output]) -> None:
         by_peer: dict[str, list[Item]] = defaultdict(list)
@@ -118,3 +133,12 @@ class Session:
         return Done(
             id=item.id, finish_reason=item.finish_reason, usage=item.usage, stop=item.stop, timings=timings
         )
+
+
+def _check_image_parts(body: ChatRequest) -> None:
+    for index, message in enumerate(body.messages):
+        for part in () if isinstance(message.content, str) else message.content:
+            if isinstance(part, ImagePart) and part.image >= len(body.images):
+                raise RemoteProtocolError(
+                    f"messages[{index}]: expected one of {len(body.images)} images, got image {part.image}"
+                )

@@ -12,7 +12,7 @@ import structlog
 from transports.codec import decode_body
 from transports.errors import MlxdError
 from transports.frames import Parcel, parcel
-from transports.messages import Hello, Load, Pong, Progress, Ready, new_id
+from transports.messages import Hello, Load, Pong, Progress, Ready, Welcome, new_id
 from transports.tether import PeerBootstrap
 from workers.engine import Engine
 from workers.kinds import loader
@@ -34,10 +34,11 @@ def run(bootstrap: PeerBootstrap) -> None:
     )
     link = Link(bootstrap.endpoint, new_id(), hello)
     link.start()
+    welcome = decode_body(_next_of(link, "welcome").body, Welcome)
     engine = _load(link, bootstrap.kind)
     if engine is None:
         return
-    _serve(link, engine)
+    _serve(link, engine, welcome.shared_dir)
     engine.close()
 
 
@@ -77,8 +78,8 @@ def _load(link: Link, kind: str) -> Engine | None:
     return engine
 
 
-def _serve(link: Link, engine: Engine) -> None:
-    session = Session(engine, link.send)
+def _serve(link: Link, engine: Engine, shared_dir: str) -> None:
+    session = Session(engine, link.send, shared_dir)
     link.report_with(lambda: Pong(progress=engine.progress(), num_active=session.num_active))
     while True:
         for message in _arrived(link.inbox, wait=not engine.has_work()):

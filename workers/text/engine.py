@@ -15,14 +15,15 @@ from mlx_lm.generate import StopSequences
 from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
 
 from transports.errors import WorkerError
+from transports.frames import Buffer
 from transports.messages import ChatRequest, CompletionRequest, FinishReason, Message, Prefill, TokenLogprob
 from transports.settings import TextSettings
 from workers.engine import EngineInfo, Failure, Output
-from workers.text.batch import LogprobsOfRow, RowSampler, TextGenerator
-from workers.text.detokenize import Vocabulary
-from workers.text.prompt_cache import PromptCache
-from workers.text.requests import RequestReader
-from workers.text.rows import Row
+from workers.generation.batch import LogprobsOfRow, RowGenerator, RowSampler
+from workers.generation.detokenize import Vocabulary
+from workers.generation.prompt_cache import PromptCache
+from workers.generation.requests import RequestReader
+from workers.generation.rows import Row
 
 log = structlog.get_logger()
 
@@ -73,7 +74,7 @@ class TextEngine:
         self._on_trial: Row | None = None
         self._progress = 0
 
-    def add(self, request_id: str, task: str, body: Message, buffers: Sequence[bytes]) -> None:
+    def add(self, request_id: str, task: str, body: Message, buffers: Sequence[Buffer]) -> None:
         """See `Engine.add`."""
         self._waiting.append(self._loaded.reader.row(request_id, body, time.monotonic()))
 
@@ -242,8 +243,8 @@ class TextEngine:
 
     # --- after a failed step --------------------------------------------------------------
 
-    def _new_generator(self) -> TextGenerator:
-        return TextGenerator(
+    def _new_generator(self) -> RowGenerator:
+        return RowGenerator(
             self._loaded.model,
             num_slots=self._settings.num_slots,
             prefill_batch_size=self._settings.prefill_batch_size,
