@@ -142,7 +142,7 @@ def failed(error: MlxdError, job: str) -> Failed:
 
 def break_sampling(scenario: Scenario, original) -> None:  # type: ignore[no-untyped-def]
     """Put a fault into the step, or take it out."""
-    from workers.text import batch
+    from workers.generation import batch
 
     def sample(logits, params, positions):  # type: ignore[no-untyped-def]
         for one, position in zip(params, positions, strict=True):
@@ -160,7 +160,7 @@ def main() -> None:
     preload_openblas(sys.orig_argv)
     # stdout is the pipe.
     logs.configure("info", "text", "engine_host")
-    from workers.text import sampling
+    from workers.generation import sampling
     from workers.text.loading import load
 
     loaded, engine = None, None

@@ -12,8 +12,8 @@ import mlx.core as mx
 import msgspec
 
 from transports.messages import Sampling
-from workers.text.params import Defaults, resolve
-from workers.text.sampling import sample
+from workers.generation.params import Defaults, resolve
+from workers.generation.sampling import sample
 
 
 def main() -> None:

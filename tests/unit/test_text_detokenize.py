@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.text.detokenize import Vocabulary, decoder_of
+from workers.generation.detokenize import Vocabulary, decoder_of
 
 # GPT-2's stand-ins: "Ġ" is a space, "ðŁ¦Ĭ" the four bytes of a fox, "Ã©" an e with an accent.
 BYTE_PIECES = ["<end>", "Hello", "Ġworld", "ðŁ", "¦", "Ĭ", "<think>", "Ġ", "Ã", "©", "!"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from transports.errors import ModelUnavailable
-from workers.text.model_files import context_length, vet
+from workers.generation.model_files import context_length, vet
 
 
 def safetensors(num_bytes: int = 8, *, missing: int = 0) -> bytes:

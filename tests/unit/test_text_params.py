@@ -10,7 +10,7 @@ import pytest
 
 from transports.errors import RequestError
 from transports.messages import Sampling
-from workers.text.params import Defaults, draw, read_defaults, resolve
+from workers.generation.params import Defaults, draw, read_defaults, resolve
 
 VOCABULARY = 1000
 

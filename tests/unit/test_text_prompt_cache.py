@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.text.prompt_cache import CacheHit, PromptCache
+from workers.generation.prompt_cache import CacheHit, PromptCache
 
 
 def filled(*entries: list[int], max_bytes: int = 100) -> PromptCache[str]:

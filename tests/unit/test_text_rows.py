@@ -5,9 +5,9 @@ from __future__ import annotations
 from msgspec import structs
 
 from transports.messages import Delta, Done, Sampling, TokenLogprob
-from workers.text.params import Defaults, resolve
-from workers.text.rows import Row
-from workers.text.stops import StopMatcher
+from workers.generation.params import Defaults, resolve
+from workers.generation.rows import Row
+from workers.generation.stops import StopMatcher
 
 PARAMS = resolve(Sampling(), Defaults(), 10)
 WORDS = [" one", " two", " three", ""]

@@ -19,12 +19,12 @@ from transports.messages import ChatMessage, Progress
 from transports.settings import TextSettings
 from workers.blas import openblas_is_loaded
 from workers.engine import EngineInfo, OnProgress
-from workers.text.detokenize import Vocabulary, decoder_of
+from workers.generation.detokenize import Vocabulary, decoder_of
+from workers.generation.model_files import Config, context_length, vet
+from workers.generation.params import read_defaults
+from workers.generation.requests import RequestReader
 from workers.text.engine import LoadedModel, TextEngine
-from workers.text.model_files import Config, context_length, vet
-from workers.text.params import read_defaults
 from workers.text.prompts import Prompts
-from workers.text.requests import RequestReader
 
 # Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
 Model = Any

@@ -8,7 +8,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from workers.text.sampling import take_rows
+from workers.generation.sampling import take_rows
 
 # Any: mlx publishes no types that mypy sees outside a worker's environment.
 Array = Any

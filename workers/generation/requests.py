@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from transports.errors import ContextLengthExceeded, RequestError, TaskNotSupported
 from transports.messages import ChatRequest, CompletionRequest, Message
-from workers.text.detokenize import Vocabulary
-from workers.text.params import Defaults, resolve
+from workers.generation.detokenize import Vocabulary
+from workers.generation.params import Defaults, resolve
+from workers.generation.rows import Row
+from workers.generation.stops import StopMatcher
 from workers.text.prompts import Prompts
-from workers.text.rows import Row
-from workers.text.stops import StopMatcher
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from workers.text.params import SamplingParams, draw
+from workers.generation.params import SamplingParams, draw
 
 # Any: mlx publishes no types that mypy sees outside a worker's environment.
 Array = Any

@@ -10,8 +10,8 @@ from typing import Any
 
 import mlx.core as mx
 
-from workers.text.params import SamplingParams
-from workers.text.sampling import put_rows, take_rows
+from workers.generation.params import SamplingParams
+from workers.generation.sampling import put_rows, take_rows
 
 # Any: mlx publishes no types that mypy sees outside a worker's environment.
 Array = Any

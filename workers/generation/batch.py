@@ -19,10 +19,10 @@ from mlx_lm.generate import (
 )
 from mlx_lm.models.cache import make_prompt_cache
 
-from workers.text.logprobs import Chosen, StepLogprobs
-from workers.text.params import SamplingParams
-from workers.text.penalties import Penalties, penalise
-from workers.text.sampling import sample
+from workers.generation.logprobs import Chosen, StepLogprobs
+from workers.generation.params import SamplingParams
+from workers.generation.penalties import Penalties, penalise
+from workers.generation.sampling import sample
 
 # Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
 Array = Any
@@ -63,7 +63,7 @@ class LogprobsOfRow:
         return self._step.of(self._row)
 
 
-class TextBatch(GenerationBatch):  # type: ignore[misc]  # untyped base
+class RowBatch(GenerationBatch):  # type: ignore[misc]  # untyped base
     """The rows that decode together. `samplers` holds a `RowSampler` for each.
 
     One row alone keeps the caches of a single sequence, which need no mask and no offset for each row: a
@@ -98,7 +98,7 @@ class TextBatch(GenerationBatch):  # type: ignore[misc]  # untyped base
             history.append(token)
         return ready, logprobs
 
-    def extend(self, batch: TextBatch) -> None:
+    def extend(self, batch: RowBatch) -> None:
         """See `GenerationBatch.extend`."""
         if self.uids and batch.uids:
             for part in (self, batch):
@@ -125,18 +125,18 @@ def single_caches(batch_of_one: Sequence[KvCache]) -> list[KvCache]:
     return [cache.extract(0) for cache in batch_of_one]
 
 
-class TextPrompts(PromptProcessingBatch):  # type: ignore[misc]  # untyped base
-    """The rows whose prompts are being processed; they go on as a `TextBatch`."""
+class RowPrompts(PromptProcessingBatch):  # type: ignore[misc]  # untyped base
+    """The rows whose prompts are being processed; they go on as a `RowBatch`."""
 
     prompt_cache: list[KvCache]
 
-    def generate(self, tokens: list[list[int]]) -> TextBatch:
+    def generate(self, tokens: list[list[int]]) -> RowBatch:
         """See `PromptProcessingBatch.generate`; BatchGenerator leaves exactly one token of each prompt."""
         caches = self.prompt_cache
         if len(self.uids) == 1:
             # A prompt of one token put nothing into the caches; mlx-lm cannot extract nothing.
             caches = single_caches(caches) if self.tokens[0] else make_prompt_cache(self.model)
-        return TextBatch(
+        return RowBatch(
             self.model,
             self.uids,
             mx.array([last for (last,) in tokens]),
@@ -150,7 +150,7 @@ class TextPrompts(PromptProcessingBatch):  # type: ignore[misc]  # untyped base
         )
 
 
-class TextGenerator(BatchGenerator):  # type: ignore[misc]  # untyped base
+class RowGenerator(BatchGenerator):  # type: ignore[misc]  # untyped base
     """A batch that requests join and leave while it runs."""
 
     def __init__(self, model: Model, *, num_slots: int, prefill_batch_size: int, stream: Any) -> None:
@@ -160,8 +160,8 @@ class TextGenerator(BatchGenerator):  # type: ignore[misc]  # untyped base
             prefill_batch_size=min(prefill_batch_size, num_slots),
             stream=stream,
         )
-        self._prompt_batch = TextPrompts.empty(model, self.sampler)
-        self._generation_batch = TextBatch.empty(model, self.sampler)
+        self._prompt_batch = RowPrompts.empty(model, self.sampler)
+        self._generation_batch = RowBatch.empty(model, self.sampler)
 
     def insert_row(
         self,

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from transports.messages import Delta, Done, FinishReason, Timings, TokenLogprob, Usage
-from workers.text.detokenize import Detokenizer
-from workers.text.params import SamplingParams
-from workers.text.stops import StopMatcher
+from workers.generation.detokenize import Detokenizer
+from workers.generation.params import SamplingParams
+from workers.generation.stops import StopMatcher
 
 
 @dataclass(slots=True)
