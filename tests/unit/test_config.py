@@ -113,7 +113,7 @@ def test_a_whole_number_is_fine_where_a_number_is_expected() -> None:
         ("zzz = 1", "zzz: unknown setting, got 1; there are [kernel], [http], [media], [text], [models], [log]"),
         (
             '"a\\nb" = 1',
-            '"a\\nb": unknown setting, got 1; there are [kernel], [http], [text], [models], [log]',
+            '"a\\nb": unknown setting, got 1; there are [kernel], [http], [media], [text], [models], [log]',
         ),
         ("[log]\nzzz = 1", "log.zzz: unknown setting, got 1; [log] has level, format, max_bytes"),
         (
