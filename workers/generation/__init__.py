@@ -1,1 +1,1 @@
-"""What all kinds of worker that make tokens share: rows in a batch, sampling, text of tokens, prompt cache."""
+"""What all kinds of worker that make tokens share: rows in a batch, sampling, detokenizer, prompt cache."""
