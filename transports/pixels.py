@@ -65,7 +65,12 @@ def folder_name(peer: str) -> str:
     return peer.encode("latin-1").hex()
 
 
-def write_shared(folder: str, pixels: Buffer, max_bytes: int) -> str:
+def new_file_name() -> str:
+    """A name for a file of `write_shared`."""
+    return secrets.token_hex(NAME_BYTES)
+
+
+def write_shared(folder: str, pixels: Buffer, max_bytes: int, file_name: str = "") -> str:
     """Write pixels into a new file; also from another process than the frontend's own.
 
     The caller owns the file until it is named in a submit; from then on the submission removes it.
@@ -74,6 +79,7 @@ def write_shared(folder: str, pixels: Buffer, max_bytes: int) -> str:
         folder: As `shared_folder` gives it. It is not made here: without it the frontend's life is over.
         pixels: The whole content.
         max_bytes: Of all files in the folder together.
+        file_name: From `new_file_name`, when another process must be able to remove the file should we die.
 
     Returns:
         The name for `SharedPixels`.
@@ -81,7 +87,7 @@ def write_shared(folder: str, pixels: Buffer, max_bytes: int) -> str:
     Raises:
         InsufficientStorage: No room; nothing was left behind. The pixels can still go in the message.
     """
-    name = secrets.token_hex(NAME_BYTES)
+    name = file_name or new_file_name()
     try:
         if _num_bytes(folder) + len(pixels) > max_bytes:
             raise InsufficientStorage(f"shared pictures: over media.max_shared_bytes ({max_bytes})")
