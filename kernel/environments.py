@@ -32,7 +32,7 @@ from transports.messages import Progress
 from transports.reports import EnvironmentInfo
 
 # Worker kind -> its folder in `workers` with a requirements.lock; None runs in the kernel's own Python.
-KINDS: dict[str, str | None] = {"echo": None, "text": "text"}
+KINDS: dict[str, str | None] = {"echo": None, "text": "text", "vision": "vision"}
 
 
 def default_locks() -> dict[str, Path | None]:

@@ -140,6 +140,25 @@ class TextSettings(Section, frozen=True, kw_only=True):
     wired_limit: bool = False
 
 
+class VisionSettings(Section, frozen=True, kw_only=True):
+    """[vision]: workers of kind vision."""
+
+    # Requests decoded together.
+    num_slots: Annotated[int, Meta(ge=1, le=256)] = 16
+    # "auto" takes Metal or CUDA where mlx has it.
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    # Prompt tokens a step: bounds how long a new prompt delays the running streams.
+    prefill_step_tokens: Annotated[int, Meta(ge=16, le=8192)] = 256
+    # Keys and values kept for prompts that come back.
+    prompt_cache_bytes: Bytes = 1024 * MIB
+    # What the model made of pictures, kept for those that come back.
+    image_cache_bytes: Bytes = 256 * MIB
+    # 0 takes the model's own; smaller saves memory.
+    max_context_tokens: Annotated[int, Meta(ge=0)] = 0
+    # Servers that set it met kernel panics on macOS under load (mlx#3186).
+    wired_limit: bool = False
+
+
 class ModelsSettings(Section, frozen=True, kw_only=True):
     """[models]: where models are looked for."""
 
@@ -169,5 +188,6 @@ class Settings(Section, frozen=True, kw_only=True):
     http: HttpSettings = HttpSettings()
     media: MediaSettings = MediaSettings()
     text: TextSettings = TextSettings()
+    vision: VisionSettings = VisionSettings()
     models: ModelsSettings = ModelsSettings()
     log: LogSettings = LogSettings()

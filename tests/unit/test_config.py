@@ -110,10 +110,13 @@ def test_a_whole_number_is_fine_where_a_number_is_expected() -> None:
         ("[http]\nprot = 80", "http.prot: unknown setting, got 80; did you mean http.port?"),
         ("[htpp]\nport = 80", "htpp: unknown setting; did you mean http?"),
         ("port = 80", "port: unknown setting, got 80; did you mean http.port?"),
-        ("zzz = 1", "zzz: unknown setting, got 1; there are [kernel], [http], [media], [text], [models], [log]"),
+        (
+            "zzz = 1",
+            "zzz: unknown setting, got 1; there are [kernel], [http], [media], [text], [vision], [models], [log]",
+        ),
         (
             '"a\\nb" = 1',
-            '"a\\nb": unknown setting, got 1; there are [kernel], [http], [media], [text], [models], [log]',
+            '"a\\nb": unknown setting, got 1; there are [kernel], [http], [media], [text], [vision], [models], [log]',
         ),
         ("[log]\nzzz = 1", "log.zzz: unknown setting, got 1; [log] has level, format, max_bytes"),
         (

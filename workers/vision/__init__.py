@@ -1,0 +1,1 @@
+"""The vision worker: models that look at pictures, on mlx-vlm."""
