@@ -22,6 +22,7 @@ from transports.errors import ConfigError
 from transports.settings import Settings
 
 FILE = "/etc/mlxd.toml"
+SECTIONS = "[kernel], [http], [media], [text], [vision], [models], [log]"
 
 
 def put_together(text: str = "", environ: dict[str, str] | None = None, **flags: object) -> Resolved:
@@ -112,11 +113,11 @@ def test_a_whole_number_is_fine_where_a_number_is_expected() -> None:
         ("port = 80", "port: unknown setting, got 80; did you mean http.port?"),
         (
             "zzz = 1",
-            "zzz: unknown setting, got 1; there are [kernel], [http], [media], [text], [vision], [models], [log]",
+            f"zzz: unknown setting, got 1; there are {SECTIONS}",
         ),
         (
             '"a\\nb" = 1',
-            '"a\\nb": unknown setting, got 1; there are [kernel], [http], [media], [text], [vision], [models], [log]',
+            f'"a\\nb": unknown setting, got 1; there are {SECTIONS}',
         ),
         ("[log]\nzzz = 1", "log.zzz: unknown setting, got 1; [log] has level, format, max_bytes"),
         (
