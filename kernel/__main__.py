@@ -27,6 +27,7 @@ from kernel.environments import Environments
 from kernel.jobs import Jobs
 from kernel.logfiles import LogFiles, Tee
 from kernel.processes import Processes
+from kernel.shared import SharedFolder
 from kernel.shell import Shell
 from kernel.view import KernelView
 from transports import logs, rundir, tether
@@ -57,6 +58,7 @@ def main() -> int:
         run_dir = rundir.create(home)
         lock = rundir.Lock(run_dir)
         files = LogFiles(home / "logs", bootstrap.settings.log.max_bytes)
+        shared = SharedFolder(run_dir)
     except OSError as e:
         print(
             f"mlxd: {e.filename}: {e.strerror}; set MLXD_HOME to a folder you can write to", file=sys.stderr
@@ -67,17 +69,20 @@ def main() -> int:
         return 1
     logs.configure(bootstrap.settings.log.level, bootstrap.settings.log.format, "kernel", Tee(files))
     try:
-        return asyncio.run(_run(bootstrap, home, run_dir, files))
+        return asyncio.run(_run(bootstrap, home, run_dir, files, shared))
     except ConfigError as e:
         print(f"mlxd: {e.message}", file=sys.stderr)
         return 1
     finally:
+        shared.close()
         rundir.clear(run_dir)
         lock.release()
         files.close()
 
 
-async def _run(bootstrap: KernelBootstrap, home: Path, run_dir: Path, files: LogFiles) -> int:
+async def _run(
+    bootstrap: KernelBootstrap, home: Path, run_dir: Path, files: LogFiles, shared: SharedFolder
+) -> int:
     settings = bootstrap.settings
     endpoint = f"ipc://{run_dir / 'kernel.sock'}"
     token = secrets.token_urlsafe(32)
@@ -89,6 +94,7 @@ async def _run(bootstrap: KernelBootstrap, home: Path, run_dir: Path, files: Log
         pid=os.getpid(),
         home=str(home),
         started_s=time.monotonic(),
+        shared_dir=str(shared.path),
         worker_settings={kind: _section(settings, kind) for kind in environments.kinds()},
     )
     broker = Broker(settings, view, token, Random(), bootstrap.preload)
@@ -97,6 +103,7 @@ async def _run(bootstrap: KernelBootstrap, home: Path, run_dir: Path, files: Log
         broker,
         endpoint,
         catalog,
+        shared,
         Launcher(settings, environments, endpoint, run_dir, link_dir, VERSION),
         lambda feed: Jobs(home, settings, environments, catalog, link_dir, feed),
         lambda feed: Processes(feed, files),

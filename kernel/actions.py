@@ -18,6 +18,18 @@ class Send(Struct, frozen=True):
     message: Parcel
 
 
+class MakeFolder(Struct, frozen=True):
+    """Make a frontend's folder for shared files."""
+
+    peer: str
+
+
+class RemoveFolder(Struct, frozen=True):
+    """Remove a frontend's folder with all that is in it; it may be gone already."""
+
+    peer: str
+
+
 class Spawn(Struct, frozen=True):
     """Start a process; ProcessStarted or ProcessExited follows."""
 
@@ -74,6 +86,8 @@ class Exit(Struct, frozen=True):
     code: int
 
 
-Action: TypeAlias = Send | Spawn | Kill | Prepare | ScanCatalog | RunJob | Measure | Log | Exit
+Action: TypeAlias = (
+    Send | MakeFolder | RemoveFolder | Spawn | Kill | Prepare | ScanCatalog | RunJob | Measure | Log | Exit
+)
 # How the parts of the state machine hand out actions.
 Emit: TypeAlias = Callable[[Action], None]

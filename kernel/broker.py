@@ -75,7 +75,7 @@ class Broker:
         self._view = view
         self._out: list[Action] = []
         self._supervisor = Supervisor(settings.kernel, self._out.append, random)
-        self._peers = Peers(settings.kernel, view.version, client_token, self._supervisor)
+        self._peers = Peers(settings.kernel, view.version, view.shared_dir, client_token, self._supervisor)
         self._residency = Residency(settings.kernel, self._supervisor, self._out.append, self._is_busy)
         self._dispatcher = Dispatcher(settings.kernel, self._residency, self._out.append)
         self._roster = Roster(settings.kernel.max_queued, self._out.append)
@@ -215,7 +215,7 @@ class Broker:
         if peer_id in self._peers:
             self._peer_lost(peer_id, "said hello again", now)
         peer = self._peers.admit(peer_id, hello, now)
-        self._out.append(Send(peer_id, parcel("welcome", self._peers.welcome())))
+        self._out += self._peers.welcome(peer)
         if self._state != "running" and peer.role == "frontend":
             self._out.append(Send(peer_id, parcel("drain", Drain())))
         if peer.process and peer.role == "worker":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernel.actions import Emit, Log, Send
+from kernel.actions import Emit, Log, RemoveFolder, Send
 from kernel.dispatch import Dispatcher
 from kernel.events import ProcessExited
 from kernel.questions import Questions
@@ -63,7 +63,9 @@ class Lifecycle:
                 self._residency.want(model, now)
 
     def frontend_lost(self, peer: str) -> None:
-        """Nobody wants the answers to what it asked for."""
+        """Nobody wants the answers to what it asked for, and nobody else removes its files."""
+        if peer:
+            self._emit(RemoveFolder(peer))
         self._roster.take_parked(peer)
         self._dispatcher.peer_lost(peer)
         self._questions.peer_lost(peer)

@@ -6,9 +6,10 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kernel.actions import Log
+from kernel.actions import Action, Log, MakeFolder, Send
 from kernel.supervisor import Process, Supervisor
 from transports.errors import Forbidden, MlxdError, RemoteProtocolError
+from transports.frames import parcel
 from transports.messages import MAX_PEER_ID, Hello, MessageType, Role, Welcome
 from transports.settings import KernelSettings
 
@@ -40,18 +41,25 @@ class Peers:
     """The connected peers by ZeroMQ identity."""
 
     def __init__(
-        self, settings: KernelSettings, version: str, client_token: str, supervisor: Supervisor
+        self,
+        settings: KernelSettings,
+        version: str,
+        shared_dir: str,
+        client_token: str,
+        supervisor: Supervisor,
     ) -> None:
         """Nobody is connected.
 
         Args:
             settings: Limits, and what a welcome tells of them.
             version: Of mlxd; peers must have the same.
+            shared_dir: `Welcome.shared_dir`.
             client_token: What frontends say in hello that the kernel did not start.
             supervisor: Knows the tokens of those that it did.
         """
         self._settings = settings
         self._version = version
+        self._shared_dir = shared_dir
         self._client_token = client_token
         self._supervisor = supervisor
         self._peers: dict[str, Peer] = {}
@@ -97,15 +105,18 @@ class Peers:
         self._peers[peer_id] = peer
         return peer
 
-    def welcome(self) -> Welcome:
-        """The answer to a good hello."""
-        return Welcome(
+    def welcome(self, peer: Peer) -> tuple[Action, ...]:
+        """The answer to a good hello; a frontend's folder is there when it comes."""
+        welcome = Welcome(
             kernel_version=self._version,
             heartbeat_s=self._settings.heartbeat_s,
             dead_after_s=self._settings.dead_after_s,
             max_frame_bytes=self._settings.max_frame_bytes,
             max_frames=self._settings.max_frames,
+            shared_dir=self._shared_dir,
         )
+        answer = Send(peer.id, parcel("welcome", welcome))
+        return (MakeFolder(peer.id), answer) if peer.role == "frontend" else (answer,)
 
     def remove(self, peer_id: str) -> Peer | None:
         """Forget a peer."""

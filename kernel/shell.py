@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -11,7 +12,20 @@ from typing import Any, assert_never
 import structlog
 import zmq
 
-from kernel.actions import Action, Exit, Kill, Log, Measure, Prepare, RunJob, ScanCatalog, Send, Spawn
+from kernel.actions import (
+    Action,
+    Exit,
+    Kill,
+    Log,
+    MakeFolder,
+    Measure,
+    Prepare,
+    RemoveFolder,
+    RunJob,
+    ScanCatalog,
+    Send,
+    Spawn,
+)
 from kernel.broker import Broker
 from kernel.catalog import Catalog
 from kernel.commands import Launcher
@@ -28,6 +42,7 @@ from kernel.events import (
 )
 from kernel.jobs import Jobs
 from kernel.processes import Processes
+from kernel.shared import SharedFolder
 from transports.errors import MlxdError
 from transports.frames import Frame, as_buffer, join, split
 from transports.reports import ModelInfo
@@ -51,6 +66,7 @@ class Shell:
         broker: Broker,
         endpoint: str,
         catalog: Catalog,
+        shared: SharedFolder,
         launcher: Launcher,
         make_jobs: Callable[[Callable[[Event], None]], Jobs],
         make_processes: Callable[[Callable[[Event], None]], Processes],
@@ -63,6 +79,7 @@ class Shell:
         self._settings = settings
         self._broker = broker
         self._catalog = catalog
+        self._shared = shared
         self._launcher = launcher
         self._jobs = make_jobs(self.feed)
         self._processes = make_processes(self.feed)
@@ -160,6 +177,11 @@ class Shell:
                     self._socket.send([peer.encode("latin-1"), *join(message)])
                 except (MlxdError, UnicodeEncodeError) as e:
                     self._events.append(PeerUnreachable(peer, str(e)))
+            case MakeFolder(peer):
+                self._shared.add(peer)
+            case RemoveFolder(peer):
+                if folder := self._shared.drop(peer):
+                    self._start(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
             case Spawn():
                 self._spawn(action)
             case Kill(name, signal):

@@ -22,6 +22,8 @@ class KernelView(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     home: str
     started_s: float
+    # `Welcome.shared_dir`.
+    shared_dir: str = ""
     # The settings section of each worker kind.
     worker_settings: Mapping[str, dict[str, Setting]] = {}
 

@@ -16,6 +16,7 @@ from kernel.events import CatalogScanned, Event, ProcessExited
 from kernel.jobs import Jobs
 from kernel.logfiles import LogFiles
 from kernel.processes import Processes
+from kernel.shared import SharedFolder
 from kernel.shell import EXIT_INTERNAL_ERROR, Shell
 from transports.settings import Settings
 
@@ -72,6 +73,7 @@ def _shell(broker: object, tmp_path: Path) -> Shell:
         cast(Any, broker),
         f"ipc://{tmp_path}/s",
         cast(Catalog, BrokenCatalog()),
+        cast(SharedFolder, None),
         cast(Launcher, None),
         cast(Callable[[Callable[[Event], None]], Jobs], part),
         cast(Callable[[Callable[[Event], None]], Processes], part),
