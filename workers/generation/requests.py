@@ -8,9 +8,9 @@ from transports.errors import ContextLengthExceeded, RequestError, TaskNotSuppor
 from transports.messages import ChatRequest, CompletionRequest, Message
 from workers.generation.detokenize import Vocabulary
 from workers.generation.params import Defaults, resolve
+from workers.generation.prompts import Prompts
 from workers.generation.rows import Row
 from workers.generation.stops import StopMatcher
-from workers.text.prompts import Prompts
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,9 @@ from workers.engine import EngineInfo, OnProgress
 from workers.generation.detokenize import Vocabulary, decoder_of
 from workers.generation.model_files import Config, context_length, vet
 from workers.generation.params import read_defaults
+from workers.generation.prompts import Prompts
 from workers.generation.requests import RequestReader
 from workers.text.engine import LoadedModel, TextEngine
-from workers.text.prompts import Prompts
 
 # Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
 Model = Any
