@@ -14,7 +14,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from kernel.demos import DEMOS, Demo
+from kernel.demos import DEMOS, EMBEDDED, Demo
+from kernel.isolation import package_dir
 from kernel.model_folder import (
     MODALITIES,
     FolderFacts,
@@ -36,6 +37,7 @@ _REVISION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 # Name, folder and files of a model.
 _Found: TypeAlias = tuple[str, Path, Signature]
+_Source: TypeAlias = Literal["folder", "hub", "demo"]
 
 
 class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +47,7 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True):
     # The worker kind that serves it; "" when none can.
     kind: str
     path: str
-    source: Literal["folder", "hub", "demo"]
+    source: _Source
     modalities: tuple[Modality, ...] = ("text",)
     size_bytes: int = 0
     context_length: int = 0
@@ -53,7 +55,7 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True):
     created: int = 0
     # Why it cannot be served.
     error: str = ""
-    # Set for demo models, fetched or not.
+    # Set for demo models that are fetched, before and after.
     demo: Demo | None = None
     is_present: bool = True
 
@@ -83,6 +85,8 @@ class Catalog:
     """
 
     def __init__(self, home: Path, paths: Sequence[str | Path], hub_cache: bool) -> None:
+        workers = package_dir("workers")
+        self._embedded = tuple((name, workers / folder) for name, folder in EMBEDDED.items())
         self._models = home / "models"
         self._roots = (self._models, *(Path(path).expanduser() for path in paths))
         self._hub = hub_folder() if hub_cache else None
@@ -109,7 +113,10 @@ class Catalog:
         """The model of exactly this name in the last scan."""
         return self._entries.get(name)
 
-    def _folders(self) -> Iterator[tuple[_Found, Literal["folder", "hub"]]]:
+    def _folders(self) -> Iterator[tuple[_Found, _Source]]:
+        """All model folders; where two have one name, the first counts."""
+        for name, folder in self._embedded:
+            yield (name, folder, _files(folder) or ()), "demo"
         for root in self._roots:
             for found in _model_folders(root):
                 yield found, "folder"
@@ -149,7 +156,7 @@ def hub_folder() -> Path:
     return Path(cache_home).expanduser() / "huggingface" / "hub"
 
 
-def _entry(name: str, folder: Path, source: Literal["folder", "hub"], facts: FolderFacts) -> CatalogEntry:
+def _entry(name: str, folder: Path, source: _Source, facts: FolderFacts) -> CatalogEntry:
     return CatalogEntry(
         name=name,
         kind=facts.kind,

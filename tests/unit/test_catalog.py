@@ -13,9 +13,11 @@ import pytest
 
 import kernel.catalog
 from kernel.catalog import Catalog, CatalogEntry
+from kernel.isolation import package_dir
 from kernel.model_folder import FolderFacts, Signature
 
 DEMO = "demo/smollm2-135m"
+TINY_VL = "demo/tiny-vl"
 CONFIG: dict[str, object] = {
     "model_type": "llama",
     "architectures": ["LlamaForCausalLM"],
@@ -75,7 +77,7 @@ def test_models_are_found_in_home_and_further_folders(tmp_path: Path) -> None:
     alone = model(tmp_path / "alone")
 
     found = scan(tmp_path / "home", tmp_path / "more", alone, tmp_path / "absent")
-    assert sorted(found) == ["alone", DEMO, "mine", "owner/theirs", "third"]
+    assert sorted(found) == ["alone", DEMO, TINY_VL, "mine", "owner/theirs", "third"]
     assert found["owner/theirs"].path == str(tmp_path / "home/models/owner/theirs")
 
 
@@ -118,6 +120,30 @@ def test_a_broken_demo_says_how_to_get_it_again(tmp_path: Path) -> None:
     model(tmp_path / "models" / DEMO, {"tokenizer.json": None})
 
     assert "to fetch it again" in scan(tmp_path)[DEMO].error
+
+
+def test_the_embedded_vision_model_is_served_from_where_mlxd_is_installed(tmp_path: Path) -> None:
+    entry = scan(tmp_path)[TINY_VL]
+
+    assert (entry.source, entry.kind, entry.modalities) == ("demo", "vision", ("text", "image"))
+    assert (entry.info().state, entry.error) == ("available", "")
+    assert Path(entry.path).is_relative_to(package_dir("workers"))
+    # Nothing is to be fetched.
+    assert entry.demo is None
+
+
+def test_a_folder_of_the_users_does_not_hide_the_embedded_model(tmp_path: Path) -> None:
+    model(tmp_path / "models" / TINY_VL)
+
+    assert scan(tmp_path)[TINY_VL].kind == "vision"
+
+
+def test_an_embedded_model_that_was_removed_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel.catalog, "EMBEDDED", {TINY_VL: "vision/not-there"})
+
+    assert scan(tmp_path)[TINY_VL].error == "config.json: missing"
 
 
 @pytest.mark.parametrize(
@@ -289,7 +315,7 @@ def test_junk_is_not_listed(tmp_path: Path) -> None:
         (models / os.fsdecode(b"\xff\xfe")).mkdir()
     model(models / "real")
 
-    assert sorted(scan(tmp_path)) == [DEMO, "loop/real", "real"]
+    assert sorted(scan(tmp_path)) == [DEMO, TINY_VL, "loop/real", "real"]
 
 
 def test_a_link_to_a_file_that_is_gone_is_a_missing_file(tmp_path: Path) -> None:
@@ -310,6 +336,7 @@ def test_names_are_matched_exactly(tmp_path: Path) -> None:
 
 
 def test_only_what_changed_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # "model" is the folder of demo/tiny-vl.
     read = []
     inspect = kernel.catalog.inspect_folder
 
@@ -324,10 +351,10 @@ def test_only_what_changed_is_read_again(tmp_path: Path, monkeypatch: pytest.Mon
 
     catalog.scan()
     catalog.scan()
-    assert read == ["first", "second"]
+    assert read == ["model", "first", "second"]
     (first / "tokenizer.json").unlink()
     catalog.scan()
-    assert read == ["first", "second", "first"]
+    assert read == ["model", "first", "second", "first"]
     assert "tokenizer.json" in getattr(catalog.entry("first"), "error", "")
 
 
@@ -349,7 +376,7 @@ def test_a_thousand_models_are_scanned_quickly(tmp_path: Path) -> None:
 
     start_s = time.process_time()
     found = catalog.scan()
-    assert len(found) == 1001
+    assert len(found) == 1002
     # 0.05 s on one slow core; reading the files again takes several times that.
     assert time.process_time() - start_s < 0.5
 
