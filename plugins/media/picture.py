@@ -9,24 +9,11 @@ Detail: TypeAlias = Literal["auto", "low", "high"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Encoded:
-    """A picture or document as a file has it; its format is found by looking at it."""
-
-    # Text is base64, and not decoded on an event loop: that takes 5 ms for each megabyte.
-    data: bytes | memoryview | str
-
-    @property
-    def size_bytes(self) -> int:
-        """Of the file; for base64 what it can be at most."""
-        return len(self.data) * 3 // 4 if isinstance(self.data, str) else len(self.data)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
     """One picture or document of a request."""
 
-    # An http(s) or data: URL, or the encoded bytes.
-    content: str | Encoded
+    # The encoded bytes, whose format is found by looking at them; or an http(s) or data: URL.
+    content: bytes | memoryview | str
     # Where it stands in the request, for errors: "messages[0].content[1].image_url".
     path: str
     detail: Detail = "auto"
@@ -43,5 +30,5 @@ class Picture:
     # SHA-256 over b"RGB", width and height as <u4, and the pixels.
     digest: bytes
     # uint8 of shape (height, width, 3), RGB; or the name of the file that holds them, relative to
-    # `Welcome.shared_dir`: it is the caller's to remove.
+    # `Welcome.shared_dir`, which is the caller's to remove (`transports/pixels.py`).
     pixels: bytes | str

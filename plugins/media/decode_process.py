@@ -1,0 +1,131 @@
+"""One decode process as its frontend sees it: started when it is needed, disposable.
+
+`run` blocks and belongs into a thread; `kill` may come from another one at any time.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+
+from plugins.media.decode_task import ANSWERS, Answer, Buffer, Task, read_message, write_message
+
+# What Python and the system's loader need; no tokens and no keys.
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+# glibc reserves address space for each arena, of which there is a limit.
+FIXED = {"MALLOC_ARENA_MAX": "1", "PYTHONUTF8": "1"}
+
+
+class DecoderDied(Exception):
+    """The process did not answer.
+
+    Args:
+        status: Its exit code; -9 for signal 9.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__(str(status))
+        self.status = status
+
+    @property
+    def how(self) -> str:
+        """For people: "SIGSEGV", "exit code 1"."""
+        return signal.Signals(-self.status).name if self.status < 0 else f"exit code {self.status}"
+
+
+class DecodeProcess:
+    """A decode process, or the place of one that was not needed yet.
+
+    Args:
+        max_file_bytes: The largest payload that it takes.
+    """
+
+    def __init__(self, max_file_bytes: int) -> None:
+        self._command = (sys.executable, "-P", "-m", "plugins.media.decoder", str(max_file_bytes))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_killed = False
+        # Held while a process is started, so that `kill` meets either none or all of it.
+        self._lock = threading.Lock()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process; None before the first task."""
+        return self._process.pid if self._process else None
+
+    def run(self, task: Task, data: Buffer, max_bytes: int) -> tuple[Answer, bytearray]:
+        """Have *data* decoded: the answer, and the pixels that are not in files.
+
+        Args:
+            task: What to do.
+            data: The encoded bytes.
+            max_bytes: Of the pixels.
+
+        Raises:
+            DecoderDied: It did not survive this, or was killed.
+        """
+        try:
+            return self._ask(task, data, max_bytes)
+        except BrokenPipeError:
+            # It reads all before it looks at anything: it had died before, and not of this.
+            self._end()
+            return self._ask(task, data, max_bytes)
+
+    def kill(self) -> None:
+        """End it for good, now. A task that runs fails."""
+        with self._lock:
+            self._is_killed = True
+            if self._process:
+                self._process.kill()
+
+    def close(self) -> None:
+        """End it for good and reap it; when no task runs."""
+        self.kill()
+        self._end()
+
+    def _ask(self, task: Task, data: Buffer, max_bytes: int) -> tuple[Answer, bytearray]:
+        process = self._started()
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("subprocess gave a child without the pipes that we asked for")
+        try:
+            write_message(process.stdin.fileno(), task, [data])
+            return read_message(process.stdout.fileno(), ANSWERS, max_bytes)
+        except (EOFError, ValueError):
+            raise DecoderDied(self._end()) from None
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._is_killed:
+                raise DecoderDied(-signal.SIGKILL)
+            if self._process is None:
+                self._process = subprocess.Popen(
+                    self._command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    # Pillow and pdfium speak of pictures there.
+                    stderr=subprocess.DEVNULL,
+                    env=_environment(os.environ),
+                    cwd="/",
+                    bufsize=0,
+                )
+            return self._process
+
+    def _end(self) -> int:
+        """Reap it, dead or not; its exit code."""
+        process = self._process
+        if process is None:
+            return -signal.SIGKILL
+        process.kill()
+        # Closes the pipes, too.
+        with process:
+            status = process.wait()
+        with self._lock:
+            self._process = None
+        return status
+
+
+def _environment(ours: Mapping[str, str]) -> dict[str, str]:
+    return {name: ours[name] for name in INHERITED if name in ours} | FIXED
