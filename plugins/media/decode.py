@@ -5,8 +5,8 @@ Runs in a decode process only: a library that crashes here takes nothing else wi
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from PIL import Image
@@ -14,7 +14,7 @@ from PIL import Image
 from plugins.media import documents
 from plugins.media.decode_task import Task
 from plugins.media.endings import is_cut_short
-from plugins.media.formats import Format, format_of, is_pdf
+from plugins.media.formats import format_of, open_picture
 from plugins.media.rgb import to_rgb
 from transports.errors import InvalidImage, RequestError
 from transports.messages import MAX_IMAGE_SIDE
@@ -42,37 +42,31 @@ def decode(data: bytes, task: Task, on_page: Callable[[], None]) -> Iterator[Pag
     Raises:
         RequestError: It cannot be used, in words for the caller.
     """
-    if is_pdf(data):
-        for page in documents.render(data, task.pages, task.max_pages, task.side, on_page):
-            yield Page(to_rgb(page, task.side), page.width * page.height)
-        return
-    format_ = format_of(data)
-    if task.pages:
-        raise InvalidImage(f"pages: only a PDF has pages, this is {format_.name}")
+    format_name = format_of(data)
+    if task.pages and format_name != "PDF":
+        raise InvalidImage(f"pages: only a PDF has pages, this is {format_name}")
     on_page()
-    yield _decode_picture(data, format_, task)
+    with _damage_is_an_error(format_name):
+        if is_cut_short(data, format_name):
+            raise InvalidImage(f"expected a whole {format_name} file, got one that is cut short")
+        if format_name == "PDF":
+            for page in documents.render(data, task.pages, task.max_pages, task.side, on_page):
+                yield Page(to_rgb(page, task.side), page.width * page.height)
+        else:
+            yield _decode_picture(data, format_name, task)
 
 
-def _decode_picture(data: bytes, format_: Format, task: Task) -> Page:
-    damaged = InvalidImage(f"expected a whole {format_.name} picture, got one that is cut short or damaged")
-    try:
-        picture = format_.open(io.BytesIO(data))
-        _check_size(picture.size, task.max_pixels)
-        num_pixels = picture.width * picture.height
-        if is_cut_short(data, format_.name):
-            raise damaged
-        if format_.name == "JPEG":
-            factor = min(1.0, JPEG_GAP * task.side / max(picture.size))
-            picture.draft(None, (round(picture.width * factor) or 1, round(picture.height * factor) or 1))
-        picture.load()
-        # The first frame of a GIF may be larger than its header says.
-        _check_size(picture.size, task.max_pixels)
-        return Page(to_rgb(picture, task.side), num_pixels)
-    except (RequestError, MemoryError):
-        raise
-    # Damaged data makes Pillow raise nearly anything: OSError, SyntaxError, ValueError, struct.error.
-    except Exception:  # noqa: BLE001
-        raise damaged from None
+def _decode_picture(data: bytes, format_name: str, task: Task) -> Page:
+    picture = open_picture(data, format_name)
+    _check_size(picture.size, task.max_pixels)
+    num_pixels = picture.width * picture.height
+    if format_name == "JPEG":
+        factor = min(1.0, JPEG_GAP * task.side / max(picture.size))
+        picture.draft(None, (round(picture.width * factor) or 1, round(picture.height * factor) or 1))
+    picture.load()
+    # The first frame of a GIF may be larger than its header says.
+    _check_size(picture.size, task.max_pixels)
+    return Page(to_rgb(picture, task.side), num_pixels)
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
@@ -83,3 +77,15 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
         raise InvalidImage(
             f"expected at most {max_pixels} pixels (media.max_image_pixels), got {width}x{height}"
         )
+
+
+@contextmanager
+def _damage_is_an_error(format_name: str) -> Iterator[None]:
+    """Damaged data makes libraries raise nearly anything: OSError, SyntaxError, ValueError, struct.error."""
+    try:
+        yield
+    except (RequestError, MemoryError):
+        raise
+    except Exception:  # noqa: BLE001
+        # Their words name objects and files.
+        raise InvalidImage(f"expected a whole {format_name} file, got one that is damaged") from None

@@ -1,13 +1,12 @@
 """Which formats are decoded: an allow-list, recognised by the first bytes. Opens only headers.
 
-Each opens through its own class: `Image.open` would import and know all of Pillow's formats.
+Each opens through its own class: `Image.open` would import and try whatever Pillow knows.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import NamedTuple
 
 from PIL import BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 from PIL.Image import Image
@@ -19,23 +18,21 @@ ACCEPTED = "PNG, JPEG, WebP, GIF, BMP, HEIC or PDF"
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")
 # Readers take a PDF with other bytes before its header (ISO 32000-1, implementation note 13).
 MAX_PDF_OFFSET = 1024
-PDF_HEADER = b"%PDF-"
+# First bytes, in lower case -> what we call it when we refuse it.
+KNOWN = {
+    b"ii*\0": "TIFF",
+    b"mm\0*": "TIFF",
+    b"8bps": "PSD",
+    b"<svg": "SVG",
+    b"<?xm": "XML",
+    b"<!do": "HTML",
+    b"<htm": "HTML",
+    b"pk\x03\x04": "a ZIP archive or an Office document",
+}
 
 
-class Format(NamedTuple):
-    """A picture format."""
-
-    name: str
-    open: Callable[[io.BytesIO], Image]
-
-
-def is_pdf(data: bytes) -> bool:
-    """Whether *data* is a PDF document."""
-    return data.find(PDF_HEADER, 0, MAX_PDF_OFFSET) >= 0
-
-
-def format_of(data: bytes) -> Format:
-    """The format of a picture.
+def format_of(data: bytes) -> str:
+    """The name of the format: "PNG", "PDF"...
 
     Raises:
         UnsupportedMediaType: None that we decode.
@@ -45,18 +42,30 @@ def format_of(data: bytes) -> Format:
         raise InvalidImage(f"expected {ACCEPTED}, got no bytes at all")
     start = data[:16]
     if start.startswith(b"\x89PNG\r\n\x1a\n"):
-        return Format("PNG", PngImagePlugin.PngImageFile)
+        return "PNG"
     if start.startswith(b"\xff\xd8\xff"):
-        return Format("JPEG", JpegImagePlugin.JpegImageFile)
+        return "JPEG"
     if start.startswith((b"GIF87a", b"GIF89a")):
-        return Format("GIF", GifImagePlugin.GifImageFile)
+        return "GIF"
     if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
-        return Format("WebP", WebPImagePlugin.WebPImageFile)
+        return "WebP"
     if start.startswith(b"BM"):
-        return Format("BMP", BmpImagePlugin.BmpImageFile)
+        return "BMP"
     if start[4:8] == b"ftyp" and start[8:12] in HEIF_BRANDS:
-        return Format("HEIC", _open_heif)
-    raise UnsupportedMediaType(f"expected {ACCEPTED}, got {_looks_like(start)}")
+        return "HEIC"
+    if data.find(b"%PDF-", 0, MAX_PDF_OFFSET) >= 0:
+        return "PDF"
+    found = KNOWN.get(start.lstrip()[:4].lower(), "something else")
+    raise UnsupportedMediaType(f"expected {ACCEPTED}, got {found}")
+
+
+def open_picture(data: bytes, format_name: str) -> Image:
+    """Read the header of a picture of that format.
+
+    Raises:
+        UnsupportedMediaType: Its library is not installed.
+    """
+    return _OPENERS[format_name](io.BytesIO(data))
 
 
 def _open_heif(file: io.BytesIO) -> Image:
@@ -72,17 +81,11 @@ def _open_heif(file: io.BytesIO) -> Image:
     return picture
 
 
-def _looks_like(start: bytes) -> str:
-    known = {
-        b"II*\0": "TIFF",
-        b"MM\0*": "TIFF",
-        b"8BPS": "PSD",
-        b"<svg": "SVG",
-        b"<?xm": "XML or SVG",
-        b"<!do": "HTML",
-        b"<htm": "HTML",
-        b"PK\x03\x04": "a ZIP archive or an Office document",
-    }
-    if start[4:12] == b"ftypavif":
-        return "AVIF"
-    return known.get(start.lstrip()[:4].lower(), known.get(start[:4], "something else"))
+_OPENERS: dict[str, Callable[[io.BytesIO], Image]] = {
+    "PNG": PngImagePlugin.PngImageFile,
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "WebP": WebPImagePlugin.WebPImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "HEIC": _open_heif,
+}
