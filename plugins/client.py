@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from types import TracebackType
+import shutil
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import structlog
 import zmq
 
-from transports import errors
+from plugins.submission import Submission, Update
+from transports import errors, pixels
 from transports.codec import decode_body
 from transports.frames import Frame, Parcel, join, parcel, split
 from transports.messages import (
@@ -23,15 +23,15 @@ from transports.messages import (
     MAX_MODEL_NAME,
     Bye,
     Cancel,
-    Delta,
+    ChatRequest,
     Done,
     Events,
     Failed,
     Hello,
+    Image,
     Item,
     Message,
     Pong,
-    Prefill,
     Progress,
     Role,
     Welcome,
@@ -40,6 +40,8 @@ from transports.messages import (
 from transports.reports import Admin, ModelInfo, ModelsReply, StatusReply
 from transports.sockets import DrainedSocket, PeerFull, open_dealer
 from transports.version import VERSION
+
+__all__ = ["KernelClient", "Submission", "Update"]
 
 log = structlog.get_logger()
 
@@ -50,71 +52,8 @@ BYE_LINGER_MS = 200
 # Frames of one message: the most that `kernel.max_frames` can be.
 MAX_FRAMES = 1024
 
-Update = Progress | Prefill | Delta | Done
 OnProgress = Callable[[Progress], None]
 T = TypeVar("T", bound=Message)
-
-
-class Submission(AsyncIterator[Update]):
-    """The updates of one request, and the right to cancel it.
-
-    As a context manager it cancels what has not ended when the block is left.
-    """
-
-    def __init__(self, client: KernelClient, request_id: str) -> None:
-        self.id = request_id
-        self._client = client
-        self._updates: deque[Update | errors.MlxdError] = deque()
-        self._arrived = asyncio.Event()
-        self._ended = False
-
-    def __aiter__(self) -> Submission:
-        return self
-
-    async def __anext__(self) -> Update:
-        """The next update.
-
-        Raises:
-            MlxdError: The bad end of the request.
-            StopAsyncIteration: After Done.
-        """
-        while not self._updates:
-            if self._ended:
-                raise StopAsyncIteration
-            self._arrived.clear()
-            await self._arrived.wait()
-        update = self._updates.popleft()
-        if isinstance(update, errors.MlxdError):
-            raise update
-        return update
-
-    def ready(self) -> list[Update]:
-        """Updates that arrived and were not read yet, without waiting; a bad end stays for `__anext__`."""
-        taken: list[Update] = []
-        while self._updates and not isinstance(self._updates[0], errors.MlxdError):
-            taken.append(self._updates.popleft())  # type: ignore[arg-type]
-        return taken
-
-    def cancel(self) -> None:
-        """Say that the answer is no longer wanted; the end still comes."""
-        if not self._ended:
-            self._client.send(parcel("cancel", Cancel(), ids=(self.id,)))
-
-    async def __aenter__(self) -> Submission:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.cancel()
-
-    def put(self, update: Update | errors.MlxdError) -> None:
-        """Called by the client when something arrived; what comes after the end is dropped."""
-        if self._ended:
-            return
-        self._updates.append(update)
-        self._ended = isinstance(update, (Done, errors.MlxdError))
-        self._arrived.set()
 
 
 class KernelClient:
@@ -132,7 +71,9 @@ class KernelClient:
         self._loop = asyncio.get_running_loop()
         self._last_heard = self._loop.time()
         self._watchdog: asyncio.TimerHandle | None = None
-        self._socket = DrainedSocket(open_dealer(zmq.Context.instance(), endpoint, new_id()), self._on_frames)
+        self._identity = new_id()
+        dealer = open_dealer(zmq.Context.instance(), endpoint, self._identity)
+        self._socket = DrainedSocket(dealer, self._on_frames)
         self.send(parcel("hello", hello))
 
     @classmethod
@@ -185,8 +126,12 @@ class KernelClient:
         client: str = "",
         timeout_s: float = 0.0,
     ) -> Submission:
-        """Send a request; its end comes through the submission, also when it cannot be sent."""
-        submission = Submission(self, new_id())
+        """Send a request; its end comes through the submission, also when it cannot be sent.
+
+        Shared files that the body names belong to the submission from here on.
+        """
+        images = body.images if isinstance(body, ChatRequest) else ()
+        submission = Submission(new_id(), self._cancel, lambda: self._release(images))
         if self.lost.is_set():
             submission.put(_gone())
             return submission
@@ -242,6 +187,11 @@ class KernelClient:
         """What runs, what waits and why."""
         return await self.admin("status", Admin(), StatusReply)
 
+    @property
+    def shared_folder(self) -> str:
+        """Where this frontend may put shared files, see `transports.pixels`; "" for nowhere."""
+        return pixels.shared_folder(self.welcome.shared_dir, self._identity) if self.welcome else ""
+
     async def close(self) -> None:
         """Say bye and disconnect; open submissions fail here and are cancelled there."""
         if not self.lost.is_set():
@@ -264,6 +214,13 @@ class KernelClient:
         except PeerFull:
             raise errors.KernelUnavailable("the kernel does not take messages; it may hang") from None
 
+    def _cancel(self, request_id: str) -> None:
+        self.send(parcel("cancel", Cancel(), ids=(request_id,)))
+
+    def _release(self, images: Sequence[Image]) -> None:
+        for name in pixels.shared_names(images):
+            pixels.remove_shared(self.shared_folder, name)
+
     # --- what arrives ---------------------------------------------------------------------
 
     def _on_frames(self, frames: list[Frame]) -> None:
@@ -279,7 +236,7 @@ class KernelClient:
         except errors.RemoteProtocolError as e:
             # The kernel passes bodies on unread: a worker wrote what we cannot read.
             for request_id in message.envelope.ids:
-                self.send(parcel("cancel", Cancel(), ids=(request_id,)))
+                self._cancel(request_id)
                 self._end(request_id, e)
 
     def _on_message(self, message: Parcel) -> None:
@@ -369,6 +326,9 @@ class KernelClient:
         for request_id in [*self._submissions, *self._replies]:
             self._end(request_id, _gone())
         self._socket.close(linger_ms)
+        # The kernel does so after a bye; one that was killed does not.
+        if self.shared_folder:
+            shutil.rmtree(self.shared_folder, ignore_errors=True)
 
 
 def _check_size(message: Parcel, welcome: Welcome) -> None:

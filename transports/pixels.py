@@ -7,6 +7,7 @@ cut short under a reader is an error then, and no signal that ends the process.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -106,8 +107,10 @@ def write_shared(folder: str, pixels: Buffer, max_bytes: int, file_name: str = "
 
 
 def remove_shared(folder: str, name: str) -> None:
-    """Remove a file that `write_shared` made in *folder*; one that is gone already is no error."""
-    Path(folder, Path(name).name).unlink(missing_ok=True)
+    """Remove a file that `write_shared` made in *folder*, if it is still there."""
+    # What cannot be removed goes with the folder.
+    with contextlib.suppress(OSError):
+        Path(folder, Path(name).name).unlink()
 
 
 def shared_names(images: Iterable[Image]) -> tuple[str, ...]:

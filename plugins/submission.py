@@ -1,0 +1,90 @@
+"""One request as a frontend sees it: what comes for it, and the right to cancel it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+
+from transports.errors import MlxdError
+from transports.messages import Delta, Done, Prefill, Progress
+
+Update = Progress | Prefill | Delta | Done
+
+
+class Submission(AsyncIterator[Update]):
+    """The updates of one request, and the right to cancel it.
+
+    As a context manager it cancels what has not ended when the block is left.
+    """
+
+    def __init__(
+        self, request_id: str, cancel: Callable[[str], None], release: Callable[[], None] = lambda: None
+    ) -> None:
+        """A request that is being sent.
+
+        Args:
+            request_id: Its id.
+            cancel: Tells the kernel that it is no longer wanted.
+            release: Called when it has ended, or the block was left; may be called again.
+        """
+        self.id = request_id
+        self._cancel = cancel
+        self._release = release
+        self._updates: deque[Update | MlxdError] = deque()
+        self._arrived = asyncio.Event()
+        self._ended = False
+
+    def __aiter__(self) -> Submission:
+        return self
+
+    async def __anext__(self) -> Update:
+        """The next update.
+
+        Raises:
+            MlxdError: The bad end of the request.
+            StopAsyncIteration: After Done.
+        """
+        while not self._updates:
+            if self._ended:
+                raise StopAsyncIteration
+            self._arrived.clear()
+            await self._arrived.wait()
+        update = self._updates.popleft()
+        if isinstance(update, MlxdError):
+            raise update
+        return update
+
+    def ready(self) -> list[Update]:
+        """Updates that arrived and were not read yet, without waiting; a bad end stays for `__anext__`."""
+        taken: list[Update] = []
+        while self._updates and not isinstance(self._updates[0], MlxdError):
+            taken.append(self._updates.popleft())  # type: ignore[arg-type]
+        return taken
+
+    def cancel(self) -> None:
+        """Say that the answer is no longer wanted; the end still comes."""
+        if not self._ended:
+            self._cancel(self.id)
+
+    async def __aenter__(self) -> Submission:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.cancel()
+        finally:
+            self._release()
+
+    def put(self, update: Update | MlxdError) -> None:
+        """Called by the client when something arrived; what comes after the end is dropped."""
+        if self._ended:
+            return
+        self._updates.append(update)
+        self._ended = isinstance(update, (Done, MlxdError))
+        self._arrived.set()
+        if self._ended:
+            self._release()
