@@ -79,7 +79,7 @@ class RowBatch(GenerationBatch):  # type: ignore[misc]  # untyped base
         fed = self._current_tokens = self._next_tokens
         logprobs = self._current_logprobs = self._next_logprobs
         rows: list[RowSampler] = self.samplers
-        logits = self.model(fed[:, None], cache=self.prompt_cache)[:, -1, :]
+        logits = self.model(fed[:, None], cache=self.prompt_cache, **self.model_inputs())[:, -1, :]
         logits = penalise(logits, fed, [row.penalties for row in rows])
         tokens = sample(logits, [row.params for row in rows], [row.position for row in rows])
         self._next_tokens = tokens
@@ -97,6 +97,10 @@ class RowBatch(GenerationBatch):  # type: ignore[misc]  # untyped base
         for history, token in zip(self.tokens, ready, strict=True):
             history.append(token)
         return ready, logprobs
+
+    def model_inputs(self) -> dict[str, Any]:
+        """What the model is given beside tokens and caches."""
+        return {}
 
     def extend(self, batch: RowBatch) -> None:
         """See `GenerationBatch.extend`."""
@@ -126,8 +130,9 @@ def single_caches(batch_of_one: Sequence[KvCache]) -> list[KvCache]:
 
 
 class RowPrompts(PromptProcessingBatch):  # type: ignore[misc]  # untyped base
-    """The rows whose prompts are being processed; they go on as a `RowBatch`."""
+    """The rows whose prompts are being processed; they go on as a `batch_type`."""
 
+    batch_type = RowBatch
     prompt_cache: list[KvCache]
 
     def generate(self, tokens: list[list[int]]) -> RowBatch:
@@ -136,7 +141,7 @@ class RowPrompts(PromptProcessingBatch):  # type: ignore[misc]  # untyped base
         if len(self.uids) == 1:
             # A prompt of one token put nothing into the caches; mlx-lm cannot extract nothing.
             caches = single_caches(caches) if self.tokens[0] else make_prompt_cache(self.model)
-        return RowBatch(
+        return self.batch_type(
             self.model,
             self.uids,
             mx.array([last for (last,) in tokens]),
@@ -153,6 +158,8 @@ class RowPrompts(PromptProcessingBatch):  # type: ignore[misc]  # untyped base
 class RowGenerator(BatchGenerator):  # type: ignore[misc]  # untyped base
     """A batch that requests join and leave while it runs."""
 
+    prompts_type = RowPrompts
+
     def __init__(self, model: Model, *, num_slots: int, prefill_batch_size: int, stream: Any) -> None:
         super().__init__(
             model,
@@ -160,8 +167,8 @@ class RowGenerator(BatchGenerator):  # type: ignore[misc]  # untyped base
             prefill_batch_size=min(prefill_batch_size, num_slots),
             stream=stream,
         )
-        self._prompt_batch = RowPrompts.empty(model, self.sampler)
-        self._generation_batch = RowBatch.empty(model, self.sampler)
+        self._prompt_batch = self.prompts_type.empty(model, self.sampler)
+        self._generation_batch = self.prompts_type.batch_type.empty(model, self.sampler)
 
     def insert_row(
         self,

@@ -49,7 +49,8 @@ class PromptCache(Generic[Cache]):
         """Find the entry with the longest common prefix, and count it as used.
 
         Args:
-            tokens: Token ids of the prompt, shape (num_tokens,).
+            tokens: Token ids of the prompt, shape (num_tokens,); of a token whose keys and values depend
+                on more than its id, another number below 2**64.
             min_cached: A shorter prefix is no hit.
         """
         wanted = _key(tokens[:-1])
@@ -86,11 +87,11 @@ class PromptCache(Generic[Cache]):
 
 
 # Bytes of a token in a key.
-_TOKEN_BYTES = array("I").itemsize
+_TOKEN_BYTES = array("Q").itemsize
 
 
 def _key(tokens: Sequence[int]) -> bytes:
-    return array("I", tokens).tobytes()
+    return array("Q", tokens).tobytes()
 
 
 def _common_prefix(a: bytes, b: bytes) -> int:

@@ -47,23 +47,9 @@ class Prompts:
             RequestError: The template refuses the conversation.
             ContextLengthExceeded: It is too long; the last few tokens are the caller's to check.
         """
-        if not self._tokenizer.has_chat_template:
-            raise TaskNotSupported("this model has no chat template: use /v1/completions", param="messages")
-        try:
-            text = self._tokenizer.apply_chat_template(
-                [self._plain(message) for message in messages], add_generation_prompt=True, tokenize=False
-            )
-        except Exception as e:  # noqa: BLE001 - a template is foreign code and may raise anything
-            # jinja2's errors hold the template's words ("roles must alternate"); others may hold the prompt.
-            is_template_error = type(e).__module__.startswith("jinja2")
-            reason = str(e)[:_MAX_REASON] if is_template_error else type(e).__name__
-            raise RequestError(
-                f"messages: the model's chat template refused them: {reason}", param="messages"
-            ) from None
+        text = self._render([self._turn(message, self._plain(message.text)) for message in messages])
         self._refuse_too_long(text, "messages")
-        tokens: list[int] = []
-        for part in text.split(_BREAK):
-            tokens += self._tokenizer.encode(part, add_special_tokens=False)
+        tokens = self._tokens(text)
         if not tokens:
             raise RequestError("messages: the model's chat template makes an empty prompt", param="messages")
         return tokens
@@ -107,13 +93,39 @@ class Prompts:
                     param=param,
                 )
 
-    def _plain(self, message: ChatMessage) -> dict[str, str]:
+    def _turn(self, message: ChatMessage, content: object) -> dict[str, object]:
+        """A message as templates know it."""
         role = message.role
         if role == "developer" and not self._knows_developer:
             role = "system"
-        content = message.text.replace(_BREAK, "\ufffd")
+        turn: dict[str, object] = {"role": role, "content": content}
+        return turn if message.name is None else turn | {"name": message.name}
+
+    def _plain(self, text: str) -> str:
+        """Text in which the name of a special token is no token."""
+        text = text.replace(_BREAK, "\ufffd")
         for name in self._special:
-            if name in content:
-                content = content.replace(name, name[:1] + _BREAK + name[1:])
-        plain = {"role": role, "content": content}
-        return plain if message.name is None else plain | {"name": message.name}
+            if name in text:
+                text = text.replace(name, name[:1] + _BREAK + name[1:])
+        return text
+
+    def _render(self, turns: Sequence[dict[str, object]]) -> str:
+        if not self._tokenizer.has_chat_template:
+            raise TaskNotSupported("this model has no chat template: use /v1/completions", param="messages")
+        try:
+            text: str = self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        except Exception as e:  # noqa: BLE001 - a template is foreign code and may raise anything
+            # jinja2's errors hold the template's words ("roles must alternate"); others may hold the prompt.
+            is_template_error = type(e).__module__.startswith("jinja2")
+            reason = str(e)[:_MAX_REASON] if is_template_error else type(e).__name__
+            raise RequestError(
+                f"messages: the model's chat template refused them: {reason}", param="messages"
+            ) from None
+        return text
+
+    def _tokens(self, text: str) -> list[int]:
+        """Of a rendered text: its special tokens count, but those that `_plain` has broken."""
+        tokens: list[int] = []
+        for part in text.split(_BREAK):
+            tokens += self._tokenizer.encode(part, add_special_tokens=False)
+        return tokens

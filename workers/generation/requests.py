@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from transports.errors import ContextLengthExceeded, RequestError, TaskNotSupported
-from transports.messages import ChatRequest, CompletionRequest, Message
+from transports.messages import ChatRequest, CompletionRequest, Generate, Message
 from workers.generation.detokenize import Vocabulary
 from workers.generation.params import Defaults, resolve
 from workers.generation.prompts import Prompts
 from workers.generation.rows import Row
 from workers.generation.stops import StopMatcher
+
+AnyRow = TypeVar("AnyRow", bound=Row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,44 +33,55 @@ class RequestReader:
         Raises:
             RequestError: It cannot be served, whoever asks.
         """
-        if not isinstance(body, (ChatRequest, CompletionRequest)):
-            raise TaskNotSupported(f"expected a chat or completion request, got {type(body).__name__}")
-        params = resolve(body.sampling, self.defaults, self.vocab_size)
-        is_chat = isinstance(body, ChatRequest)
         if isinstance(body, ChatRequest):
             if body.images:
                 raise RequestError("messages: this model takes text only, got images", param="messages")
-            prompt, echo = self.prompts.chat(body.messages), ""
-        else:
+            return self.make_row(Row, request_id, body, self.prompts.chat(body.messages), now)
+        if isinstance(body, CompletionRequest):
             prompt = self.prompts.completion(body.prompt)
-            echo = self._echo(body, prompt)
-        return Row(
+            return self.make_row(Row, request_id, body, prompt, now, echo=self._echo(body, prompt))
+        raise TaskNotSupported(f"expected a chat or completion request, got {type(body).__name__}")
+
+    def make_row(
+        self,
+        make: Callable[..., AnyRow],
+        request_id: str,
+        body: Generate,
+        prompt: list[int],
+        now: float,
+        **fields: object,
+    ) -> AnyRow:
+        """A row of a kind's own class for a prompt that is tokens already.
+
+        Args:
+            make: The class.
+            fields: Those that only the caller knows.
+
+        Raises:
+            RequestError: A parameter is wrong, or prompt and answer do not fit.
+        """
+        is_chat = isinstance(body, ChatRequest)
+        return make(
             id=request_id,
             prompt=prompt,
-            params=params,
-            max_tokens=self._max_tokens(body.max_tokens, len(prompt), "messages" if is_chat else "prompt"),
+            params=resolve(body.sampling, self.defaults, self.vocab_size),
+            max_tokens=self.max_tokens(body, len(prompt)),
             ignores_eos=body.ignore_eos,
             num_top_logprobs=body.top_logprobs,
             detokenizer=self.vocabulary.detokenizer(),
             stops=StopMatcher(body.stop),
             arrived=now,
-            echo=echo,
             strips_space=is_chat and self.vocabulary.leads_with_space,
+            **fields,
         )
 
-    def _echo(self, body: CompletionRequest, prompt: list[int]) -> str:
-        if not body.echo:
-            return ""
-        if body.top_logprobs is not None:
-            raise RequestError(
-                "logprobs: not available for the prompt: leave out echo or logprobs", param="echo"
-            )
-        if isinstance(body.prompt, str):
-            return body.prompt
-        detokenizer = self.vocabulary.detokenizer()
-        return "".join(detokenizer.add(token) for token in prompt)
+    def max_tokens(self, body: Generate, num_prompt: int) -> int:
+        """How long the answer to *body* may be.
 
-    def _max_tokens(self, wanted: int | None, num_prompt: int, param: str) -> int:
+        Raises:
+            RequestError: The prompt leaves no room, or less than is wanted.
+        """
+        wanted, param = body.max_tokens, "messages" if isinstance(body, ChatRequest) else "prompt"
         room = self.context_length - num_prompt
         if room < 1:
             raise ContextLengthExceeded(
@@ -85,3 +100,15 @@ class RequestReader:
         if wanted < 1:
             raise RequestError(f"max_tokens: expected at least 1, got {wanted}", param="max_tokens")
         return wanted
+
+    def _echo(self, body: CompletionRequest, prompt: list[int]) -> str:
+        if not body.echo:
+            return ""
+        if body.top_logprobs is not None:
+            raise RequestError(
+                "logprobs: not available for the prompt: leave out echo or logprobs", param="echo"
+            )
+        if isinstance(body.prompt, str):
+            return body.prompt
+        detokenizer = self.vocabulary.detokenizer()
+        return "".join(detokenizer.add(token) for token in prompt)

@@ -41,6 +41,10 @@ class Row:
         """Prompt and answer so far: what goes on from here in another batch."""
         return self.prompt + self.answer
 
+    def cache_key(self, tokens: Sequence[int]) -> Sequence[int]:
+        """What *tokens* are called in the prompt cache: equal only where keys and values are."""
+        return tokens
+
     @property
     def num_left(self) -> int:
         """How many tokens may still come."""

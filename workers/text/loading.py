@@ -20,11 +20,12 @@ from transports.settings import TextSettings
 from workers.blas import openblas_is_loaded
 from workers.engine import EngineInfo, OnProgress
 from workers.generation.detokenize import Vocabulary, decoder_of
+from workers.generation.engine import LoadedModel
 from workers.generation.model_files import Config, context_length, vet
 from workers.generation.params import read_defaults
 from workers.generation.prompts import Prompts
 from workers.generation.requests import RequestReader
-from workers.text.engine import LoadedModel, TextEngine
+from workers.text.engine import TextEngine
 
 # Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
 Model = Any

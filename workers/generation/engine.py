@@ -1,0 +1,295 @@
+"""Many requests in one running batch of mlx-lm, none of which can spoil another."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import mlx.core as mx
+import structlog
+from mlx_lm.generate import StopSequences
+from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
+
+from transports.errors import WorkerError
+from transports.messages import ChatRequest, CompletionRequest, FinishReason, Message, Prefill, TokenLogprob
+from workers.engine import EngineInfo, Failure, Output
+from workers.generation.batch import LogprobsOfRow, RowGenerator, RowSampler
+from workers.generation.detokenize import Vocabulary
+from workers.generation.prompt_cache import PromptCache
+from workers.generation.requests import RequestReader
+from workers.generation.rows import Row
+
+log = structlog.get_logger()
+
+# Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
+Model = Any
+KvCache = Any
+Response = Any
+
+# A shorter common beginning costs more to copy than to compute again.
+MIN_CACHED_TOKENS = 16
+# A row on trial is sound when it got as far as where it may have failed: one step is always
+# computed ahead of the token that is delivered.
+TRIAL_TOKENS = 2
+_MAX_REASON = 200
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """What a kind's `loading.load` hands over."""
+
+    # Gives logits for tokens and caches.
+    model: Model
+    eos_tokens: frozenset[int]
+    vocabulary: Vocabulary
+    reader: RequestReader
+    info: EngineInfo
+
+
+class BatchSettings(Protocol):
+    """What the settings of every kind have."""
+
+    @property
+    def num_slots(self) -> int: ...
+    @property
+    def prefill_step_tokens(self) -> int: ...
+    @property
+    def prompt_cache_bytes(self) -> int: ...
+
+
+class BatchEngine:
+    """The part of `workers.engine.Engine` that does not depend on what a prompt is made of.
+
+    Rows wait, join the batch at a step, and leave it one by one.
+    """
+
+    tasks: dict[str, type[Message]] = {"chat": ChatRequest, "completion": CompletionRequest}  # noqa: RUF012
+
+    def __init__(self, loaded: LoadedModel, settings: BatchSettings) -> None:
+        self.info = loaded.info
+        self._loaded = loaded
+        self._settings = settings
+        self._stream = mx.default_stream(mx.default_device())
+        self._eos = StopSequences([(token,) for token in sorted(loaded.eos_tokens)] or None)
+        self._no_eos = StopSequences(None)
+        self._prompt_cache: PromptCache[list[KvCache]] = PromptCache(settings.prompt_cache_bytes)
+        self._generator = self._new_generator()
+        # Not in the batch yet, oldest first.
+        self._waiting: deque[Row] = deque()
+        # In the batch, by mlx-lm's uid.
+        self._running: dict[int, Row] = {}
+        # After a failed step: rows to be let in again one at a time, before anyone new.
+        self._suspects: deque[Row] = deque()
+        self._on_trial: Row | None = None
+        self._progress = 0
+
+    def cancel(self, request_id: str) -> list[Output]:
+        """See `Engine.cancel`."""
+        for queue in (self._waiting, self._suspects):
+            for row in queue:
+                if row.id == request_id:
+                    queue.remove(row)
+                    return [*row.finish("cancelled", time.monotonic())]
+        for uid, row in self._running.items():
+            if row.id == request_id:
+                return self._remove(uid, "cancelled", time.monotonic())
+        return []
+
+    def step(self) -> list[Output]:
+        """See `Engine.step`."""
+        now = time.monotonic()
+        outputs = self._admit(now)
+        self._generator.limit_prefill(self._settings.prefill_step_tokens)
+        try:
+            prefilled, responses = self._generator.next()
+        except Exception as e:  # noqa: BLE001 - whatever a model raises must not end the other requests
+            return outputs + self._recover(e)
+        self._progress += len(prefilled) + len(responses)
+        now = time.monotonic()
+        for response in prefilled:
+            outputs += self._prefilled(response)
+        for response in responses:
+            outputs += self._generated(response, now)
+        return outputs
+
+    def has_work(self) -> bool:
+        """See `Engine.has_work`."""
+        return bool(self._running or self._waiting or self._suspects)
+
+    def progress(self) -> int:
+        """See `Engine.progress`."""
+        return self._progress
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._prompt_cache.clear()
+        self._generator.close()
+        mx.clear_cache()
+
+    # --- joining --------------------------------------------------------------------------
+
+    def _admit(self, now: float) -> list[Output]:
+        if self._on_trial is None and self._suspects:
+            self._on_trial = self._suspects.popleft()
+            return self._insert(self._on_trial)
+        outputs: list[Output] = []
+        # Nobody new while rows are tried: a failure must point at one row.
+        while self._waiting and self._on_trial is None:
+            row = self._waiting.popleft()
+            outputs += [*row.start(now), *self._insert(row)]
+        return outputs
+
+    def _insert(self, row: Row) -> list[Output]:
+        """Let a row into the batch; its failure if that cannot be done."""
+        raise NotImplementedError
+
+    def _join(
+        self,
+        row: Row,
+        sampler: RowSampler,
+        prompt: list[int],
+        cache: list[KvCache] | None,
+        cached: list[int],
+    ) -> None:
+        """Give a row to the generator.
+
+        Args:
+            prompt: The tokens that are not in *cache*, at least one.
+            cached: Those that are.
+        """
+        uid = self._generator.insert_row(
+            prompt,
+            sampler,
+            max_tokens=row.num_left,
+            stops=self._no_eos if row.ignores_eos else self._eos,
+            cache=cache,
+            cached=cached,
+        )
+        self._running[uid] = row
+
+    # --- what a step gave -----------------------------------------------------------------
+
+    def _prefilled(self, response: Response) -> list[Output]:
+        row = self._running[response.uid]
+        num_done, num_total = response.progress
+        # A row that is let in again said this once before.
+        if row.answer or num_total <= self._settings.prefill_step_tokens:
+            return []
+        return [Prefill(id=row.id, num_done=row.num_cached + num_done, num_total=row.num_cached + num_total)]
+
+    def _generated(self, response: Response, now: float) -> list[Output]:
+        row = self._running[response.uid]
+        if response.finish_reason == "stop":
+            row.take_stop_token()
+            return self._finished(response, row.finish("stop", now))
+        outputs: list[Output] = [*row.take(response.token, self._logprobs(response), now)]
+        if row is self._on_trial and len(row.answer) >= TRIAL_TOKENS:
+            self._on_trial = None
+        if row.has_stopped:
+            if response.finish_reason is None:
+                return outputs + self._remove(response.uid, "stop", now)
+            return outputs + self._finished(response, row.finish("stop", now))
+        if response.finish_reason is not None:
+            return outputs + self._finished(response, row.finish("length", now))
+        return outputs
+
+    def _logprobs(self, response: Response) -> list[TokenLogprob]:
+        place: LogprobsOfRow | None = response.logprobs
+        chosen = place.read() if place is not None else None
+        if chosen is None:
+            return []
+        top = tuple(self._named(token, logprob) for token, logprob in chosen.top)
+        return [self._named(response.token, chosen.logprob, top)]
+
+    def _named(self, token: int, logprob: float, top: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:
+        token_bytes = self._loaded.vocabulary.bytes_of(token)
+        text = token_bytes.decode(errors="replace")
+        return TokenLogprob(token=text, logprob=logprob, token_bytes=token_bytes, top=top)
+
+    # --- leaving --------------------------------------------------------------------------
+
+    def _remove(self, uid: int, reason: FinishReason, now: float) -> list[Output]:
+        """Take a row out of the running batch."""
+        removed = self._generator.remove([uid], return_prompt_caches=True)
+        row = self._leave(uid)
+        if uid in removed:
+            cache, tokens = removed[uid]
+            self._store(row, tokens, cache)
+        return [*row.finish(reason, now)]
+
+    def _finished(self, response: Response, last: Sequence[Output]) -> list[Output]:
+        """Note that a row left the batch by itself."""
+        row = self._leave(response.uid)
+        self._store(row, response.all_tokens, response.prompt_cache)
+        return list(last)
+
+    def _leave(self, uid: int) -> Row:
+        row = self._running.pop(uid)
+        if row is self._on_trial:
+            self._on_trial = None
+        return row
+
+    # --- prompt cache ---------------------------------------------------------------------
+
+    def _cached(self, row: Row) -> tuple[list[KvCache] | None, int]:
+        """Keys and values of the longest known beginning of a row's tokens, and its length."""
+        hit = self._prompt_cache.match(row.cache_key(row.tokens), MIN_CACHED_TOKENS)
+        if hit is None:
+            return None, 0
+        # The arrays are shared until mlx-lm copies them into the batch; only the lengths are ours.
+        cache = copy.deepcopy(hit.cache)
+        if hit.num_stored > hit.num_cached:
+            trim_prompt_cache(cache, hit.num_stored - hit.num_cached)
+        if not row.answer:
+            row.num_cached = hit.num_cached
+        return cache, hit.num_cached
+
+    def _store(self, row: Row, tokens: Sequence[int], cache: list[KvCache]) -> None:
+        if not tokens or self._settings.prompt_cache_bytes == 0 or not can_trim_prompt_cache(cache):
+            return
+        # Not waited for: the next step is already under way on the device.
+        mx.async_eval([one.state for one in cache])
+        self._prompt_cache.store(row.cache_key(tokens), cache, sum(one.nbytes for one in cache))
+
+    # --- after a failed step --------------------------------------------------------------
+
+    def _new_generator(self) -> RowGenerator:
+        """Without rows."""
+        raise NotImplementedError
+
+    def _recover(self, error: Exception) -> list[Output]:
+        """Find out whose fault a failed step was; everyone else goes on where they were.
+
+        The batch is in an unknown state and is dropped. A row alone in it, or on trial, is the
+        culprit. Otherwise each row in turn is put on trial beside those that passed.
+        """
+        rows, self._running = list(self._running.values()), {}
+        self._generator = self._new_generator()
+        # mlx's compiled functions leave the generator of this thread unusable when they fail.
+        mx.random.seed(time.monotonic_ns())
+        mx.clear_cache()
+        self._progress += 1
+        # A row on trial may not have joined yet.
+        tried = next((row for row in rows if row is self._on_trial), None)
+        culprit = rows[0] if len(rows) == 1 else tried
+        if tried is not None:
+            self._on_trial = None
+        if culprit is None:
+            self._suspects.extend(rows)
+            return []
+        outputs: list[Output] = [self._failure(culprit, error)]
+        for row in rows:
+            if row is not culprit:
+                outputs += self._insert(row)
+        return outputs
+
+    def _failure(self, row: Row, error: Exception) -> Failure:
+        if row is self._on_trial:
+            self._on_trial = None
+        log.error("request_failed", request_id=row.id, exc_info=error)
+        reason = f"{type(error).__name__}: {error}"[:_MAX_REASON]
+        return Failure(id=row.id, error=WorkerError(f"the model failed on this request: {reason}"))
