@@ -72,10 +72,10 @@ def _decode_picture(data: bytes, format_name: str, task: Task) -> Page:
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if min(size) < 1 or max(size) > MAX_IMAGE_SIDE:
-        raise InvalidImage(f"expected sides of 1 to {MAX_IMAGE_SIDE} pixels, got {width}x{height}")
+        raise InvalidImage(f"expected sides of 1 to {MAX_IMAGE_SIDE} pixels, got {width} x {height}")
     if width * height > max_pixels:
         raise InvalidImage(
-            f"expected at most {max_pixels} pixels (media.max_image_pixels), got {width}x{height}"
+            f"expected at most {max_pixels} pixels (media.max_image_pixels), got {width} x {height}"
         )
 
 
