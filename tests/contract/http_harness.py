@@ -11,7 +11,6 @@ from typing import Any
 from plugins.client import Submission, Update
 from plugins.http.frontend import HttpFrontend
 from transports.errors import KernelUnavailable, MlxdError
-from transports.frames import Parcel
 from transports.messages import Delta, Done, Message, Usage
 from transports.reports import ModelInfo, StatusReply
 
@@ -34,16 +33,15 @@ class FakeClient:
         self._changed = asyncio.Condition()
 
     def submit(self, **kwargs: Any) -> Submission:
-        submission = Submission(self, f"request-{len(self.submitted)}")  # type: ignore[arg-type]
+        submission = Submission(f"request-{len(self.submitted)}", self.cancel)
         self.submitted.append((submission, kwargs))
         self._notify()
         self.script(submission, kwargs["body"])
         return submission
 
-    def send(self, message: Parcel) -> None:
-        """What a submission sends: only cancel."""
-        assert message.envelope.type == "cancel"
-        self.cancelled += message.envelope.ids
+    def cancel(self, request_id: str) -> None:
+        """A submission is no longer wanted."""
+        self.cancelled.append(request_id)
         self._notify()
 
     async def models(self) -> tuple[ModelInfo, ...]:
