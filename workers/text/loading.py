@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import mlx.core as mx
 import mlx_lm.generate
 import msgspec
-from mlx.utils import tree_flatten
-from mlx_lm.utils import dequantize_model, load_model, load_tokenizer
+from mlx_lm.utils import load_model, load_tokenizer
 
-from transports.errors import ConfigError, MlxdError, ModelUnavailable, RequestError
-from transports.messages import ChatMessage, Progress
+from transports.errors import ConfigError, MlxdError, ModelUnavailable
+from transports.messages import Progress
 from transports.settings import TextSettings
-from workers.blas import openblas_is_loaded
-from workers.engine import EngineInfo, OnProgress
-from workers.generation.detokenize import Vocabulary, decoder_of
-from workers.generation.engine import LoadedModel
-from workers.generation.model_files import Config, context_length, vet
-from workers.generation.params import read_defaults
+from workers.engine import OnProgress
+from workers.generation.loading import assemble, choose_device, densify, eos_tokens, materialise, reason
+from workers.generation.model_files import Config, vet
 from workers.generation.prompts import Prompts
-from workers.generation.requests import RequestReader
 from workers.text.engine import TextEngine
-
-# Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
-Model = Any
-Tokenizer = Any
-
-SLOW_BLAS_NOTE = "reference BLAS: prompts are read 10 times slower; install libopenblas (libopenblas0)"
-# Weights are brought into memory in so many portions, each a step of the progress bar.
-_NUM_PORTIONS = 32
-_MAX_REASON = 300
 
 
 def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) -> TextEngine:
@@ -52,7 +36,7 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
     except msgspec.ValidationError as e:
         raise ConfigError(f"text: {e}") from None
     config = vet(path)
-    device = _choose_device(checked)
+    device = choose_device("text", checked.device)
     # Everything is in the folder; a library that thinks otherwise must fail and not fetch.
     os.environ["HF_HUB_OFFLINE"] = "1"
     if not checked.wired_limit:
@@ -61,124 +45,22 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
     try:
         model, _ = load_model(path, lazy=True)
         if device == "cpu":
-            model = _densify(model)
-        _materialise(model, on_progress)
+            model = densify(model)
+        materialise(model, on_progress)
         tokenizer = _tokenizer(path, config)
-        loaded = _assemble(path, config, model, tokenizer, checked, device)
+        loaded = assemble(path, config, model, tokenizer, Prompts, checked, device)
     except MlxdError:
         raise
     except Exception as e:
         # mlx and mlx-lm raise whatever they like for a model that they cannot read.
-        raise ModelUnavailable(f"{path}: cannot be loaded: {_reason(e)}") from e
+        raise ModelUnavailable(f"{path}: cannot be loaded: {reason(e)}") from e
     return TextEngine(loaded, checked)
 
 
-def _tokenizer(path: Path, config: dict[str, Any]) -> Any:
+def _tokenizer(path: Path, config: Config) -> Any:  # mlx-lm has no types.
     """The folder's tokenizer, as mlx-lm wraps it."""
     try:
         # Said aloud, or transformers would ask for permission on stdin.
-        return load_tokenizer(path, {"trust_remote_code": False}, _eos_tokens(path, config))
+        return load_tokenizer(path, {"trust_remote_code": False}, eos_tokens(path, config))
     except Exception as e:
-        raise ModelUnavailable(f"{path / 'tokenizer.json'}: cannot be used: {_reason(e)}") from e
-
-
-def _reason(error: Exception) -> str:
-    """What a library says, on one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_REASON]
-
-
-def _choose_device(settings: TextSettings) -> str:
-    """Make the wanted device mlx's default; its name."""
-    has_gpu = mx.default_device() == mx.Device(mx.gpu)
-    if settings.device == "gpu" and not has_gpu:
-        raise ConfigError("text.device: expected cpu or auto, got gpu: mlx has no GPU here")
-    if settings.device == "cpu" or not has_gpu:
-        mx.set_default_device(mx.Device(mx.cpu))
-        return "cpu"
-    return "metal" if mx.metal.is_available() else "cuda"
-
-
-def _densify(model: Model) -> Model:
-    """Dense float32 weights: quantised and half-precision ones are far slower on a CPU.
-
-    Scales become float32 first, so that the product of scale and integer is not rounded to half.
-    """
-    model.set_dtype(mx.float32)
-    return dequantize_model(model)
-
-
-def _materialise(model: Model, on_progress: OnProgress) -> None:
-    """Read and convert the weights, a portion at a time."""
-    weights = [weight for _, weight in tree_flatten(model.parameters())]
-    size = max(1, -(-len(weights) // _NUM_PORTIONS))
-    for at in range(0, len(weights), size):
-        mx.eval(weights[at : at + size])
-        done = min(at + size, len(weights))
-        on_progress(
-            Progress(phase="load", fraction=done / len(weights), detail=f"weights {done}/{len(weights)}")
-        )
-    mx.clear_cache()
-
-
-def _assemble(
-    path: Path, config: Config, model: Model, tokenizer: Tokenizer, settings: TextSettings, device: str
-) -> LoadedModel:
-    # Also shows, before the first request does, that the model computes.
-    logits = model(mx.array([[0]]), cache=None)
-    mx.eval(logits)
-    vocab_size = logits.shape[-1]
-    longest = context_length(config)
-    if settings.max_context_tokens:
-        longest = min(longest, settings.max_context_tokens)
-    prompts = Prompts(tokenizer, vocab_size, longest)
-    _try_template(path, prompts, tokenizer)
-    vocabulary = Vocabulary(tokenizer, decoder_of(path))
-    reader = RequestReader(
-        prompts=prompts,
-        vocabulary=vocabulary,
-        defaults=read_defaults(path),
-        vocab_size=vocab_size,
-        context_length=longest,
-    )
-    info = EngineInfo(
-        num_slots=settings.num_slots, context_length=longest, device=device, notes=_notes(tokenizer, device)
-    )
-    return LoadedModel(
-        model=model,
-        eos_tokens=frozenset(tokenizer.eos_token_ids),
-        vocabulary=vocabulary,
-        reader=reader,
-        info=info,
-    )
-
-
-def _try_template(path: Path, prompts: Prompts, tokenizer: Tokenizer) -> None:
-    """A template that cannot render one plain message is the model's fault, not a request's."""
-    if not tokenizer.has_chat_template:
-        return
-    try:
-        prompts.chat([ChatMessage(role="user", content="Hello")])
-    except RequestError as e:
-        raise ModelUnavailable(f"{path}: the chat template does not work: {e.message}") from None
-
-
-def _notes(tokenizer: Tokenizer, device: str) -> tuple[str, ...]:
-    notes = []
-    if device == "cpu" and sys.platform == "linux" and not openblas_is_loaded():
-        notes.append(SLOW_BLAS_NOTE)
-    if not tokenizer.has_chat_template:
-        notes.append("no chat template: completions only")
-    return tuple(notes)
-
-
-def _eos_tokens(path: Path, config: Config) -> list[int] | None:
-    """The ids that end an answer, from both places; the tokenizer's own is added by mlx-lm."""
-    found: list[int] = []
-    try:
-        generation = msgspec.json.decode((path / "generation_config.json").read_bytes(), type=dict)
-    except (OSError, msgspec.DecodeError):
-        generation = {}
-    for content in (config, generation):
-        value = content.get("eos_token_id")
-        found += [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, int)]
-    return found or None
+        raise ModelUnavailable(f"{path / 'tokenizer.json'}: cannot be used: {reason(e)}") from e

@@ -1,0 +1,165 @@
+"""What loading a model has in common for all kinds: device, weights, template, what ends an answer."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import mlx.core as mx
+import msgspec
+from mlx.utils import tree_flatten
+from mlx_lm.utils import dequantize_model
+
+from transports.errors import ConfigError, ModelUnavailable, RequestError
+from transports.messages import ChatMessage, Progress
+from workers.blas import openblas_is_loaded
+from workers.engine import EngineInfo, OnProgress
+from workers.generation.detokenize import Vocabulary, decoder_of
+from workers.generation.engine import LoadedModel
+from workers.generation.model_files import Config, context_length
+from workers.generation.params import read_defaults
+from workers.generation.prompts import Prompts
+from workers.generation.requests import RequestReader
+
+# Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
+Model = Any
+Tokenizer = Any
+
+SLOW_BLAS_NOTE = "reference BLAS: prompts are read 10 times slower; install libopenblas (libopenblas0)"
+# Weights are brought into memory in so many portions, each a step of the progress bar.
+_NUM_PORTIONS = 32
+_MAX_REASON = 300
+
+
+class LoadingSettings(Protocol):
+    """What the settings of every kind have."""
+
+    @property
+    def num_slots(self) -> int: ...
+    @property
+    def max_context_tokens(self) -> int: ...
+
+
+def choose_device(section: str, wanted: str) -> str:
+    """Make the wanted device mlx's default; its name.
+
+    Args:
+        section: Of the settings, for the error.
+
+    Raises:
+        ConfigError: A GPU is wanted and there is none.
+    """
+    has_gpu = mx.default_device() == mx.Device(mx.gpu)
+    if wanted == "gpu" and not has_gpu:
+        raise ConfigError(f"{section}.device: expected cpu or auto, got gpu: mlx has no GPU here")
+    if wanted == "cpu" or not has_gpu:
+        mx.set_default_device(mx.Device(mx.cpu))
+        return "cpu"
+    return "metal" if mx.metal.is_available() else "cuda"
+
+
+def densify(model: Model) -> Model:
+    """Dense float32 weights: quantised and half-precision ones are far slower on a CPU.
+
+    Scales become float32 first, so that the product of scale and integer is not rounded to half.
+    """
+    model.set_dtype(mx.float32)
+    return dequantize_model(model)
+
+
+def materialise(model: Model, on_progress: OnProgress) -> None:
+    """Read and convert the weights, a portion at a time."""
+    weights = [weight for _, weight in tree_flatten(model.parameters())]
+    size = max(1, -(-len(weights) // _NUM_PORTIONS))
+    for at in range(0, len(weights), size):
+        mx.eval(weights[at : at + size])
+        done = min(at + size, len(weights))
+        on_progress(
+            Progress(phase="load", fraction=done / len(weights), detail=f"weights {done}/{len(weights)}")
+        )
+    mx.clear_cache()
+
+
+def assemble(
+    path: Path,
+    config: Config,
+    model: Model,
+    tokenizer: Tokenizer,
+    make_prompts: Callable[[Tokenizer, int, int], Prompts],
+    settings: LoadingSettings,
+    device: str,
+) -> LoadedModel:
+    """Put together what an engine needs, and try model and template once.
+
+    Args:
+        model: Gives logits for tokens and caches.
+        make_prompts: Of tokenizer, size of the vocabulary and context length.
+    """
+    logits = model(mx.array([[0]]), cache=None)
+    mx.eval(logits)
+    vocab_size = logits.shape[-1]
+    longest = context_length(config)
+    if settings.max_context_tokens:
+        longest = min(longest, settings.max_context_tokens)
+    prompts = make_prompts(tokenizer, vocab_size, longest)
+    _try_template(path, prompts, tokenizer)
+    vocabulary = Vocabulary(tokenizer, decoder_of(path))
+    reader = RequestReader(
+        prompts=prompts,
+        vocabulary=vocabulary,
+        defaults=read_defaults(path),
+        vocab_size=vocab_size,
+        context_length=longest,
+    )
+    info = EngineInfo(
+        num_slots=settings.num_slots,
+        context_length=longest,
+        device=device,
+        notes=_notes(tokenizer, device),
+    )
+    return LoadedModel(
+        model=model,
+        eos_tokens=frozenset(tokenizer.eos_token_ids),
+        vocabulary=vocabulary,
+        reader=reader,
+        info=info,
+    )
+
+
+def _try_template(path: Path, prompts: Prompts, tokenizer: Tokenizer) -> None:
+    """A template that cannot render one plain message is the model's fault, not a request's."""
+    if not tokenizer.has_chat_template:
+        return
+    try:
+        prompts.chat([ChatMessage(role="user", content="Hello")])
+    except RequestError as e:
+        raise ModelUnavailable(f"{path}: the chat template does not work: {e.message}") from None
+
+
+def _notes(tokenizer: Tokenizer, device: str) -> tuple[str, ...]:
+    notes = []
+    if device == "cpu" and sys.platform == "linux" and not openblas_is_loaded():
+        notes.append(SLOW_BLAS_NOTE)
+    if not tokenizer.has_chat_template:
+        notes.append("no chat template: completions only")
+    return tuple(notes)
+
+
+def eos_tokens(path: Path, config: Config) -> list[int] | None:
+    """The ids that end an answer, from both places; the tokenizer's own is added by mlx-lm."""
+    found: list[int] = []
+    try:
+        generation = msgspec.json.decode((path / "generation_config.json").read_bytes(), type=dict)
+    except (OSError, msgspec.DecodeError):
+        generation = {}
+    for content in (config, generation):
+        value = content.get("eos_token_id")
+        found += [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, int)]
+    return found or None
+
+
+def reason(error: Exception) -> str:
+    """What a library says, on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_REASON]
