@@ -22,9 +22,11 @@ from transports.settings import HttpSettings, KernelSettings, Settings
 
 @pytest.fixture(autouse=True)
 def no_leftovers() -> Iterator[None]:
-    """No test leaves a process behind."""
+    """No test leaves a process behind; a kernel that a whole module shares is not the test's."""
+    shared = psutil.Process().children()
     yield
-    left = psutil.Process().children(recursive=True)
+    known = {process for child in shared for process in (child, *child.children(recursive=True))}
+    left = [child for child in psutil.Process().children(recursive=True) if child not in known]
     names = [" ".join(child.cmdline()[-4:]) for child in left if _is_ours(child)]
     assert not names, f"left running: {names}"
 

@@ -21,6 +21,8 @@ ECHO_MODELS: dict[str, dict[str, object]] = {
     # Obeys CRASH, HANG, FAIL, PREFILL and ENDLESS.
     "echo/faulty": {"step_s": 0.005, "faults": True},
     "echo/narrow": {"num_slots": 1, "step_s": 0.01},
+    # Takes pictures, and says their size and colours.
+    "echo/eyes": {"modalities": ["text", "image"]},
 }
 
 
