@@ -24,9 +24,9 @@ class Answer:
         self,
         updates: AsyncIterator[Update],
         *,
-        name: str,
-        view: ProgressView,
-        write: Callable[[str], None],
+        name: str = "",
+        view: ProgressView | None = None,
+        write: Callable[[str], None] = lambda _: None,
         is_raw: bool = False,
     ) -> None:
         """Read all updates, and write the text as it comes.
@@ -34,7 +34,7 @@ class Answer:
         Args:
             updates: A submission.
             name: What the progress view calls the wait.
-            view: Closed before the first text.
+            view: Closed before the first text; None shows nothing.
             write: Takes text without control sequences unless *is_raw*.
             is_raw: Pass on what the model wrote.
 
@@ -45,9 +45,10 @@ class Answer:
         async for update in updates:
             match update:
                 case Progress() | Prefill():
-                    view.update(name, update)
+                    if view:
+                        view.update(name, update)
                 case Delta(text=text):
-                    if not self.text:
+                    if view and not self.text:
                         view.close()
                     self.text += text
                     write(text if is_raw else sanitizer.feed(text))

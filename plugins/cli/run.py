@@ -1,46 +1,92 @@
-"""`mlxd run`: one prompt, and the answer alone on stdout."""
+"""`mlxd run`: one prompt, and the answer alone on stdout; or one prompt about each of many files."""
 
 from __future__ import annotations
 
 import select
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
 from plugins.cli import session
 from plugins.cli.answer import Answer
+from plugins.cli.attachments import media_flags
 from plugins.cli.completion import complete_model
 from plugins.cli.generation import chat_request, generation_flags
 from plugins.cli.output import print_json
+from plugins.cli.pictures import Named, submitted
 from plugins.cli.progress import ProgressView
 from transports.messages import ChatMessage, ChatRequest
 
 # Silence on stdin for so long, seconds, and a person may wonder what we wait for.
 STDIN_NOTICE_S = 2.0
+# Files at a time: more than one fills a batch; each holds a picture in memory.
+CONCURRENCY = 4
+MAX_CONCURRENCY = 64
 
 
 @click.command()
 @click.argument("model", shell_complete=complete_model)
 @click.argument("prompt", required=False)
 @click.option("--system", metavar="TEXT", help="Instructions that go before the prompt.")
+@click.option(
+    "--prompt-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Read the prompt from a file.",
+)
+@media_flags
+@click.option(
+    "--each",
+    multiple=True,
+    metavar="PATTERN",
+    help="Ask about each of these files, such as 'inbox/*.png', or of a folder. Takes --out.",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the results of --each go: JSON lines.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, MAX_CONCURRENCY),
+    default=CONCURRENCY,
+    show_default=True,
+    help="Files of --each at a time.",
+)
 @generation_flags
 @click.option("--raw", is_flag=True, help="Leave terminal control sequences in the answer.")
 @click.option("--json", "as_json", is_flag=True, help="Print answer, usage and timings as one JSON object.")
 def run(
-    model: str, prompt: str | None, system: str | None, raw: bool, as_json: bool, **options: object
-) -> None:
+    model: str,
+    prompt: str | None,
+    system: str | None,
+    prompt_file: Path | None,
+    image: tuple[str, ...],
+    pdf: tuple[str, ...],
+    pages: str,
+    each: tuple[str, ...],
+    out: Path | None,
+    concurrency: int,
+    raw: bool,
+    as_json: bool,
+    **options: object,
+) -> int:
     """Answer one PROMPT with MODEL.
 
-    The prompt may come from stdin; with both, stdin goes first and PROMPT after it. Starts a kernel for
-    itself when none runs. Waiting and errors are told on stderr.
+    The prompt may come from stdin or a file; stdin goes first, then the file, then PROMPT. Starts a kernel
+    for itself when none runs. Waiting and errors are told on stderr.
 
     \b
       mlxd run demo/smollm2-135m "What is the capital of France?"
       git diff | mlxd run demo/smollm2-135m "Describe this change."
+      mlxd run demo/tiny-vl "What color is the circle?" --image picture.png
+      mlxd run MODEL --prompt-file ask.txt --each 'inbox/*.png' --out results.jsonl
     """
-    question = join_prompt(prompt, None if sys.stdin.isatty() else _read_stdin())
+    is_piped = not each and not sys.stdin.isatty()
+    question = join_prompt(_read_stdin() if is_piped else None, _read_prompt(prompt_file), prompt)
     if not question:
-        raise click.UsageError("no prompt: give one as an argument or on stdin")
+        raise click.UsageError("no prompt: give one as an argument, with --prompt-file or on stdin")
     if not all(_is_utf8(text) for text in (question, system or "")):
         raise click.UsageError("the prompt is not UTF-8 text")
     messages = [ChatMessage(role="user", content=question)]
@@ -48,30 +94,57 @@ def run(
         messages.insert(0, ChatMessage(role="system", content=system))
     given = {name: value for name, value in options.items() if value is not None}
     request = chat_request(tuple(messages), given)
-    session.run(_answer(model, request, is_raw=raw, as_json=as_json))
+    if not each:
+        if out:
+            raise click.UsageError("--out is for the results of --each")
+        session.run(_answer(model, request, Named(image, pdf, pages), is_raw=raw, as_json=as_json))
+        return 0
+    if image or pdf or raw or as_json or out is None:
+        raise click.UsageError("--each takes --out and --pages, and no --image, --pdf, --raw or --json")
+    return _batch(model, request, pages, each, out, concurrency)
 
 
-def join_prompt(argument: str | None, stdin: str | None) -> str:
-    """The prompt from its two sources: what is piped in first, then what to do with it."""
-    return "\n\n".join(part for part in ((stdin or "").strip("\n"), argument) if part)
+def join_prompt(*parts: str | None) -> str:
+    """The prompt from its sources: what is piped in first, then what to do with it."""
+    *first, last = parts
+    return "\n\n".join(part for part in (*((text or "").strip("\n") for text in first), last) if part)
+
+
+def _batch(
+    model: str, request: ChatRequest, pages: str, patterns: Sequence[str], out: Path, concurrency: int
+) -> int:
+    from plugins.cli.batch import Plan, run_batch  # noqa: PLC0415  # Not for a single answer.
+    from plugins.cli.batch_files import expand  # noqa: PLC0415
+
+    files = expand(patterns, out)
+    if not files:
+        raise click.UsageError(f"--each: no file matches {', '.join(patterns)}")
+    return run_batch(
+        Plan(model=model, request=request, pages=pages, files=files, out=out, concurrency=concurrency)
+    )
 
 
 def _read_stdin() -> str:
     if not select.select([sys.stdin], [], [], STDIN_NOTICE_S)[0]:
         click.echo("reading the prompt from stdin (`< /dev/null` for none)", err=True)
+    return _decoded(sys.stdin.buffer.read(), "stdin")
+
+
+def _read_prompt(file: Path | None) -> str:
+    return _decoded(file.read_bytes(), str(file)) if file else ""
+
+
+def _decoded(content: bytes, name: str) -> str:
     try:
-        return sys.stdin.buffer.read().decode("utf-8")
+        return content.decode("utf-8")
     except UnicodeDecodeError as e:
-        raise click.UsageError(f"stdin is not UTF-8 text (byte {e.start})") from None
+        raise click.UsageError(f"{name} is not UTF-8 text (byte {e.start})") from None
 
 
-async def _answer(model: str, request: ChatRequest, *, is_raw: bool, as_json: bool) -> None:
+async def _answer(model: str, request: ChatRequest, named: Named, *, is_raw: bool, as_json: bool) -> None:
     answer = Answer()
     with ProgressView() as view:
-        async with (
-            session.any_kernel() as client,
-            client.submit(task="chat", model=model, body=request) as updates,
-        ):
+        async with session.any_kernel() as client, submitted(client, model, request, named) as updates:
             try:
                 await answer.read(
                     updates, name=model, view=view, write=_ignore if as_json else _write, is_raw=is_raw

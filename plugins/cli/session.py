@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from plugins.cli.packages import check_packages
+from plugins.cli.progress import ProgressView
 from plugins.client import KernelClient
 from plugins.launch import attach, connected
 from transports.config import home, resolve
 from transports.errors import KernelUnavailable
+from transports.reports import Admin, DoneReply
 
 T = TypeVar("T")
 
@@ -41,6 +43,17 @@ async def running_kernel() -> AsyncIterator[KernelClient | None]:
     finally:
         if client:
             await client.close()
+
+
+async def load(client: KernelClient, model: str) -> None:
+    """Have a model in memory, and show how far it is.
+
+    Raises:
+        MlxdError: It cannot be loaded.
+    """
+    with ProgressView() as view:
+        args = Admin(model=model)
+        await client.admin("load", args, DoneReply, lambda progress: view.update(model, progress))
 
 
 @asynccontextmanager

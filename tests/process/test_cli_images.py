@@ -1,0 +1,129 @@
+"""`mlxd run` with pictures and documents, with an echo worker that says their size and colours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cli_harness import mlxd, processes_of, serving
+from pictures import data_url, pdf, plain, png
+
+EYES = "echo/eyes"
+RED, BLUE = "64x48:dc143c-dc143c", "32x32:1e50dc-1e50dc"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An MLXD_HOME whose kernel runs, for all tests here."""
+    home = tmp_path_factory.mktemp("served")
+    for model, modalities in ((EYES, ["text", "image"]), ("echo/plain", ["text"])):
+        (home / "models" / model).mkdir(parents=True)
+        config = {"model_type": "echo", "modalities": modalities}
+        (home / "models" / model / "config.json").write_text(json.dumps(config))
+    with serving(home, "--no-preload") as server:
+        server.wait_until_ready()
+        yield home
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with pictures."""
+    (tmp_path / "red.png").write_bytes(png(plain("red", (64, 48))))
+    (tmp_path / "blue.png").write_bytes(png(plain("blue", (32, 32))))
+    pages = [plain(color, (100, 50)) for color in ("red", "green", "blue")]
+    (tmp_path / "three.pdf").write_bytes(pdf(pages))
+    (tmp_path / "notes.txt").write_text("no picture")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_pictures_go_before_the_prompt_in_their_order(served: Path) -> None:
+    done = mlxd(served, "run", EYES, "what?", "--image", "red.png", "--image", "blue.png")
+
+    assert (done.returncode, done.stdout) == (0, f"{RED} {BLUE} what?\n")
+
+
+def test_pages_of_a_document_are_pictures(served: Path) -> None:
+    all_pages = mlxd(served, "run", EYES, "what?", "--pdf", "three.pdf").stdout.split()
+    some = mlxd(served, "run", EYES, "what?", "--pdf", "three.pdf", "--pages", "2-3").stdout.split()
+
+    assert len(all_pages) == 4
+    assert some == all_pages[1:]
+
+
+def test_a_data_url_is_a_picture(served: Path) -> None:
+    done = mlxd(served, "run", EYES, "what?", "--image", data_url(png(plain("red", (64, 48)))))
+
+    assert done.stdout == f"{RED} what?\n"
+
+
+def test_without_a_kernel_it_has_its_own_and_leaves_nothing(home: Path) -> None:
+    done = mlxd(home, "run", EYES, "what?", "--image", "red.png")
+
+    assert (done.returncode, done.stdout) == (0, f"{RED} what?\n")
+    assert processes_of(home) == []
+    assert not (home / "run").exists()
+
+
+def test_a_picture_for_a_text_model_is_refused_before_it_is_loaded(served: Path) -> None:
+    done = mlxd(served, "run", "echo/plain", "what?", "--image", "red.png")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        "Error: red.png: echo/plain takes text only; models here that take images: "
+    )
+    assert EYES in done.stderr
+    assert "echo/plain" not in mlxd(served, "ps").stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--image", "gone.png"), "'--image': gone.png: no such file"),
+        (("--pdf", "gone.pdf"), "'--pdf': gone.pdf: no such file"),
+        (("--pages", "two"), '\'--pages\': expected a page or a range, such as "2" or "1-3", got "two"'),
+        (("--prompt-file", "gone.txt"), "'gone.txt' does not exist"),
+        (("--out", "results.jsonl"), "--out is for the results of --each"),
+        (("--each", "*.png"), "--each takes --out and --pages, and no"),
+        (("--each", "*.png", "--out", "o", "--image", "red.png"), "--each takes --out and --pages, and no"),
+        (("--each", "*.gif", "--out", "o"), "--each: no file matches *.gif"),
+    ],
+)
+def test_wrong_usage_starts_nothing(home: Path, args: tuple[str, ...], said: str) -> None:
+    done = mlxd(home, "run", EYES, "what?", *args)
+
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert not (home / "logs").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--image", "notes.txt"), "Error: notes.txt: expected PNG, JPEG"),
+        (("--image", "."), "Error: .: not a file"),
+        (("--image", "red.png", "--pdf", "three.pdf", "--pages", "4"), "Error: three.pdf: pages: "),
+        (("--image", "http://127.0.0.1:9/a.png"), "Error: http://127.0.0.1:9/a.png: "),
+    ],
+)
+def test_a_picture_that_cannot_be_used_is_one_line(served: Path, args: tuple[str, ...], said: str) -> None:
+    done = mlxd(served, "run", EYES, "what?", *args)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_file_over_the_limit_is_refused(home: Path) -> None:
+    done = mlxd(home, "run", EYES, "what?", "--image", "red.png", MLXD_MEDIA_MAX_FILE_BYTES="50")
+
+    assert done.stderr == "Error: red.png: expected at most 50 bytes (media.max_file_bytes)\n"
+
+
+def test_a_prompt_comes_from_a_file(served: Path, folder: Path) -> None:
+    (folder / "ask.txt").write_text("from a file\n")
+
+    done = mlxd(served, "run", EYES, "and more", "--prompt-file", "ask.txt", stdin="piped\n")
+
+    assert done.stdout == "piped\n\nfrom a file\n\nand more\n"
