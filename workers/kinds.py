@@ -17,6 +17,7 @@ Loader: TypeAlias = Callable[[Path, Mapping[str, object], OnProgress], Engine]
 LOADERS = {
     "echo": "workers.echo:load",
     "text": "workers.text.loading:load",
+    "vision": "workers.vision.loading:load",
 }
 
 

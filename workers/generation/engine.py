@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import mlx.core as mx
 import structlog
@@ -29,6 +29,8 @@ log = structlog.get_logger()
 Model = Any
 KvCache = Any
 Response = Any
+
+AnyRow = TypeVar("AnyRow", bound=Row)
 
 # A shorter common beginning costs more to copy than to compute again.
 MIN_CACHED_TOKENS = 16
@@ -61,7 +63,7 @@ class BatchSettings(Protocol):
     def prompt_cache_bytes(self) -> int: ...
 
 
-class BatchEngine:
+class BatchEngine(Generic[AnyRow]):
     """The part of `workers.engine.Engine` that does not depend on what a prompt is made of.
 
     Rows wait, join the batch at a step, and leave it one by one.
@@ -79,12 +81,12 @@ class BatchEngine:
         self._prompt_cache: PromptCache[list[KvCache]] = PromptCache(settings.prompt_cache_bytes)
         self._generator = self._new_generator()
         # Not in the batch yet, oldest first.
-        self._waiting: deque[Row] = deque()
+        self._waiting: deque[AnyRow] = deque()
         # In the batch, by mlx-lm's uid.
-        self._running: dict[int, Row] = {}
+        self._running: dict[int, AnyRow] = {}
         # After a failed step: rows to be let in again one at a time, before anyone new.
-        self._suspects: deque[Row] = deque()
-        self._on_trial: Row | None = None
+        self._suspects: deque[AnyRow] = deque()
+        self._on_trial: AnyRow | None = None
         self._progress = 0
 
     def cancel(self, request_id: str) -> list[Output]:
@@ -143,13 +145,13 @@ class BatchEngine:
             outputs += [*row.start(now), *self._insert(row)]
         return outputs
 
-    def _insert(self, row: Row) -> list[Output]:
+    def _insert(self, row: AnyRow) -> list[Output]:
         """Let a row into the batch; its failure if that cannot be done."""
         raise NotImplementedError
 
     def _join(
         self,
-        row: Row,
+        row: AnyRow,
         sampler: RowSampler,
         prompt: list[int],
         cache: list[KvCache] | None,
@@ -227,7 +229,7 @@ class BatchEngine:
         self._store(row, response.all_tokens, response.prompt_cache)
         return list(last)
 
-    def _leave(self, uid: int) -> Row:
+    def _leave(self, uid: int) -> AnyRow:
         row = self._running.pop(uid)
         if row is self._on_trial:
             self._on_trial = None
@@ -235,7 +237,7 @@ class BatchEngine:
 
     # --- prompt cache ---------------------------------------------------------------------
 
-    def _cached(self, row: Row) -> tuple[list[KvCache] | None, int]:
+    def _cached(self, row: AnyRow) -> tuple[list[KvCache] | None, int]:
         """Keys and values of the longest known beginning of a row's tokens, and its length."""
         hit = self._prompt_cache.match(row.cache_key(row.tokens), MIN_CACHED_TOKENS)
         if hit is None:
@@ -248,7 +250,7 @@ class BatchEngine:
             row.num_cached = hit.num_cached
         return cache, hit.num_cached
 
-    def _store(self, row: Row, tokens: Sequence[int], cache: list[KvCache]) -> None:
+    def _store(self, row: AnyRow, tokens: Sequence[int], cache: list[KvCache]) -> None:
         if not tokens or self._settings.prompt_cache_bytes == 0 or not can_trim_prompt_cache(cache):
             return
         # Not waited for: the next step is already under way on the device.
@@ -287,7 +289,7 @@ class BatchEngine:
                 outputs += self._insert(row)
         return outputs
 
-    def _failure(self, row: Row, error: Exception) -> Failure:
+    def _failure(self, row: AnyRow, error: Exception) -> Failure:
         if row is self._on_trial:
             self._on_trial = None
         log.error("request_failed", request_id=row.id, exc_info=error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -82,40 +81,41 @@ def materialise(model: Model, on_progress: OnProgress) -> None:
     mx.clear_cache()
 
 
-def assemble(
-    path: Path,
-    config: Config,
-    model: Model,
-    tokenizer: Tokenizer,
-    make_prompts: Callable[[Tokenizer, int, int], Prompts],
-    settings: LoadingSettings,
-    device: str,
-) -> LoadedModel:
-    """Put together what an engine needs, and try model and template once.
+def measure(model: Model, config: Config, settings: LoadingSettings) -> tuple[int, int]:
+    """Size of the vocabulary and longest sequence; also shows that the model computes.
 
     Args:
         model: Gives logits for tokens and caches.
-        make_prompts: Of tokenizer, size of the vocabulary and context length.
     """
     logits = model(mx.array([[0]]), cache=None)
     mx.eval(logits)
-    vocab_size = logits.shape[-1]
     longest = context_length(config)
     if settings.max_context_tokens:
         longest = min(longest, settings.max_context_tokens)
-    prompts = make_prompts(tokenizer, vocab_size, longest)
+    return logits.shape[-1], longest
+
+
+def assemble(
+    path: Path,
+    model: Model,
+    tokenizer: Tokenizer,
+    prompts: Prompts,
+    settings: LoadingSettings,
+    device: str,
+) -> LoadedModel:
+    """Put together what an engine needs, and try the template once."""
     _try_template(path, prompts, tokenizer)
     vocabulary = Vocabulary(tokenizer, decoder_of(path))
     reader = RequestReader(
         prompts=prompts,
         vocabulary=vocabulary,
         defaults=read_defaults(path),
-        vocab_size=vocab_size,
-        context_length=longest,
+        vocab_size=prompts.vocab_size,
+        context_length=prompts.context_length,
     )
     info = EngineInfo(
         num_slots=settings.num_slots,
-        context_length=longest,
+        context_length=prompts.context_length,
         device=device,
         notes=_notes(tokenizer, device),
     )

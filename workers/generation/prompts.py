@@ -30,8 +30,8 @@ class Prompts:
 
     def __init__(self, tokenizer: Tokenizer, vocab_size: int, context_length: int) -> None:
         self._tokenizer = tokenizer
-        self._vocab_size = vocab_size
-        self._context_length = context_length
+        self.vocab_size = vocab_size
+        self.context_length = context_length
         special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
         # Longest first: one may be part of another.
         self._special = sorted(special, key=len, reverse=True)
@@ -68,9 +68,9 @@ class Prompts:
         else:
             tokens = list(prompt)
             for token in tokens:
-                if not 0 <= token < self._vocab_size:
+                if not 0 <= token < self.vocab_size:
                     raise RequestError(
-                        f"prompt: expected token ids in 0..{self._vocab_size - 1}, got {token}",
+                        f"prompt: expected token ids in 0..{self.vocab_size - 1}, got {token}",
                         param="prompt",
                     )
         if not prompt or not tokens:
@@ -78,16 +78,16 @@ class Prompts:
         return tokens
 
     def _refuse_too_long(self, text: str, param: str) -> None:
-        if len(text) * _MAX_TOKENS_PER_CHAR < self._context_length:
+        if len(text) * _MAX_TOKENS_PER_CHAR < self.context_length:
             return
         at_least = 0
         for start in range(0, len(text), _PIECE_CHARS):
             piece = text[start : start + _PIECE_CHARS]
             at_least += len(self._tokenizer.encode(piece, add_special_tokens=False))
             at_least -= _TOKENS_PER_CUT + _TOKENS_PER_BREAK * piece.count(_BREAK)
-            if at_least >= self._context_length:
+            if at_least >= self.context_length:
                 raise ContextLengthExceeded(
-                    f"{param}: expected at most {self._context_length - 1} tokens, one less than this "
+                    f"{param}: expected at most {self.context_length - 1} tokens, one less than this "
                     f"model's context, got {at_least} or more in the first {start + len(piece)} of "
                     f"{len(text)} characters",
                     param=param,

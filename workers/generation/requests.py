@@ -39,7 +39,7 @@ class RequestReader:
             return self.make_row(Row, request_id, body, self.prompts.chat(body.messages), now)
         if isinstance(body, CompletionRequest):
             prompt = self.prompts.completion(body.prompt)
-            return self.make_row(Row, request_id, body, prompt, now, echo=self._echo(body, prompt))
+            return self.make_row(Row, request_id, body, prompt, now, echo=self.echo(body, prompt))
         raise TaskNotSupported(f"expected a chat or completion request, got {type(body).__name__}")
 
     def make_row(
@@ -101,7 +101,7 @@ class RequestReader:
             raise RequestError(f"max_tokens: expected at least 1, got {wanted}", param="max_tokens")
         return wanted
 
-    def _echo(self, body: CompletionRequest, prompt: list[int]) -> str:
+    def echo(self, body: CompletionRequest, prompt: list[int]) -> str:
         if not body.echo:
             return ""
         if body.top_logprobs is not None:

@@ -14,7 +14,7 @@ from workers.generation.engine import BatchEngine, LoadedModel
 from workers.generation.rows import Row
 
 
-class TextEngine(BatchEngine):
+class TextEngine(BatchEngine[Row]):
     """See `workers.engine.Engine`."""
 
     def __init__(self, loaded: LoadedModel, settings: TextSettings) -> None:

@@ -15,7 +15,15 @@ from transports.errors import ConfigError, MlxdError, ModelUnavailable
 from transports.messages import Progress
 from transports.settings import TextSettings
 from workers.engine import OnProgress
-from workers.generation.loading import assemble, choose_device, densify, eos_tokens, materialise, reason
+from workers.generation.loading import (
+    assemble,
+    choose_device,
+    densify,
+    eos_tokens,
+    materialise,
+    measure,
+    reason,
+)
 from workers.generation.model_files import Config, vet
 from workers.generation.prompts import Prompts
 from workers.text.engine import TextEngine
@@ -48,7 +56,8 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
             model = densify(model)
         materialise(model, on_progress)
         tokenizer = _tokenizer(path, config)
-        loaded = assemble(path, config, model, tokenizer, Prompts, checked, device)
+        prompts = Prompts(tokenizer, *measure(model, config, checked))
+        loaded = assemble(path, model, tokenizer, prompts, checked, device)
     except MlxdError:
         raise
     except Exception as e:

@@ -1,0 +1,156 @@
+"""A model folder to a vision engine: vetted, loaded, made fit for the device, shown one picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import mlx_lm.generate
+import msgspec
+import transformers.dynamic_module_utils
+from mlx_lm.tokenizer_utils import TokenizerWrapper
+from mlx_vlm.utils import load_image_processor, load_model, load_processor
+from PIL import Image
+
+from transports.errors import ConfigError, MlxdError, ModelUnavailable
+from transports.messages import Progress
+from transports.settings import VisionSettings
+from workers.engine import OnProgress
+from workers.generation.loading import (
+    assemble,
+    choose_device,
+    densify,
+    eos_tokens,
+    materialise,
+    measure,
+    reason,
+)
+from workers.generation.model_files import Config, vet
+from workers.vision.engine import VisionEngine
+from workers.vision.model import VisionModel
+from workers.vision.pictures import Picture
+from workers.vision.processor import PictureProcessor
+from workers.vision.prompts import VisionPrompts
+from workers.vision.requests import VisionReader
+
+# Any: mlx-vlm and transformers publish no types that mypy sees outside a worker's environment.
+Model = Any
+Processor = Any
+Tokenizer = Any
+
+# What stands for a picture in the prompts of models whose processor does not say.
+_COMMON_PLACEHOLDER = "<image>"
+# Of the picture that a model is shown once it is loaded.
+_TRIAL_SIDE = 64
+_TORCH_WORDS = ("torch", "Torch")
+
+
+def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) -> VisionEngine:
+    """Load the model in *path*. Must run in the thread that will run the engine.
+
+    Args:
+        settings: The fields of `VisionSettings`.
+
+    Raises:
+        ModelUnavailable: The folder or the model in it cannot be used; the message says why.
+        ConfigError: Bad settings, or a device that is not there.
+    """
+    try:
+        checked = msgspec.convert(dict(settings), VisionSettings)
+    except msgspec.ValidationError as e:
+        raise ConfigError(f"vision: {e}") from None
+    config = vet(path)
+    device = choose_device("vision", checked.device)
+    _close_doors(checked)
+    on_progress(Progress(phase="load", fraction=0.0, detail="reading"))
+    max_pixels = Image.MAX_IMAGE_PIXELS
+    try:
+        model = load_model(path, lazy=True)
+        if device == "cpu":
+            model = densify(model)
+        materialise(model, on_progress)
+        processor = _processor(path, model)
+        tokenizer = _tokenizer(path, config, processor)
+        seeing = VisionModel(model)
+        placeholders = _placeholders(processor, tokenizer)
+        prompts = VisionPrompts(tokenizer, *measure(seeing, config, checked), placeholders)
+        loaded = assemble(path, seeing, tokenizer, prompts, checked, device)
+        pictures = PictureProcessor(processor, prompts.placeholder, _image_token(model))
+        _try_picture(path, seeing, pictures)
+    except MlxdError:
+        raise
+    except Exception as e:
+        # mlx-vlm and its models raise whatever they like for a model that they cannot read.
+        raise ModelUnavailable(f"{path}: cannot be loaded: {reason(e)}") from e
+    finally:
+        # One model's module lifts Pillow's limit for the whole process.
+        Image.MAX_IMAGE_PIXELS = max_pixels
+    return VisionEngine(loaded, VisionReader(loaded.reader, prompts), pictures, checked)
+
+
+def _close_doors(settings: VisionSettings) -> None:
+    """What libraries must not do: fetch, run a folder's code, wire memory."""
+    # Everything is in the folder; a library that thinks otherwise must fail and not fetch.
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    # mlx-vlm says trust_remote_code=True in places; this is where all such code would be run.
+    transformers.dynamic_module_utils.get_class_in_module = _refuse_code
+    if not settings.wired_limit:
+        mlx_lm.generate.maybe_set_recommended_wired_limit = lambda: None
+
+
+def _refuse_code(*_args: object, **_fields: object) -> NoReturn:
+    raise ModelUnavailable("the model's folder asks to run code of its own; mlxd never does")
+
+
+def _processor(path: Path, model: Model) -> Processor:
+    """The folder's processor, as mlx-vlm makes it."""
+    try:
+        processor = load_processor(path, add_detokenizer=False, trust_remote_code=False)
+        image_processor = load_image_processor(path)
+    except Exception as e:
+        said = reason(e)
+        if any(word in said for word in _TORCH_WORDS):
+            raise ModelUnavailable(
+                f"{path}: the model's processor needs torch, which workers do not have: {said}"
+            ) from e
+        raise ModelUnavailable(f"{path}: the model's processor cannot be used: {said}") from e
+    if image_processor is not None:
+        processor.image_processor = image_processor
+    return processor
+
+
+def _tokenizer(path: Path, config: Config, processor: Processor) -> Tokenizer:
+    """The processor's tokenizer, with the processor's chat template where it has none."""
+    tokenizer: Tokenizer = getattr(processor, "tokenizer", processor)
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = getattr(processor, "chat_template", None)
+    return TokenizerWrapper(tokenizer, eos_token_ids=eos_tokens(path, config))
+
+
+def _placeholders(processor: Processor, tokenizer: Tokenizer) -> list[str]:
+    """What may stand for a picture in a rendered prompt, likeliest first."""
+    # Gemma's processor puts the image tokens in the place of the one that begins a picture.
+    named = [getattr(processor, "boi_token", None), getattr(processor, "image_token", None)]
+    named += [getattr(tokenizer, "image_token", None), _COMMON_PLACEHOLDER]
+    return list(dict.fromkeys(str(one) for one in named if one))
+
+
+def _image_token(model: Model) -> int | None:
+    config = model.config
+    return getattr(config, "image_token_index", None) or getattr(config, "image_token_id", None)
+
+
+def _try_picture(path: Path, model: VisionModel, processor: PictureProcessor) -> None:
+    """Shows, before the first request does, that pictures become places in a prompt."""
+    grey = bytes([128]) * (_TRIAL_SIDE * _TRIAL_SIDE * 3)
+    try:
+        tokens, inputs = processor.prepare(Picture(bytes(32), _TRIAL_SIDE, _TRIAL_SIDE, grey))
+        seen = model.see(tokens, inputs)
+        cache = model.make_cache()
+        positions, _ = model.positions(seen.tokens, [seen]) if model.has_mrope else (None, 0)
+        given = {} if positions is None else {"position_ids": positions}
+        model.read(seen.tokens, cache, [seen.features], **given)
+    except Exception as e:
+        raise ModelUnavailable(f"{path}: the model cannot be shown a picture: {reason(e)}") from e
