@@ -7,7 +7,19 @@ from random import Random
 
 import msgspec
 
-from kernel.actions import Action, Exit, Kill, Measure, Prepare, RunJob, ScanCatalog, Send, Spawn
+from kernel.actions import (
+    Action,
+    Exit,
+    Kill,
+    MakeFolder,
+    Measure,
+    Prepare,
+    RemoveFolder,
+    RunJob,
+    ScanCatalog,
+    Send,
+    Spawn,
+)
 from kernel.broker import Broker
 from kernel.events import (
     CatalogScanned,
@@ -60,12 +72,14 @@ class World:
         self.now = 1000.0
         self.num_slots = num_slots
         self.models = {name: _model(name) for name in models}
-        view = KernelView(version="1", pid=1, home="/home", started_s=self.now)
+        view = KernelView(version="1", pid=1, home="/home", started_s=self.now, shared_dir="/shared")
         kernel = settings or KernelSettings(frontends=())
         self.broker = Broker(Settings(kernel=kernel), view, TOKEN, Random(0), preload)
         # What peers were sent, the newest last.
         self.inbox: dict[str, list[Parcel]] = defaultdict(list)
         self.unreachable: set[str] = set()
+        # Frontends that have a folder for shared files.
+        self.folders: set[str] = set()
         # Name -> token of processes that were spawned and have not said hello.
         self.spawned: dict[str, str] = {}
         # Name -> peer of processes that said hello.
@@ -99,6 +113,7 @@ class World:
         while self._events:
             self._do(self.broker.handle(self._events.popleft(), self.now))
             self.broker.check()
+            assert self.folders == {peer.id for peer in self.broker._peers if peer.role == "frontend"}
         self._is_handling = False
 
     def advance(self, seconds: float) -> None:
@@ -127,9 +142,13 @@ class World:
     def frontend(self) -> str:
         self._num_peers += 1
         peer = f"frontend-{self._num_peers}"
+        self.say_hello(peer)
+        return peer
+
+    def say_hello(self, peer: str) -> None:
+        """A frontend says hello, perhaps for the second time."""
         hello = Hello(role="frontend", kind="test", name=peer, token=TOKEN, pid=7, mlxd_version="1")
         self.feed(MessageReceived(peer, parcel("hello", hello)))
-        return peer
 
     def hello_frontend(self, name: str) -> str:
         """A frontend that the kernel started says hello."""
@@ -257,6 +276,11 @@ class World:
                     if self.is_automatic:
                         self.feed(ProcessStarted(name, 99))
                         self.hello(name)
+                case MakeFolder(peer):
+                    assert peer not in self.folders
+                    self.folders.add(peer)
+                case RemoveFolder(peer):
+                    self.folders.discard(peer)
                 case Kill(name, signal):
                     self.kills.append(action)
                     if signal == "kill" and self.is_automatic:
