@@ -15,15 +15,11 @@ import time
 from pathlib import Path
 
 import aiohttp
-from support import Figure, percentile, running_kernel
+from support import REAL, ROOT, Figure, percentile, real_home, running_kernel
 
-MODEL = "demo/smollm2-135m"
 NUM_STREAMS = 8
 NUM_PROMPT_TOKENS = 64
 NUM_TOKENS = 64
-ROOT = Path(__file__).resolve().parents[2]
-# Keeps the text environment and the model from run to run.
-HOME = ROOT / ".bench"
 
 
 class Library:
@@ -60,7 +56,7 @@ class Library:
 async def _stream(session: aiohttp.ClientSession, url: str, prompt: list[int]) -> tuple[float, float]:
     """When the first and the last token came."""
     body = {
-        "model": MODEL,
+        "model": REAL,
         "prompt": prompt,
         "max_tokens": NUM_TOKENS,
         "temperature": 0,
@@ -102,15 +98,15 @@ def _prompts(seed: int, count: int) -> list[list[int]]:
 
 async def measure(rounds: int) -> list[Figure]:
     """Medians of the ratios of *rounds* pairs."""
-    HOME.mkdir(exist_ok=True)
+    home = real_home()
     ratios: dict[int, list[float]] = {1: [], NUM_STREAMS: []}
     rates: dict[int, list[float]] = {1: [], NUM_STREAMS: []}
     async with (
-        running_kernel(HOME, http=True, model=MODEL) as (_, _, url),
+        running_kernel(home, http=True, model=REAL) as (_, _, url),
         aiohttp.ClientSession() as session,
     ):
-        (environment,) = (HOME / "envs").glob("text-*")
-        library = await asyncio.to_thread(Library, environment / "bin" / "python", HOME / "models" / MODEL)
+        (environment,) = (home / "envs").glob("text-*")
+        library = await asyncio.to_thread(Library, environment / "bin" / "python", home / "models" / REAL)
         for n in range(rounds + 1):
             for count in (1, NUM_STREAMS):
                 sides = [

@@ -17,6 +17,8 @@ from transports.reports import Admin, DoneReply
 from transports.settings import HttpSettings, KernelSettings, Settings
 
 ECHO = "echo/bench"
+REAL = "demo/smollm2-135m"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,13 @@ def echo_home(folder: Path, **fields: object) -> Path:
     model.mkdir(parents=True)
     (model / "config.json").write_text(json.dumps({"model_type": "echo", **fields}))
     return folder
+
+
+def real_home() -> Path:
+    """A MLXD_HOME that keeps the text environment and the default model from run to run."""
+    home = ROOT / ".bench"
+    home.mkdir(exist_ok=True)
+    return home
 
 
 @contextlib.asynccontextmanager
