@@ -122,11 +122,10 @@ class Fetcher:
             use_dns_cache=False,
             force_close=True,
         )
-        # One session a fetch: nothing of one request can reach another. Without trust_env there are
-        # neither proxies nor passwords from the environment.
+        # One session a fetch: no cookie and no connection of one request reaches another. Without
+        # trust_env there are neither proxies nor passwords from the environment.
         session = aiohttp.ClientSession(
             connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
             headers=HEADERS,
             auto_decompress=False,
             trust_env=False,
