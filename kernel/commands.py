@@ -73,6 +73,7 @@ class Launcher:
             kind=action.kind,
             mlxd_version=self._version,
             settings={} if section is None else msgspec.to_builtins(section),
+            media=self._settings.media,
             log_level=self._settings.log.level,
             log_format=self._settings.log.format,
         )

@@ -8,13 +8,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.metadata import entry_points
 
 import structlog
 
 from plugins.client import KernelClient
-from plugins.frontend import Frontend
+from plugins.frontend import Build, Frontend
 from transports import logs, tether
 from transports.errors import MlxdError, PluginError
 
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
         # Before the imports of a frontend, which take a while.
         tether.die_with_parent(lambda: _orphaned(lose))
         logs.configure(bootstrap.log_level, bootstrap.log_format, bootstrap.name)
-        frontend = _frontend(argv[0], bootstrap.settings)
+        frontend = _frontend(argv[0], bootstrap)
         asyncio.run(_run(frontend, bootstrap, lose))
     except MlxdError as e:
         print(f"mlxd: {e.message}", file=sys.stderr)
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _frontend(kind: str, settings: Mapping[str, object]) -> Frontend:
+def _frontend(kind: str, bootstrap: tether.PeerBootstrap) -> Frontend:
     """Import and build the frontend that is registered as *kind*.
 
     Raises:
@@ -50,10 +50,10 @@ def _frontend(kind: str, settings: Mapping[str, object]) -> Frontend:
     if kind not in found:
         raise PluginError(f"frontend {kind!r}: not installed; there are: {', '.join(sorted(found))}")
     try:
-        build: Callable[[Mapping[str, object]], Frontend] = found[kind].load()
+        build: Build = found[kind].load()
     except ImportError as e:
         raise PluginError(f"frontend {kind!r}: {e}") from e
-    return build(settings)
+    return build(bootstrap.settings, bootstrap.media)
 
 
 async def _run(frontend: Frontend, bootstrap: tether.PeerBootstrap, lose: list[Callable[[], object]]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeAlias
 
 from plugins.client import KernelClient
+from transports.settings import MediaSettings
 
 
 class Frontend(Protocol):
-    """A door to mlxd: built with its settings section, opened, served, closed.
+    """A door to mlxd: built by a `Build`, opened, served, closed.
 
     Found by name through the entry-point group `mlxd.frontends`; runs in a process of its own.
     """
@@ -31,3 +33,7 @@ class Frontend(Protocol):
     async def close(self) -> None:
         """Give back what `open` took."""
         ...
+
+
+# The settings section of its kind, as plain values, and [media] -> a frontend. Raises ConfigError.
+Build: TypeAlias = Callable[[Mapping[str, object], MediaSettings], Frontend]

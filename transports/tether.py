@@ -13,6 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from transports.errors import ConfigError
+from transports.settings import MediaSettings
 
 # Settings, a token and an endpoint; far below this.
 MAX_BOOTSTRAP_BYTES = 1024 * 1024
@@ -35,6 +36,8 @@ class PeerBootstrap(msgspec.Struct, frozen=True, kw_only=True):
     mlxd_version: str
     # The settings section of that kind.
     settings: dict[str, object] = {}
+    # For frontends: how all of them take pictures.
+    media: MediaSettings = MediaSettings()
     log_level: str = "info"
     log_format: str = "text"
 

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from plugins.client import KernelClient
 from plugins.http.events import EventStream
+from plugins.media.intake import MediaIntake
 from transports.settings import HttpSettings
 
 # Of the header X-Mlxd-Ignored.
@@ -23,6 +24,7 @@ class Exchange:
     request: web.BaseRequest
     client: KernelClient
     settings: HttpSettings
+    intake: MediaIntake
     # What follows the route's prefix, such as a model's id.
     rest: str = ""
     # For the log.

@@ -13,11 +13,13 @@ from plugins.client import KernelClient
 from plugins.http.connection import Connection, Limits
 from plugins.http.listen import listen
 from plugins.http.routes import Dispatcher
+from plugins.media.intake import MediaIntake
 from transports.errors import ConfigError
-from transports.settings import HttpSettings
+from transports.settings import HttpSettings, MediaSettings
 
 # For connections to close once nothing runs any more.
 CLOSE_TIMEOUT_S = 1.0
+DEFAULT_MEDIA = MediaSettings()
 
 
 class HttpFrontend:
@@ -25,16 +27,18 @@ class HttpFrontend:
 
     Args:
         settings: The section [http], as the kernel passes it on.
+        media: The section [media].
 
     Raises:
         ConfigError: It does not fit `HttpSettings`.
     """
 
-    def __init__(self, settings: Mapping[str, object]) -> None:
+    def __init__(self, settings: Mapping[str, object], media: MediaSettings = DEFAULT_MEDIA) -> None:
         try:
             self._settings = msgspec.convert(settings, HttpSettings)
         except msgspec.ValidationError as e:
             raise ConfigError(f"[http]: {e}") from None
+        self._media = media
         self._sockets: list[socket.socket] = []
 
     async def open(self) -> str:
@@ -53,7 +57,18 @@ class HttpFrontend:
 
     async def serve(self, client: KernelClient) -> None:
         """Answer requests until the kernel stops; then let the running ones end."""
-        dispatcher = Dispatcher(self._settings, client)
+        intake = MediaIntake(self._media, client.shared_folder)
+        try:
+            await self._serve(client, Dispatcher(self._settings, client, intake))
+        finally:
+            await intake.close()
+
+    async def close(self) -> None:
+        """Give the port back."""
+        for listening in self._sockets:
+            listening.close()
+
+    async def _serve(self, client: KernelClient, dispatcher: Dispatcher) -> None:
         # A client that leaves takes its handler with it, streaming or not.
         server = web.Server(dispatcher.handle, handler_cancellation=True)
         limits = Limits(
@@ -77,8 +92,3 @@ class HttpFrontend:
             for listener in listeners:
                 listener.close()
             await server.shutdown(CLOSE_TIMEOUT_S)
-
-    async def close(self) -> None:
-        """Give the port back."""
-        for listening in self._sockets:
-            listening.close()

@@ -10,14 +10,18 @@ from aiohttp import web
 
 from plugins.client import Submission, Update
 from plugins.http.body import read_body
+from plugins.http.content import chat_messages, read_turns
 from plugins.http.events import EventStream
 from plugins.http.exchange import Exchange
-from plugins.http.requests import ChatBody, CompletionBody, GenerateBody
+from plugins.http.requests import ChatBody, CompletionBody, GenerateBody, has_value
 from plugins.http.shapes import DONE, Answer, ChatShape, CompletionShape, Shape, total
-from plugins.http.translate import chat_request, completion_requests, has_value
+from plugins.http.translate import chat_request, check_chat, completion_requests
 from plugins.http.validation import Reader
-from transports.errors import ShuttingDown, WorkerError
+from plugins.image_models import check_takes_images
+from plugins.media.intake import Picture, Source
+from transports.errors import KernelUnavailable, MlxdError, ShuttingDown, WorkerError
 from transports.messages import ChatRequest, CompletionRequest, Delta, Done, Prefill, Progress, Usage
+from transports.pixels import Packed, pack
 
 KEEP_ALIVE = b": keep-alive\n\n"
 
@@ -31,25 +35,64 @@ class Generator:
 
     async def chat(self, exchange: Exchange) -> web.StreamResponse:
         """POST /v1/chat/completions."""
-        body, ignored = self._chat.read(await read_body(exchange.request, exchange.settings))
+        data = await read_body(exchange.request, exchange.settings)
+        body, ignored = await self._chat.read_aside(data)
         if any(has_value(message.tool_calls) for message in body.messages):
             ignored.append("messages.tool_calls")
         exchange.note_ignored(ignored)
+        check_chat(body)
+        turns = read_turns(body.messages)
         shape = ChatShape(body.model, include_usage=_include_usage(body), with_logprobs=body.logprobs is True)
-        return await _answer(exchange, body, "chat", [chat_request(body)], shape)
+        _begin(exchange, body, shape)
+        pictures = await _pictures(exchange, [source for turn in turns for source in turn.sources])
+        packed = _packed(exchange, [picture for found in pictures for picture in found])
+        messages = chat_messages(turns, [len(found) for found in pictures])
+        request = chat_request(body, messages, packed.images)
+        return await _answer(exchange, body, "chat", [request], shape, packed.buffers)
 
     async def completion(self, exchange: Exchange) -> web.StreamResponse:
         """POST /v1/completions."""
-        body, ignored = self._completion.read(await read_body(exchange.request, exchange.settings))
+        data = await read_body(exchange.request, exchange.settings)
+        body, ignored = await self._completion.read_aside(data)
         exchange.note_ignored(ignored)
         shape = CompletionShape(
             body.model, include_usage=_include_usage(body), with_logprobs=body.logprobs is not None
         )
+        _begin(exchange, body, shape)
         return await _answer(exchange, body, "completion", completion_requests(body), shape)
 
 
 def _include_usage(body: GenerateBody) -> bool:
     return bool(body.stream_options and body.stream_options.include_usage)
+
+
+def _begin(exchange: Exchange, body: GenerateBody, shape: Shape) -> None:
+    """The request is well-formed: name it, and take it unless mlxd is ending."""
+    if exchange.client.stopping.is_set():
+        raise ShuttingDown("mlxd is ending and takes no new requests")
+    exchange.model = body.model
+    exchange.request_id = shape.id
+    exchange.headers["X-Request-Id"] = shape.id
+
+
+async def _pictures(exchange: Exchange, sources: Sequence[Source]) -> list[list[Picture]]:
+    """Decode what a request shows, if its model can look at it."""
+    if not sources:
+        return []
+    await check_takes_images(exchange.client, exchange.model, sources[0].path)
+    return await exchange.intake.pictures(sources)
+
+
+def _packed(exchange: Exchange, pictures: Sequence[Picture]) -> Packed:
+    if not pictures:
+        return Packed((), ())
+    if exchange.client.welcome is None:
+        raise KernelUnavailable("not connected to the kernel")
+    try:
+        return pack(pictures, exchange.client.welcome.max_frame_bytes)
+    except MlxdError:
+        exchange.intake.discard(pictures)
+        raise
 
 
 async def _answer(
@@ -58,18 +101,18 @@ async def _answer(
     task: str,
     requests: Sequence[ChatRequest | CompletionRequest],
     shape: Shape,
+    buffers: Sequence[bytes] = (),
 ) -> web.StreamResponse:
-    if exchange.client.stopping.is_set():
-        raise ShuttingDown("mlxd is ending and takes no new requests")
-    exchange.model = body.model
-    exchange.request_id = shape.id
-    exchange.headers["X-Request-Id"] = shape.id
     async with AsyncExitStack() as stack:
         # All at once: the worker batches them. Leaving the stack cancels what has not ended.
         submissions = [
             await stack.enter_async_context(
                 exchange.client.submit(
-                    task=task, model=body.model, body=request, client=exchange.request.remote or ""
+                    task=task,
+                    model=body.model,
+                    body=request,
+                    buffers=buffers,
+                    client=exchange.request.remote or "",
                 )
             )
             for request in requests

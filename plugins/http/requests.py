@@ -21,17 +21,45 @@ StopString: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
 NULL = Raw(b"null")
 
 
+def has_value(field: Raw) -> bool:
+    """Whether a field that is not decoded was there, and not null."""
+    return bytes(field) != b"null"
+
+
 class StreamOptions(Struct, frozen=True, kw_only=True):
     """How to stream."""
 
     include_usage: bool | None = None
 
 
+class ImageUrl(Struct, frozen=True, kw_only=True):
+    """A picture by its URL, which may hold the picture itself."""
+
+    url: str
+    detail: Literal["auto", "low", "high"] | None = None
+
+
+class InputFile(Struct, frozen=True, kw_only=True):
+    """A document; its name does not matter."""
+
+    # A data: URL, or its base64 alone.
+    file_data: str | None = None
+    # Of a file that was sent before, which we do not keep.
+    file_id: str | None = None
+
+
 class ContentPart(Struct, frozen=True, kw_only=True):
-    """A part of a message's content; only type "text" is served."""
+    """A part of a message's content; `content.py` says which fields count for which type."""
 
     type: str
     text: str | None = None
+    # OpenAI has an object with type "image_url" and a string with "input_image"; clients mix them.
+    image_url: ImageUrl | str | None = None
+    detail: Literal["auto", "low", "high"] | None = None
+    # With type "file"; "input_file" has its fields in the part itself.
+    file: InputFile | None = None
+    file_data: str | None = None
+    file_id: str | None = None
 
 
 class InputMessage(Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from plugins.http.errors import error_body, error_headers
 from plugins.http.exchange import Exchange
 from plugins.http.gate import Gate
 from plugins.http.generate import Generator
+from plugins.media.intake import MediaIntake
 from transports.errors import MethodNotAllowed, MlxdError, NotFound, RequestError
 from transports.settings import HttpSettings
 
@@ -54,9 +55,10 @@ def routes(settings: HttpSettings) -> tuple[Route, ...]:
 class Dispatcher:
     """Answers requests; every one of them gets exactly one answer and one line in the log."""
 
-    def __init__(self, settings: HttpSettings, client: KernelClient) -> None:
+    def __init__(self, settings: HttpSettings, client: KernelClient, intake: MediaIntake) -> None:
         self._settings = settings
         self._client = client
+        self._intake = intake
         self._gate = Gate(settings.host, settings.allowed_hosts)
         self._routes = routes(settings)
         self.num_active = 0
@@ -65,7 +67,7 @@ class Dispatcher:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Called by aiohttp for each request."""
-        exchange = Exchange(request, self._client, self._settings)
+        exchange = Exchange(request, self._client, self._settings, self._intake)
         connection = request.protocol
         if not isinstance(connection, Connection):
             raise TypeError("expected our own connection class")

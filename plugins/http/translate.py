@@ -13,10 +13,10 @@ from plugins.http.requests import (
     ChatBody,
     CompletionBody,
     GenerateBody,
-    InputMessage,
+    has_value,
 )
 from transports.errors import RequestError
-from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Sampling
+from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Image, Sampling
 
 # OpenAI's default for /v1/completions.
 DEFAULT_COMPLETION_TOKENS = 16
@@ -41,8 +41,8 @@ class _Common(TypedDict):
     ignore_eos: bool
 
 
-def chat_request(body: ChatBody) -> ChatRequest:
-    """The body of submit for a chat.
+def check_chat(body: ChatBody) -> None:
+    """Refuse what a chat cannot be asked for.
 
     Raises:
         RequestError: It asks for something that this version cannot do.
@@ -51,9 +51,18 @@ def chat_request(body: ChatBody) -> ChatRequest:
     _check_supported(body)
     if body.top_logprobs is not None and not body.logprobs:
         raise RequestError("top_logprobs: only with logprobs true", param="top_logprobs")
+    _max_tokens(body)
+    _common(body)
+
+
+def chat_request(
+    body: ChatBody, messages: tuple[ChatMessage, ...], images: tuple[Image, ...] = ()
+) -> ChatRequest:
+    """The body of submit for a chat that was checked; *messages* are its turns as `content.py` has them."""
     return ChatRequest(
-        messages=tuple(_message(message, i) for i, message in enumerate(body.messages)),
-        max_tokens=_one_of(body, "max_completion_tokens", "max_tokens"),
+        messages=messages,
+        images=images,
+        max_tokens=_max_tokens(body),
         top_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         **_common(body),
     )
@@ -81,9 +90,8 @@ def completion_requests(body: CompletionBody) -> list[CompletionRequest]:
     ]
 
 
-def has_value(field: msgspec.Raw) -> bool:
-    """Whether a field that is not decoded was there, and not null."""
-    return bytes(field) != b"null"
+def _max_tokens(body: ChatBody) -> int | None:
+    return _one_of(body, "max_completion_tokens", "max_tokens")
 
 
 def _common(body: GenerateBody) -> _Common:
@@ -111,33 +119,6 @@ def _one_of(body: GenerateBody, name: str, alias: str) -> int | None:
         raise RequestError(f"{alias}: {other:g} contradicts {name}: {value:g}; send one of them", param=alias)
     result: int | None = other if value is None else value
     return result
-
-
-# --- messages ---------------------------------------------------------------------------------
-
-
-def _message(message: InputMessage, index: int) -> ChatMessage:
-    path = f"messages[{index}].content"
-    if message.content is None:
-        if message.role != "assistant" or not has_value(message.tool_calls):
-            raise RequestError(f"{path}: required, and missing", param=path)
-        text = ""
-    elif isinstance(message.content, str):
-        text = message.content
-    else:
-        for i, part in enumerate(message.content):
-            if part.type != "text":
-                raise _not_text(part.type, f"{path}[{i}]")
-            if part.text is None:
-                raise RequestError(f"{path}[{i}].text: required, and missing", param=f"{path}[{i}].text")
-        text = "".join(part.text or "" for part in message.content)
-    return ChatMessage(role=message.role, content=text, name=message.name)
-
-
-def _not_text(kind: str, path: str) -> RequestError:
-    if kind in {"image_url", "input_audio", "file", "video_url"}:
-        return RequestError(f"{path}: this model takes text only, got a part of type {kind}", param=path)
-    return RequestError(f"{path}.type: expected text, got another type", param=f"{path}.type")
 
 
 # --- prompts ----------------------------------------------------------------------------------

@@ -8,16 +8,17 @@ from transports.errors import RequestError, RequestTooLarge
 
 # Media type and parameters; no client writes more.
 MAX_HEAD_CHARS = 256
+# What the file is, only its bytes say.
+MEDIA_TYPES = ("image/", "application/pdf;")
 
 
-def from_data_url(url: str, path: str, max_bytes: int, media_type: str = "image/") -> bytes:
+def from_data_url(url: str, path: str, max_bytes: int) -> bytes:
     """The file in a data: URL.
 
     Args:
         url: "data:image/png;base64,..."
         path: Where it stands in the request, for errors.
         max_bytes: Of the file.
-        media_type: How the URL's media type must begin; what the file is, only its bytes say.
 
     Raises:
         RequestError: Not base64, or of another media type.
@@ -25,8 +26,11 @@ def from_data_url(url: str, path: str, max_bytes: int, media_type: str = "image/
     """
     comma = url.find(",", 0, MAX_HEAD_CHARS)
     scheme, _, head = url[: max(comma, 0)].lower().partition(":")
-    if scheme != "data" or not head.startswith(media_type) or not head.endswith(";base64"):
-        raise RequestError(f'{path}: expected a URL like "data:{media_type}...;base64,..."', param=path)
+    if scheme != "data" or not head.startswith(MEDIA_TYPES) or not head.endswith(";base64"):
+        raise RequestError(
+            f'{path}: expected "data:image/...;base64,..." or "data:application/pdf;base64,..."',
+            param=path,
+        )
     return from_base64(url[comma + 1 :], path, max_bytes)
 
 

@@ -6,7 +6,7 @@ Decodes nothing itself: that is done in processes of its own (`decoder.py`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from plugins.media.data_url import from_data_url
 from plugins.media.decode_pool import DecodePool, Result
@@ -66,6 +66,10 @@ class MediaIntake:
                 raise e.exceptions[0] from None
             raise
         return [task.result() for task in tasks]
+
+    def discard(self, pictures: Iterable[Picture]) -> None:
+        """Remove the files of pictures that will not be sent."""
+        self._pool.remove(pictures)
 
     async def _decode(self, source: Source, budget: _Budget, num_sources: int) -> list[Picture]:
         settings = self._settings

@@ -11,8 +11,9 @@ from typing import Any
 from plugins.client import Submission, Update
 from plugins.http.frontend import HttpFrontend
 from transports.errors import KernelUnavailable, MlxdError
-from transports.messages import Delta, Done, Message, Usage
+from transports.messages import Delta, Done, Message, Usage, Welcome
 from transports.reports import ModelInfo, StatusReply
+from transports.settings import MediaSettings
 
 MODEL = "demo/echo"
 USAGE = Usage(prompt_tokens=7, completion_tokens=2, cached_tokens=3)
@@ -28,6 +29,12 @@ class FakeClient:
         self.submitted: list[tuple[Submission, dict[str, Any]]] = []
         self.cancelled: list[str] = []
         self.is_ready = True
+        self.welcome = Welcome(
+            kernel_version="0", heartbeat_s=1, dead_after_s=5, max_frame_bytes=1 << 26, max_frames=40
+        )
+        self.more_models: tuple[ModelInfo, ...] = ()
+        # Where pixels may go besides the message.
+        self.shared_folder = ""
         # Called with each new submission.
         self.script: Callable[[Submission, Message], None] = say("Hello", " world")
         self._changed = asyncio.Condition()
@@ -56,6 +63,7 @@ class FakeClient:
                 context_length=4096,
             ),
             ModelInfo(name="plain", kind="text", state="available", source="folder", created=1600000000),
+            *self.more_models,
             ModelInfo(name="of/no/kind", kind="", state="failed", source="folder"),
         )
 
@@ -245,10 +253,12 @@ def chat_body(**fields: object) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def open_door(client: FakeClient | None = None, **settings: Any) -> AsyncIterator[Door]:
+async def open_door(
+    client: FakeClient | None = None, *, media: MediaSettings | None = None, **settings: Any
+) -> AsyncIterator[Door]:
     """A frontend that serves until the block is left."""
     client = client or FakeClient()
-    frontend = HttpFrontend({"port": 0, **settings})
+    frontend = HttpFrontend({"port": 0, **settings}, media or MediaSettings())
     url = await frontend.open()
     serving = asyncio.create_task(frontend.serve(client))  # type: ignore[arg-type]
     try:

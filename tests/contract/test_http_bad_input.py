@@ -196,7 +196,7 @@ async def test_malformed_json_is_a_400(name):
         ),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
-            "messages[0].content[0]: this model takes text only, got a part of type image_url",
+            "messages[0].content[0].image_url: required, and missing",
         ),
         ({"messages": [{"role": "user"}]}, "messages[0].content: required, and missing"),
         ({"max_tokens": 5, "max_completion_tokens": 6}, "max_tokens: 6 contradicts"),

@@ -1,0 +1,132 @@
+"""The turns of a chat from OpenAI's content parts: words, and pictures that are still to be decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from plugins.http.requests import ContentPart, InputFile, InputMessage, has_value
+from plugins.media.picture import Source
+from transports.errors import RequestError
+from transports.messages import ChatMessage, ImagePart, TextPart
+
+# Chat templates know a place for pictures in these turns only.
+ROLES_WITH_IMAGES = frozenset({"user", "tool"})
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A message whose parts are told apart: words are strings."""
+
+    message: InputMessage
+    parts: Sequence[str | Source]
+
+    def with_pictures(self, images: Sequence[Sequence[int]]) -> ChatMessage:
+        """The turn for a worker.
+
+        Args:
+            images: For each of its sources the images that came of it.
+        """
+        left = iter(images)
+        parts: list[TextPart | ImagePart] = []
+        for part in self.parts:
+            if isinstance(part, str):
+                parts.append(TextPart(text=part))
+            else:
+                parts += [ImagePart(image=image) for image in next(left)]
+        has_pictures = any(isinstance(part, ImagePart) for part in parts)
+        text = "".join(part for part in self.parts if isinstance(part, str))
+        return ChatMessage(
+            role=self.message.role,
+            content=tuple(parts) if has_pictures else text,
+            name=self.message.name,
+        )
+
+    @property
+    def sources(self) -> list[Source]:
+        """Its pictures and documents."""
+        return [part for part in self.parts if isinstance(part, Source)]
+
+
+def read_turns(messages: Sequence[InputMessage]) -> list[Turn]:
+    """Tell the parts of *messages* apart; nothing is decoded or fetched for this.
+
+    Raises:
+        RequestError: A part of another type, in the wrong place, or without its content.
+    """
+    return [Turn(message, _parts(message, f"messages[{i}].content")) for i, message in enumerate(messages)]
+
+
+def chat_messages(turns: Sequence[Turn], num_pictures: Sequence[int]) -> tuple[ChatMessage, ...]:
+    """The turns for a worker.
+
+    Args:
+        turns: Of one request.
+        num_pictures: How many came of each of its sources: a document has one for each page.
+    """
+    messages: list[ChatMessage] = []
+    num_sources = num_images = 0
+    for turn in turns:
+        images: list[range] = []
+        for _ in turn.sources:
+            images.append(range(num_images, num_images + num_pictures[num_sources]))
+            num_images += num_pictures[num_sources]
+            num_sources += 1
+        messages.append(turn.with_pictures(images))
+    return tuple(messages)
+
+
+def _parts(message: InputMessage, path: str) -> list[str | Source]:
+    if message.content is None:
+        if message.role != "assistant" or not has_value(message.tool_calls):
+            raise RequestError(f"{path}: required, and missing", param=path)
+        return []
+    if isinstance(message.content, str):
+        return [message.content]
+    parts = [_part(part, f"{path}[{i}]") for i, part in enumerate(message.content)]
+    for part in parts:
+        if isinstance(part, Source) and message.role not in ROLES_WITH_IMAGES:
+            raise RequestError(
+                f"{part.path}: expected pictures in turns of the roles user and tool, got {message.role}",
+                param=part.path,
+            )
+    return parts
+
+
+def _part(part: ContentPart, path: str) -> str | Source:
+    match part.type:
+        case "text":
+            return _required(part.text, f"{path}.text")
+        case "image_url" | "input_image":
+            return _picture(part, f"{path}.image_url")
+        case "file":
+            return _document(part.file or InputFile(), f"{path}.file.file_data")
+        case "input_file":
+            file = InputFile(file_data=part.file_data, file_id=part.file_id)
+            return _document(file, f"{path}.file_data")
+        case "input_audio" | "video_url":
+            raise RequestError(f"{path}: parts of type {part.type} are not supported", param=path)
+    raise RequestError(
+        f"{path}.type: expected one of text, image_url, input_image, file, input_file", param=f"{path}.type"
+    )
+
+
+def _picture(part: ContentPart, path: str) -> Source:
+    image = part.image_url
+    url = _required(image if isinstance(image, str) or image is None else image.url, path)
+    detail = None if isinstance(image, str) or image is None else image.detail
+    return Source(content=url, path=path, detail=detail or part.detail or "auto")
+
+
+def _document(file: InputFile, path: str) -> Source:
+    if file.file_data is None and file.file_id is not None:
+        raise RequestError(f"{path}: required, because files are not kept here for a file_id", param=path)
+    data = _required(file.file_data, path)
+    is_url = data[:5].lower() == "data:"
+    return Source(content=data if is_url else f"data:application/pdf;base64,{data}", path=path)
+
+
+def _required(value: str | None, path: str) -> str:
+    if value is None:
+        raise RequestError(f"{path}: required, and missing", param=path)
+    return value
