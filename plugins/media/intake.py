@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 
 from plugins.media.data_url import from_data_url
 from plugins.media.decode_pool import DecodePool, Result
-from plugins.media.fetch import Fetcher
+from plugins.media.fetch import MAX_PARALLEL_OF_REQUEST, Fetcher
 from plugins.media.picture import Detail, Picture, Source
 from plugins.media.sides import side_of
-from transports.errors import InvalidImage, RequestTooLarge
+from transports.errors import InvalidImage, RequestError, RequestTooLarge
 from transports.settings import MediaSettings
 
 __all__ = ["Detail", "MediaIntake", "Picture", "Source"]
@@ -54,10 +54,14 @@ class MediaIntake:
         budget = _Budget(self._settings)
         if len(sources) > self._settings.max_images:
             raise budget.too_many(len(sources), sources[self._settings.max_images].path)
+        fetches = asyncio.Semaphore(MAX_PARALLEL_OF_REQUEST)
         tasks: list[asyncio.Task[list[Picture]]] = []
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._decode(source, budget, len(sources))) for source in sources]
+                tasks = [
+                    group.create_task(self._decode(source, budget, fetches, len(sources)))
+                    for source in sources
+                ]
         except BaseException as e:
             for task in tasks:
                 if not task.cancelled() and task.exception() is None:
@@ -71,15 +75,24 @@ class MediaIntake:
         """Remove the files of pictures that will not be sent."""
         self._pool.remove(pictures)
 
-    async def _decode(self, source: Source, budget: _Budget, num_sources: int) -> list[Picture]:
+    async def _decode(
+        self, source: Source, budget: _Budget, fetches: asyncio.Semaphore, num_sources: int
+    ) -> list[Picture]:
         settings = self._settings
-        result = await self._pool.decode(
-            await self._encoded(source),
-            source.path,
-            side=side_of(source.detail, settings.max_image_side),
-            pages=source.pages,
-            max_pages=min(settings.max_pdf_pages, settings.max_images - num_sources + 1),
-        )
+        encoded = await self._encoded(source, fetches)
+        try:
+            result = await self._pool.decode(
+                encoded,
+                source.path,
+                side=side_of(source.detail, settings.max_image_side),
+                pages=source.pages,
+                max_pages=min(settings.max_pdf_pages, settings.max_images - num_sources + 1),
+            )
+        except RequestError:
+            if _is_remote(source):
+                # What is wrong with it would say what answers at that address.
+                raise self._fetcher.refusal(source.path) from None
+            raise
         try:
             budget.spend(result, source.path)
         except InvalidImage:
@@ -87,7 +100,7 @@ class MediaIntake:
             raise
         return result.pictures
 
-    async def _encoded(self, source: Source) -> bytes | memoryview:
+    async def _encoded(self, source: Source, fetches: asyncio.Semaphore) -> bytes | memoryview:
         max_bytes = self._settings.max_file_bytes
         content = source.content
         if not isinstance(content, str):
@@ -98,10 +111,15 @@ class MediaIntake:
                     param=source.path,
                 )
             return content
-        if content[:5].lower() == "data:":
-            # Not on the loop: 20 MiB take 5 ms.
-            return await asyncio.to_thread(from_data_url, content, source.path, max_bytes)
-        return await self._fetcher.fetch(content, source.path)
+        if _is_remote(source):
+            async with fetches:
+                return await self._fetcher.fetch(content, source.path)
+        # Not on the loop: 20 MiB take 5 ms.
+        return await asyncio.to_thread(from_data_url, content, source.path, max_bytes)
+
+
+def _is_remote(source: Source) -> bool:
+    return isinstance(source.content, str) and source.content[:5].lower() != "data:"
 
 
 class _Budget:
