@@ -30,7 +30,10 @@ def as_path(name: str) -> Path:
     """The file that a person means by "~/a.png", "a.png" or "file:///a.png"."""
     if name[:7].lower() == "file://":
         name = unquote(urlsplit(name).path)
-    return Path(name).expanduser()
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # "~nobody/a.png".
+        return Path(name)
 
 
 def read_source(name: str, max_bytes: int, pages: str = "") -> Source:

@@ -7,7 +7,7 @@ import signal
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 
 import click
 from prompt_toolkit import PromptSession
@@ -16,17 +16,19 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from plugins.cli import session
 from plugins.cli.answer import Answer
+from plugins.cli.attachments import media_flags
+from plugins.cli.chat_pictures import ChatPictures
 from plugins.cli.completion import complete_model
-from plugins.cli.conversation import CommandError, Conversation
+from plugins.cli.conversation import PICTURE_COMMANDS, CommandError, Conversation
 from plugins.cli.exits import complain
 from plugins.cli.generation import generation_flags
 from plugins.cli.history import history_file
+from plugins.cli.pictures import Named, submit
 from plugins.cli.progress import ProgressView
 from plugins.cli.sanitize import clean_line
 from plugins.client import KernelClient, Submission
 from transports.config import home
 from transports.errors import MlxdError
-from transports.reports import Admin, DoneReply
 
 # The index in what termios.tcgetattr returns.
 LOCAL_FLAGS = 3
@@ -35,9 +37,18 @@ LOCAL_FLAGS = 3
 @click.command()
 @click.argument("model", shell_complete=complete_model)
 @click.option("--system", metavar="TEXT", default="", help="Instructions that go before the conversation.")
+@media_flags
 @generation_flags
 @click.option("--raw", is_flag=True, help="Leave terminal control sequences in the answers.")
-def chat(model: str, system: str, raw: bool, **options: object) -> None:
+def chat(
+    model: str,
+    system: str,
+    image: tuple[str, ...],
+    pdf: tuple[str, ...],
+    pages: str,
+    raw: bool,
+    **options: object,
+) -> None:
     """Talk with MODEL in the terminal. Starts a kernel for itself when none runs.
 
     /help lists the commands. Ctrl-C stops an answer, Ctrl-D leaves.
@@ -45,13 +56,18 @@ def chat(model: str, system: str, raw: bool, **options: object) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError("chat needs a terminal; `mlxd run` reads from a pipe")
     given = {name: value for name, value in options.items() if value not in (None, ())}
-    session.run(_chat(Conversation(model, system=system, options=given), is_raw=raw))
+    conversation = Conversation(model, system=system, options=given)
+    session.run(_chat(conversation, Named(image, pdf, pages), is_raw=raw))
 
 
-async def _chat(conversation: Conversation, *, is_raw: bool) -> None:
-    async with session.any_kernel() as client:
-        await _load(client, conversation.model)
+async def _chat(conversation: Conversation, named: Named, *, is_raw: bool) -> None:
+    async with session.any_kernel() as client, AsyncExitStack() as stack:
+        pictures = ChatPictures(client, conversation, stack)
+        attached = await pictures.attach(named) if named else ""
+        await session.load(client, conversation.model)
         click.echo(f"{clean_line(conversation.model)}: /help lists the commands, Ctrl-D leaves.")
+        if attached:
+            click.echo(clean_line(attached))
         prompt: PromptSession[str] = PromptSession(
             ">>> ",
             history=FileHistory(history_file(home())),
@@ -67,19 +83,23 @@ async def _chat(conversation: Conversation, *, is_raw: bool) -> None:
                 continue
             except EOFError:
                 return
-            if line.startswith("/"):
-                await _command(client, conversation, line)
+            if conversation.is_command(line):
+                await _command(client, conversation, pictures, line.strip())
             elif line.strip():
-                await _turn(client, conversation, line.strip(), is_raw=is_raw)
+                await _message(client, conversation, pictures, line.strip(), is_raw=is_raw)
 
 
-async def _command(client: KernelClient, conversation: Conversation, line: str) -> None:
+async def _command(
+    client: KernelClient, conversation: Conversation, pictures: ChatPictures, line: str
+) -> None:
     model = conversation.model
     try:
-        if told := conversation.execute(line.strip()):
+        if line.split(maxsplit=1)[0] in PICTURE_COMMANDS:
+            click.echo(clean_line(await pictures.command(line)))
+        elif told := conversation.execute(line):
             click.echo(told)
         if conversation.model != model:
-            await _load(client, conversation.model)
+            await session.load(client, conversation.model)
     except CommandError as e:
         complain(clean_line(str(e)))
     except MlxdError as e:
@@ -87,22 +107,34 @@ async def _command(client: KernelClient, conversation: Conversation, line: str) 
         _report(client, e)
 
 
-async def _turn(client: KernelClient, conversation: Conversation, question: str, *, is_raw: bool) -> None:
+async def _message(
+    client: KernelClient, conversation: Conversation, pictures: ChatPictures, line: str, *, is_raw: bool
+) -> None:
+    """A question, with the pictures whose paths stand in it; a path alone is kept for the next one."""
     answer = Answer()
-    request = conversation.request(question)
+    try:
+        question, told = await pictures.take_out(line)
+        if told:
+            click.echo(clean_line(told))
+        if not question:
+            return
+        await _turn(client, conversation, question, answer, is_raw=is_raw)
+    except CommandError as e:
+        complain(clean_line(str(e)))
+    except MlxdError as e:
+        if answer.text:
+            click.echo()
+        _report(client, e)
+
+
+async def _turn(
+    client: KernelClient, conversation: Conversation, question: str, answer: Answer, *, is_raw: bool
+) -> None:
+    model, request = conversation.model, conversation.request(question)
     with ProgressView() as view:
-        async with client.submit(task="chat", model=conversation.model, body=request) as submission:
+        async with submit(client, model, request, conversation.pictures) as submission:
             with _stopped_by_ctrl_c(submission), _no_echo():
-                try:
-                    await answer.read(
-                        submission, name=conversation.model, view=view, write=_write, is_raw=is_raw
-                    )
-                except MlxdError as e:
-                    view.close()
-                    if answer.text:
-                        click.echo()
-                    _report(client, e)
-                    return
+                await answer.read(submission, name=model, view=view, write=_write, is_raw=is_raw)
     click.echo()
     conversation.add(question, answer.text)
 
@@ -142,13 +174,6 @@ def _no_echo() -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
-
-
-async def _load(client: KernelClient, model: str) -> None:
-    with ProgressView() as view:
-        await client.admin(
-            "load", Admin(model=model), DoneReply, lambda progress: view.update(model, progress)
-        )
 
 
 def _report(client: KernelClient, error: MlxdError) -> None:

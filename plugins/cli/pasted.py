@@ -47,6 +47,6 @@ def _is_file(name: str) -> bool:
         return False
     try:
         return as_path(name).is_file()
-    # RuntimeError: "~nobody/a.png".
-    except (OSError, ValueError, RuntimeError):
+    # A name that is too long, or has a zero byte.
+    except (OSError, ValueError):
         return False

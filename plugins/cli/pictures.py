@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from plugins.cli.attachments import read_source
+from plugins.cli.turns import about
 from plugins.client import KernelClient, Submission
 from plugins.image_models import check_takes_images
 from plugins.media.picture import Picture, Source
 from transports.config import resolve
 from transports.errors import KernelUnavailable
-from transports.messages import ChatMessage, ChatRequest, ImagePart, TextPart, Welcome
+from transports.messages import ChatRequest, Welcome
 from transports.pixels import pack
 from transports.settings import MediaSettings
 
@@ -97,20 +98,6 @@ async def submitted(
 async def take_in(intake: MediaIntake, sources: Sequence[Source]) -> list[Picture]:
     """The pictures of files and URLs, and of each page of a document, in their order."""
     return [picture for pictures in await intake.pictures(sources) for picture in pictures]
-
-
-def user_message(text: str, images: range) -> ChatMessage:
-    """A turn with pictures before its text: most models were trained so."""
-    if not images:
-        return ChatMessage(role="user", content=text)
-    return ChatMessage(role="user", content=(*(ImagePart(image=i) for i in images), TextPart(text=text)))
-
-
-def about(request: ChatRequest, num_images: int) -> ChatRequest:
-    """A request whose last message is about so many pictures, and the only one that is."""
-    *before, question = request.messages
-    asked = user_message(question.text, range(num_images))
-    return msgspec.structs.replace(request, messages=(*before, asked))
 
 
 def submit(client: KernelClient, model: str, request: ChatRequest, pictures: Sequence[Picture]) -> Submission:

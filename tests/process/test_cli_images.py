@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_harness import mlxd, processes_of, serving
+from cli_harness import Terminal, mlxd, processes_of, serving
 from pictures import data_url, pdf, plain, png
 
 EYES = "echo/eyes"
@@ -119,6 +119,64 @@ def test_a_file_over_the_limit_is_refused(home: Path) -> None:
     done = mlxd(home, "run", EYES, "what?", "--image", "red.png", MLXD_MEDIA_MAX_FILE_BYTES="50")
 
     assert done.stderr == "Error: red.png: expected at most 50 bytes (media.max_file_bytes)\n"
+
+
+# --- chat -------------------------------------------------------------------------------------
+
+
+def open_chat(home: Path, model: str, *args: str) -> Terminal:
+    terminal = Terminal(home, "chat", model, *args, MLXD_MEDIA_MAX_IMAGE_SIDE="512")
+    terminal.wait_for("Ctrl-D leaves.")
+    return terminal
+
+
+def ask(terminal: Terminal, line: str, answer: str) -> None:
+    """At the prompt, type a line and wait for its answer."""
+    terminal.wait_for(">>>")
+    terminal.press(f"{line}\r")
+    terminal.wait_for(f"\r\n{answer}\r\n")
+
+
+def test_a_conversation_takes_pictures_by_flag_command_and_path(served: Path, folder: Path) -> None:
+    (folder / "my picture.png").write_bytes(png(plain("blue", (32, 32))))
+    terminal = open_chat(served, EYES, "--image", "red.png")
+    terminal.wait_for("red.png: 1 picture (64x48) for the next message.")
+
+    ask(terminal, "what?", f"{RED} what?")
+    ask(
+        terminal,
+        "/image three.pdf",
+        "three.pdf: 3 pictures (512x256, 512x256, 512x256) for the next message.",
+    )
+    ask(terminal, "/clear", "The conversation starts anew.")
+    ask(terminal, "no picture", "no picture")
+    # As a terminal writes a file that is dropped on it.
+    ask(terminal, rf"{folder}/my\ picture.png what?", f"{BLUE} what?")
+    ask(terminal, "'my picture.png' ", "my picture.png: 1 picture (32x32) for the next message.")
+    ask(terminal, "and now?", f"{BLUE} and now?")
+    ask(terminal, "/image gone.png", "Error: gone.png: no such file")
+    ask(
+        terminal,
+        "/image notes.txt",
+        "Error: notes.txt: expected PNG, JPEG, WebP, GIF, BMP, HEIC or PDF, got something else",
+    )
+    terminal.wait_for(">>>")
+    terminal.press("\x04")
+
+    assert terminal.end() == 0
+
+
+def test_a_text_model_is_told_of_files_and_gets_none(served: Path) -> None:
+    terminal = open_chat(served, "echo/plain")
+
+    ask(terminal, "see red.png", "see red.png")
+    terminal.wait_for(">>>")
+    terminal.press("/image red.png\r")
+    terminal.wait_for("Error: red.png: echo/plain takes text only")
+    terminal.wait_for(">>>")
+    terminal.press("\x04")
+
+    assert terminal.end() == 0
 
 
 def test_a_prompt_comes_from_a_file(served: Path, folder: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from plugins.cli.conversation import CommandError, Conversation
-from transports.messages import ChatMessage
+from plugins.media.picture import Picture
+from transports.messages import ChatMessage, ImagePart
 
 
 def talk() -> Conversation:
@@ -109,6 +110,69 @@ def test_model_changes_the_model_and_keeps_the_turns() -> None:
 
     assert conversation.model == "demo/b"
     assert len(conversation.turns) == 2
+
+
+def picture(name: str) -> Picture:
+    return Picture(width=2, height=1, digest=name.encode().ljust(32), pixels=bytes(6))
+
+
+def images_of(message: ChatMessage) -> list[int]:
+    return [part.image for part in message.content if isinstance(part, ImagePart)]
+
+
+def test_pictures_go_with_the_next_question_and_stay_with_it() -> None:
+    conversation = talk()
+    conversation.attach([picture("a"), picture("b")])
+
+    first = conversation.request("What?")
+    conversation.add("What?", "A dog.")
+    conversation.attach([picture("c")])
+    second = conversation.request("And now?")
+
+    assert images_of(first.messages[-1]) == [0, 1]
+    assert first.messages[-1].text == "What?"
+    assert [images_of(message) for message in second.messages[-3:]] == [[0, 1], [], [2]]
+    assert [p.digest.strip() for p in conversation.pictures] == [b"a", b"b", b"c"]
+
+
+def test_pictures_of_a_question_without_an_answer_wait_for_the_next() -> None:
+    conversation = talk()
+    conversation.attach([picture("a")])
+    conversation.request("What?")
+
+    assert images_of(conversation.request("What then?").messages[-1]) == [0]
+
+
+def test_clear_forgets_pictures() -> None:
+    conversation = talk()
+    conversation.attach([picture("a")])
+    conversation.add("What?", "A dog.")
+
+    conversation.execute("/clear")
+
+    assert conversation.pictures == []
+    assert conversation.request("What?").messages[-1].content == "What?"
+
+
+def test_save_tells_how_many_pictures_there_were(tmp_path: Path) -> None:
+    conversation = talk()
+    conversation.attach([picture("a")])
+    conversation.add("What?", "A dog.")
+
+    conversation.execute(f"/save {tmp_path / 'talk.md'}")
+
+    assert "## user\n\n(1 image)\n\nWhat?\n" in (tmp_path / "talk.md").read_text()
+
+
+def test_a_dropped_path_is_no_command(tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    file.touch()
+
+    assert not talk().is_command(f"{file} what is it?")
+    assert talk().is_command(f"{tmp_path}/gone.png")
+    assert talk().is_command(f"/image {file}")
+    assert talk().is_command("/help")
+    assert not talk().is_command(" /help")
 
 
 @pytest.mark.parametrize("word", ["/exit", "/quit"])
