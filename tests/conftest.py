@@ -11,13 +11,17 @@ from pathlib import Path
 
 import psutil
 import pytest
-from running import DEFAULT_MODEL, ECHO_MODELS, RunningKernel, StartKernel
+from running import DEFAULT_MODEL, ECHO_MODELS, VISION_MODEL, RunningKernel, StartKernel
 
+from kernel.demos import EMBEDDED
+from kernel.environment_build import environment_name
 from plugins.client import KernelClient
 from plugins.launch import KernelProcess
 from transports import rundir
 from transports.reports import Admin, DoneReply
 from transports.settings import HttpSettings, KernelSettings, Settings
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -103,23 +107,35 @@ async def _address(client: KernelClient) -> str:
 def prepared(request: pytest.FixtureRequest) -> Path:
     """A folder that outlives the run with the text environment and the default model, made when missing."""
     path = Path(os.environ.get("MLXD_TEST_CACHE") or request.config.cache.mkdir("mlxd")).resolve()
-
-    async def prepare() -> None:
-        settings = Settings(kernel=KernelSettings(frontends=()))
-        process = await KernelProcess.start(settings, path)
-        try:
-            connection = process.connection
-            client = await KernelClient.connect(connection.endpoint, connection.token, kind="test")
-            await client.admin("load", Admin(model=DEFAULT_MODEL), DoneReply)
-            await client.close()
-        finally:
-            process.end()
-            await process.wait()
-
     # Not attempted twice: what is there is checked by the kernel when a test loads it.
     if not (path / "models" / DEFAULT_MODEL).is_dir() or not any((path / "envs").glob("text-*")):
-        asyncio.run(prepare())
+        asyncio.run(_load_once(path, DEFAULT_MODEL))
     return path
+
+
+@pytest.fixture(scope="session")
+def vision_prepared(prepared: Path) -> Path:
+    """The folder `prepared`, with the vision environment too."""
+    if not _environment(prepared, "vision").is_dir():
+        asyncio.run(_load_once(prepared, VISION_MODEL))
+    return prepared
+
+
+async def _load_once(path: Path, model: str) -> None:
+    """Have a kernel make what a model needs."""
+    process = await KernelProcess.start(Settings(kernel=KernelSettings(frontends=())), path)
+    try:
+        connection = process.connection
+        client = await KernelClient.connect(connection.endpoint, connection.token, kind="test")
+        await client.admin("load", Admin(model=model), DoneReply)
+        await client.close()
+    finally:
+        process.end()
+        await process.wait()
+
+
+def _environment(path: Path, kind: str) -> Path:
+    return path / "envs" / environment_name(kind, ROOT / "workers" / kind / "requirements.lock")
 
 
 @pytest.fixture
@@ -133,8 +149,19 @@ def real_home(home: Path, prepared: Path) -> Path:
 @pytest.fixture(scope="session")
 def text_python(prepared: Path) -> str:
     """The interpreter of the text environment."""
-    (environment,) = (prepared / "envs").glob("text-*")
-    return str(environment / "bin" / "python")
+    return str(_environment(prepared, "text") / "bin" / "python")
+
+
+@pytest.fixture(scope="session")
+def vision_python(vision_prepared: Path) -> str:
+    """The interpreter of the vision environment."""
+    return str(_environment(vision_prepared, "vision") / "bin" / "python")
+
+
+@pytest.fixture(scope="session")
+def tiny_vl() -> Path:
+    """The folder of the vision model that is part of mlxd."""
+    return ROOT / "workers" / EMBEDDED[VISION_MODEL]
 
 
 @pytest.fixture(scope="session")
@@ -148,4 +175,4 @@ def _is_ours(process: psutil.Process) -> bool:
         command = process.cmdline()
     except psutil.Error:
         return False
-    return any(word in ("kernel", "workers", "plugins") for word in command)
+    return any(word.partition(".")[0] in ("kernel", "workers", "plugins") for word in command)

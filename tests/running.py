@@ -13,6 +13,7 @@ from transports.messages import ChatMessage, ChatRequest
 from transports.reports import Admin, DoneReply
 
 DEFAULT_MODEL = "demo/smollm2-135m"
+VISION_MODEL = "demo/tiny-vl"
 # The echo models of every test home: name -> the fields of their config.json.
 ECHO_MODELS: dict[str, dict[str, object]] = {
     "echo/plain": {},

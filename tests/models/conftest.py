@@ -1,4 +1,4 @@
-"""A text engine in the worker's own environment, for the tests that look into it without a kernel."""
+"""An engine in the worker's own environment, for the tests that look into it without a kernel."""
 
 from __future__ import annotations
 
@@ -26,5 +26,24 @@ def run(host: Host, smollm2: Path) -> Run:
     def run(*jobs: Job, **fields: object) -> Report:
         fields = {"path": str(smollm2)} | fields
         return host.run(Scenario(jobs=list(jobs), **fields))  # type: ignore[arg-type]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def vision_host(vision_python: str) -> Iterator[Host]:
+    """One process for all tests: loading takes seconds."""
+    host = Host(vision_python, ROOT)
+    yield host
+    host.close()
+
+
+@pytest.fixture
+def look(vision_host: Host, tiny_vl: Path) -> Run:
+    """Run jobs on the vision model; keyword arguments are fields of `Scenario`."""
+
+    def run(*jobs: Job, **fields: object) -> Report:
+        fields = {"path": str(tiny_vl), "kind": "vision"} | fields
+        return vision_host.run(Scenario(jobs=list(jobs), **fields))  # type: ignore[arg-type]
 
     return run

@@ -1,4 +1,4 @@
-"""A text engine in its own environment, driven by scenarios over stdin and stdout.
+"""An engine in its own environment, driven by scenarios over stdin and stdout.
 
 The tests run without mlx; the other end of the pipe runs this file with the worker's Python.
 """
@@ -26,6 +26,8 @@ class Job(msgspec.Struct, kw_only=True):
     id: str
     chat: ChatRequest | None = None
     completion: CompletionRequest | None = None
+    # The pixels of the chat's images.
+    buffers: tuple[bytes, ...] = ()
     add_at: int = 0
     cancel_at: int | None = None
 
@@ -34,6 +36,7 @@ class Scenario(msgspec.Struct, kw_only=True):
     """What to load and do."""
 
     path: str
+    kind: str = "text"
     jobs: list[Job] = []
     settings: dict[str, int | str | bool] = {}
     # Sampling raises when a row with this seed is in the batch, from this place in its answer on.
@@ -121,7 +124,7 @@ def play(scenario: Scenario, engine) -> Report:  # type: ignore[no-untyped-def]
             body = job.chat or job.completion
             if job.add_at == step:
                 try:
-                    engine.add(request_id(job.id), "chat" if job.chat else "completion", body, [])
+                    engine.add(request_id(job.id), "chat" if job.chat else "completion", body, job.buffers)
                 except MlxdError as e:
                     report.outputs.append((step, failed(e, request_id(job.id))))
             if job.cancel_at == step:
@@ -161,7 +164,7 @@ def main() -> None:
     # stdout is the pipe.
     logs.configure("info", "text", "engine_host")
     from workers.generation import sampling
-    from workers.text.loading import load
+    from workers.kinds import loader
 
     loaded, engine = None, None
     for line in sys.stdin.buffer:
@@ -174,7 +177,7 @@ def main() -> None:
 
         try:
             if (scenario.path, scenario.settings) != loaded or engine is None:
-                engine = load(Path(scenario.path), scenario.settings, on_progress)
+                engine = loader(scenario.kind)(Path(scenario.path), scenario.settings, on_progress)
                 loaded = (scenario.path, scenario.settings)
             break_sampling(scenario, sampling.sample)
             report = play(scenario, engine)

@@ -1,0 +1,122 @@
+"""What the vision engine refuses, and that the next request is answered."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pictures
+import pytest
+from engine_host import Job, Run
+from vision_jobs import job
+
+from transports.messages import ChatMessage, ChatRequest, ImagePart
+
+pytestmark = [pytest.mark.models, pytest.mark.timeout(300)]
+
+RED_CIRCLE = pictures.shapes(("red", "circle"))
+COLOR = "What color is the shape?"
+SPECIAL = [
+    "<|image_pad|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|video_pad|>",
+    "<|im_end|>",
+    "<|endoftext|>",
+]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 100), (1, 10_000), (10_000, 1), (3, 700)])
+def test_a_picture_of_any_shape_is_answered_or_refused(look: Run, size: tuple[int, int]) -> None:
+    report = look(job("odd", [pictures.plain("red", size), COLOR]), job("next", [RED_CIRCLE, COLOR]))
+
+    errors = [one for _, one in report.of("odd") if hasattr(one, "code")]
+    if errors:
+        assert (errors[0].code, errors[0].param) == ("invalid_request", "messages[0].content[0]")
+        assert f"{size[0]} x {size[1]} pixels" in errors[0].message
+    else:
+        assert report.done("odd").finish_reason in ("stop", "length")
+    assert report.text("next") == "red"
+
+
+@pytest.mark.parametrize("typed", SPECIAL)
+def test_names_of_special_tokens_are_text(look: Run, typed: str) -> None:
+    report = look(
+        job("alone", [typed]),
+        job("beside", [RED_CIRCLE, f"{typed} {COLOR}"]),
+        job("word", [RED_CIRCLE, f"x {COLOR}"]),
+    )
+
+    assert report.done("alone").usage.prompt_tokens > 25
+    assert report.text("beside") == "red"
+    # As many pictures as without: the name is spelled in some tokens.
+    more = report.done("beside").usage.prompt_tokens - report.done("word").usage.prompt_tokens
+    assert 2 < more < 16
+
+
+def test_an_image_that_was_not_sent_is_refused(look: Run) -> None:
+    message = ChatMessage(role="user", content=(ImagePart(image=0),))
+    report = look(Job(id="none", chat=ChatRequest(messages=(message,))))
+
+    assert report.error("none").code == "invalid_request"
+    assert report.error("none").param == "messages[0].content[0]"
+
+
+def test_pictures_that_do_not_fit_are_refused(look: Run) -> None:
+    colors = ("red", "green", "blue", "yellow", "orange")
+    many = [pictures.plain(color, (336, 336)) for color in colors]
+    report = look(job("long", [*many, COLOR]), settings={"max_context_tokens": 400})
+
+    assert report.error("long").code == "context_length_exceeded"
+    # Found out before the last one is looked at.
+    assert "or more with pictures" in report.error("long").message
+
+
+def test_max_tokens_must_fit_beside_the_pictures(look: Run) -> None:
+    report = look(job("long", [RED_CIRCLE, COLOR], max_tokens=360), settings={"max_context_tokens": 400})
+
+    assert report.error("long").param == "max_tokens"
+
+
+def test_a_folder_that_asks_to_run_code_is_refused(look: Run, tiny_vl: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_vl, folder)
+    ran = tmp_path / "ran"
+    (folder / "evil.py").write_text(f"open({str(ran)!r}, 'w')\nclass Model: pass\nclass Evil: pass\n")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_file": "evil.py"}))
+
+    report = look(path=str(folder))
+
+    assert report.load_error is not None
+    assert "model_file" in report.load_error.message
+    assert not ran.exists()
+
+
+def test_code_of_a_processor_is_never_run(look: Run, tiny_vl: Path, tmp_path: Path) -> None:
+    """transformers would load it where mlx-vlm allows that for a whole model type."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_vl, folder)
+    ran = tmp_path / "ran"
+    (folder / "evil.py").write_text(f"open({str(ran)!r}, 'w')\nclass Evil: pass\n")
+    for name in ("config.json", "preprocessor_config.json"):
+        content = json.loads((folder / name).read_text())
+        code = {"AutoProcessor": "evil.Evil", "AutoImageProcessor": "evil.Evil", "AutoConfig": "evil.Evil"}
+        (folder / name).write_text(json.dumps(content | {"auto_map": code}))
+
+    look(path=str(folder))
+
+    assert not ran.exists()
+
+
+def test_a_text_model_is_refused_with_a_reason(look: Run, tiny_vl: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_vl, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "no_such_model"}))
+
+    report = look(path=str(folder))
+
+    assert report.load_error is not None
+    assert report.load_error.code == "model_unavailable"

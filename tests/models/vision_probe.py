@@ -1,0 +1,35 @@
+"""What mlx-vlm itself says about pictures: a JSON object a line on stdin, its answer on stdout.
+
+Run with the Python of the vision environment and the folder of a model.
+"""
+
+from __future__ import annotations
+
+import base64
+import sys
+
+import msgspec
+
+from workers.blas import preload_openblas
+
+preload_openblas(sys.orig_argv)
+
+import mlx.core as mx  # noqa: E402
+import mlx_vlm  # noqa: E402
+from PIL import Image  # noqa: E402
+
+model, processor = mlx_vlm.load(sys.argv[1])
+# As the worker has it on a CPU.
+model.set_dtype(mx.float32)
+for line in sys.stdin.buffer:
+    asked = msgspec.json.decode(line)
+    images = [
+        Image.frombytes("RGB", tuple(size), base64.b64decode(pixels)) for size, pixels in asked["images"]
+    ]
+    content = [{"type": "image"} for _ in images] + [{"type": "text", "text": asked["question"]}]
+    prompt = processor.tokenizer.apply_chat_template(
+        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+    )
+    said = mlx_vlm.generate(model, processor, prompt, image=images or None, max_tokens=40, temperature=0.0)
+    answer = {"text": said.text, "prompt_tokens": said.prompt_tokens}
+    sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
