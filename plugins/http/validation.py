@@ -41,7 +41,6 @@ class Reader(Generic[T]):
         self._type = type_
         self._strict = strict
         self._decoder = msgspec.json.Decoder(type_)
-        self._keys = msgspec.json.Decoder(dict[str, msgspec.Raw])
         self._known = frozenset(type_.__struct_fields__)
 
     async def read_aside(self, data: bytes) -> tuple[T, list[str]]:
@@ -57,10 +56,9 @@ class Reader(Generic[T]):
         Raises:
             RequestError: Malformed or not as the type has it; `param` is the field at fault.
         """
-        check_json(data)
+        fields = check_json(data)
         try:
             body = self._decoder.decode(data)
-            fields = self._keys.decode(data)
         except msgspec.ValidationError as e:
             raise self._explained(e, data) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -444,18 +444,24 @@ async def _until(is_so: Callable[[], bool]) -> None:
 
 async def test_a_large_body_does_not_hold_up_others() -> None:
     """13 MB of JSON, as Open WebUI sends a photograph: read in a thread, and checked without `re`."""
-    noise = Image.effect_noise((2600, 2600), 100).convert("RGB")
-    body = {"type": "image_url", "image_url": {"url": data_url(encoded(noise, "PNG", compress_level=0))}}
-    data = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": [body]}]}).encode()
-    assert 13e6 < len(data) < 32e6
-    loop = asyncio.get_running_loop()
-    async with door_that_sees(max_file_bytes=25 << 20) as door:
-        longest_s, last_s = 0.0, loop.time()
-        asking = asyncio.create_task(door.post("/v1/chat/completions", data))
-        while not asking.done():
-            await asyncio.sleep(0.001)
-            longest_s, last_s = max(longest_s, loop.time() - last_s), loop.time()
-        assert (await asking).status == 200
+    noise = Image.effect_noise((1800, 1800), 100).convert("RGB")
+    part = image_part(data_url(encoded(noise, "PNG", compress_level=0)))
+    data = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": [part]}]}).encode()
+    assert 12e6 < len(data) < 15e6
+    async with door_that_sees() as door:
+        gaps_s = [await _longest_gap_s(door.post("/v1/chat/completions", data)) for _ in range(3)]
 
-    print(f"longest gap {longest_s * 1e3:.1f} ms for {len(data) / 1e6:.0f} MB")
-    assert longest_s < 0.2
+    # 15 ms on an idle machine; 80 ms and more without either.
+    assert min(gaps_s) < 0.06
+
+
+async def _longest_gap_s(asking: Coroutine[Any, Any, Reply]) -> float:
+    """How long the event loop stood still at most until the good answer came."""
+    loop = asyncio.get_running_loop()
+    longest_s, last_s = 0.0, loop.time()
+    task = asyncio.create_task(asking)
+    while not task.done():
+        await asyncio.sleep(0.001)
+        longest_s, last_s = max(longest_s, loop.time() - last_s), loop.time()
+    assert (await task).status == 200
+    return longest_s

@@ -49,6 +49,11 @@ def test_junk_is_refused_or_left_to_the_decoder(data: bytes) -> None:
         check_json(data)
 
 
+@given(st.dictionaries(st.text(), VALUES, max_size=5), st.booleans())
+def test_the_outermost_keys_are_found(value: dict[str, object], ascii_only: bool) -> None:
+    assert list(value) == check_json(json.dumps(value, ensure_ascii=ascii_only).encode())
+
+
 def test_depth_is_limited() -> None:
     check_json(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
     with pytest.raises(RequestError, match="nesting"):
