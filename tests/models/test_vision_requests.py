@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pictures
@@ -15,6 +17,7 @@ from transports.messages import ChatMessage, ChatRequest, ImagePart
 
 pytestmark = [pytest.mark.models, pytest.mark.timeout(300)]
 
+ROOT = Path(__file__).resolve().parents[2]
 RED_CIRCLE = pictures.shapes(("red", "circle"))
 COLOR = "What color is the shape?"
 SPECIAL = [
@@ -94,20 +97,39 @@ def test_a_folder_that_asks_to_run_code_is_refused(look: Run, tiny_vl: Path, tmp
     assert not ran.exists()
 
 
-def test_code_of_a_processor_is_never_run(look: Run, tiny_vl: Path, tmp_path: Path) -> None:
-    """transformers would load it where mlx-vlm allows that for a whole model type."""
+TRUSTING = """
+import sys
+from workers.vision.loading import close_doors
+from transports.errors import ModelUnavailable
+from transports.settings import VisionSettings
+from transformers import AutoTokenizer
+
+close_doors(VisionSettings())
+try:
+    AutoTokenizer.from_pretrained(sys.argv[1], trust_remote_code=True)
+except ModelUnavailable as e:
+    print(e.message)
+"""
+
+
+def test_code_of_a_folder_is_not_run_by_who_trusts_it(
+    vision_python: str, tiny_vl: Path, tmp_path: Path
+) -> None:
+    """mlx-vlm does for some model types."""
     folder = tmp_path / "model"
     shutil.copytree(tiny_vl, folder)
     ran = tmp_path / "ran"
     (folder / "evil.py").write_text(f"open({str(ran)!r}, 'w')\nclass Evil: pass\n")
-    for name in ("config.json", "preprocessor_config.json"):
-        content = json.loads((folder / name).read_text())
-        code = {"AutoProcessor": "evil.Evil", "AutoImageProcessor": "evil.Evil", "AutoConfig": "evil.Evil"}
-        (folder / name).write_text(json.dumps(content | {"auto_map": code}))
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings |= {"auto_map": {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}, "tokenizer_class": "Evil"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    command = [vision_python, "-P", "-c", TRUSTING, str(folder)]
+    env = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "HF_HOME": str(tmp_path / "hf")}
 
-    look(path=str(folder))
+    result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
 
     assert not ran.exists()
+    assert "mlxd never does" in result.stdout, result.stderr[-2000:]
 
 
 def test_a_text_model_is_refused_with_a_reason(look: Run, tiny_vl: Path, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
         raise ConfigError(f"vision: {e}") from None
     config = vet(path)
     device = choose_device("vision", checked.device)
-    _close_doors(checked)
+    close_doors(checked)
     on_progress(Progress(phase="load", fraction=0.0, detail="reading"))
     max_pixels = Image.MAX_IMAGE_PIXELS
     try:
@@ -90,7 +90,7 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
     return VisionEngine(loaded, VisionReader(loaded.reader, prompts), pictures, checked)
 
 
-def _close_doors(settings: VisionSettings) -> None:
+def close_doors(settings: VisionSettings) -> None:
     """What libraries must not do: fetch, run a folder's code, wire memory."""
     # Everything is in the folder; a library that thinks otherwise must fail and not fetch.
     os.environ["HF_HUB_OFFLINE"] = "1"
