@@ -24,6 +24,7 @@ BENCHMARKS = {
     "kernel": ("bench_kernel", 6400, 1280),
     "http": ("bench_http", 1000, 200),
     "start": ("bench_start", 7, 3),
+    "images": ("bench_images", 30, 10),
     "faults": ("bench_faults", 5, 2),
     "decode": ("bench_decode", 7, 3),
 }
