@@ -97,9 +97,12 @@ def test_what_a_killed_kernel_left_is_swept_at_the_start(run_dir: Path) -> None:
     folder.close()
     shutil.move(run_dir.parent / "left", folder.path)
 
+    folder.path.chmod(0o777)
+
     again = SharedFolder(run_dir)
 
     assert list(again.path.iterdir()) == []
+    assert again.path.stat().st_mode & 0o777 == 0o700
     again.close()
 
 
