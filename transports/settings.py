@@ -110,7 +110,7 @@ class MediaSettings(Section, frozen=True, kw_only=True):
     # Processor time for one picture or page.
     decode_cpu_s: Annotated[int, Meta(ge=1, le=600)] = 5
     # Pixels of this many bytes and more go to a worker in a shared file, fewer in the message.
-    shared_memory_bytes: Bytes = 256 * KIB
+    shared_memory_bytes: Bytes = 512 * KIB
     # Shared files of one frontend together; what finds no room goes in the message.
     max_shared_bytes: Bytes = 256 * MIB
     # Pictures may be http and https URLs of public hosts.

@@ -25,7 +25,7 @@ from transports.messages import ChatMessage, ChatRequest, Done, FramePixels, Ima
 from transports.pixels import NUM_CHANNELS, write_shared
 from transports.settings import MediaSettings
 
-SIZES_MB = (0.1, 0.3, 1, 3, 10, 30, 50)
+SIZES_MB = (0.1, 0.3, 0.5, 1, 3, 10, 30, 50)
 WIDTH = 2000
 ROW_BYTES = WIDTH * NUM_CHANNELS
 # Not what is measured.
