@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Mapping
 
-from plugins.media.decode_task import ANSWERS, Answer, Buffer, Task, read_message, write_message
+from plugins.media.decode_task import ANSWERS, BEGUN, Answer, Buffer, Task, read_message, write_message
 
 # What Python and the system's loader need; no tokens and no keys.
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
@@ -67,12 +67,14 @@ class DecodeProcess:
         Raises:
             DecoderDied: It did not survive this, or was killed.
         """
-        try:
-            return self._ask(task, data, max_bytes)
-        except BrokenPipeError:
-            # It reads all before it looks at anything: it had died before, and not of this.
-            self._end()
-            return self._ask(task, data, max_bytes)
+        status = 0
+        # What dies before it looks at anything did not die of this: somebody killed it while it was idle.
+        for _ in range(2):
+            process = self._started()
+            if self._begins(process, task, data):
+                return self._answer(process, max_bytes)
+            status = self._end()
+        raise DecoderDied(status)
 
     def kill(self) -> None:
         """End it for good, now. A task that runs fails."""
@@ -86,12 +88,20 @@ class DecodeProcess:
         self.kill()
         self._end()
 
-    def _ask(self, task: Task, data: Buffer, max_bytes: int) -> tuple[Answer, bytearray]:
-        process = self._started()
+    def _begins(self, process: subprocess.Popen[bytes], task: Task, data: Buffer) -> bool:
+        """Whether it has taken all of the task."""
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("subprocess gave a child without the pipes that we asked for")
         try:
             write_message(process.stdin.fileno(), task, [data])
+        except BrokenPipeError:
+            return False
+        return os.read(process.stdout.fileno(), len(BEGUN)) == BEGUN
+
+    def _answer(self, process: subprocess.Popen[bytes], max_bytes: int) -> tuple[Answer, bytearray]:
+        if process.stdout is None:
+            raise RuntimeError("subprocess gave a child without the pipes that we asked for")
+        try:
             return read_message(process.stdout.fileno(), ANSWERS, max_bytes)
         except (EOFError, ValueError):
             raise DecoderDied(self._end()) from None

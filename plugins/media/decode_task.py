@@ -16,6 +16,8 @@ import msgspec
 # Lengths of head and payload.
 LENGTHS = struct.Struct("<IQ")
 MAX_HEAD_BYTES = 64 * 1024
+# What a decoder says when it has taken a task: from now on its death is the picture's doing.
+BEGUN = b"!"
 
 Buffer = bytes | bytearray | memoryview
 T = TypeVar("T")

@@ -5,6 +5,7 @@ It ends when stdin does, and is ended by the system when a picture takes too lon
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import warnings
@@ -14,6 +15,7 @@ from functools import partial
 from plugins.media import confinement
 from plugins.media.decode import Page, decode
 from plugins.media.decode_task import (
+    BEGUN,
     TASKS,
     Answer,
     Decoded,
@@ -46,6 +48,7 @@ def main() -> int:
             task, data = read_message(STDIN, TASKS, max_bytes)
         except EOFError:
             return 0
+        os.write(STDOUT, BEGUN)
         answer, pixels = answer_to(task, bytes(data), partial(confinement.start_time, task.cpu_s))
         del data
         confinement.stop_time()
