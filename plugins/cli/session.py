@@ -11,6 +11,7 @@ from plugins.cli.packages import check_packages
 from plugins.cli.progress import ProgressView
 from plugins.client import KernelClient
 from plugins.launch import attach, connected
+from transports import logs
 from transports.config import home, resolve
 from transports.errors import KernelUnavailable
 from transports.reports import Admin, DoneReply
@@ -21,6 +22,8 @@ T = TypeVar("T")
 # Any: a coroutine's send and yield types, which asyncio.run ignores.
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run a command's coroutine; Ctrl-C cancels it, and comes out as KeyboardInterrupt."""
+    # A person is told in words; events below that are for the logs of processes that run for months.
+    logs.configure("error", "text", "cli")
     return asyncio.run(main)
 
 
