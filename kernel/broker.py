@@ -78,7 +78,7 @@ class Broker:
         self._peers = Peers(settings.kernel, view.version, view.shared_dir, client_token, self._supervisor)
         self._residency = Residency(settings.kernel, self._supervisor, self._out.append, self._is_busy)
         self._dispatcher = Dispatcher(settings.kernel, self._residency, self._out.append)
-        self._roster = Roster(settings.kernel.max_queued, self._out.append)
+        self._roster = Roster(settings.kernel, self._out.append)
         self._questions = Questions(settings.kernel.max_requests_per_peer, self._out.append)
         self._lifecycle = Lifecycle(
             view,

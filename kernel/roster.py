@@ -8,6 +8,7 @@ from kernel.actions import Emit, ScanCatalog
 from kernel.events import MessageReceived
 from transports.errors import ModelNotFound, ModelUnavailable, QueueFull
 from transports.reports import ModelInfo
+from transports.settings import KernelSettings
 
 # Names told to somebody who asked for an unknown model.
 MAX_NAMES_TOLD = 20
@@ -16,8 +17,8 @@ MAX_NAMES_TOLD = 20
 class Roster:
     """Models by name. What is not in it is looked for on the disk once before it is refused."""
 
-    def __init__(self, max_parked: int, emit: Emit) -> None:
-        self._max_parked = max_parked
+    def __init__(self, settings: KernelSettings, emit: Emit) -> None:
+        self._settings = settings
         self._emit = emit
         self._models: dict[str, ModelInfo] = {}
         # Requests for models that were unknown, or broken, when they came.
@@ -51,9 +52,11 @@ class Roster:
         """Keep a request until the disk was looked at again: its model may have come, or been mended.
 
         Raises:
-            QueueFull: Too many wait for that.
+            QueueFull: Too many wait for that, or too many bytes.
         """
-        if len(self._parked) >= self._max_parked:
+        num_bytes = sum(parked.message.num_bytes for parked in (*self._parked, event))
+        is_full = len(self._parked) >= self._settings.max_queued
+        if is_full or num_bytes > self._settings.max_queued_bytes:
             raise QueueFull(f"{len(self._parked)} requests for unknown models wait already", retry_after_s=1)
         if not self._parked:
             self._emit(ScanCatalog())

@@ -215,6 +215,18 @@ def test_a_model_that_cannot_be_prepared_fails_those_who_wait() -> None:
     assert world.broker._residency.get(M) is None
 
 
+def test_bytes_that_wait_for_a_look_at_the_disk_are_bounded() -> None:
+    world = World(M, settings=KernelSettings(frontends=(), max_queued_bytes=60))
+    world.scans = False
+    peer = world.frontend()
+    kept = world.submit(peer, "echo/unknown")
+
+    refused = world.submit(peer, "echo/unknown")
+
+    assert world.failure(peer, refused).code == "queue_full"
+    assert world.ends[peer, kept] == []
+
+
 def test_an_unknown_model_is_named_with_the_known_ones() -> None:
     world = World(M, "echo/other")
     peer = world.frontend()
