@@ -17,7 +17,6 @@ from pathlib import Path
 from random import Random
 
 import msgspec
-import structlog
 
 from kernel import isolation
 from kernel.broker import Broker
@@ -32,13 +31,14 @@ from kernel.shell import Shell
 from kernel.view import KernelView
 from transports import logs, rundir, tether
 from transports.errors import ConfigError, MlxdError
+from transports.logs import get_logger
 from transports.settings import Settings
 from transports.version import VERSION
 
 # A kernel whose parent is gone and whose loop does not end by itself is ended.
 ORPHAN_TIMEOUT_S = 1.5
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 class KernelBootstrap(msgspec.Struct, frozen=True, kw_only=True):

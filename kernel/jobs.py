@@ -8,14 +8,13 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from kernel.actions import RunJob
 from kernel.catalog import Catalog
 from kernel.environments import Environments
 from kernel.events import Event, JobEnded, JobProgressed, Prepared, PrepareFailed, PrepareProgressed
 from kernel.provision import import_file, provision
 from transports.errors import EnvironmentFailed, MlxdError, ModelNotFound
+from transports.logs import get_logger
 from transports.messages import Message, Progress
 from transports.reports import DoneReply, EnvironmentsReply, ModelsReply
 from transports.settings import Settings
@@ -25,7 +24,7 @@ MIN_PROGRESS_INTERVAL_S = 0.2
 
 OnProgress = Callable[[Progress], None]
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 class Jobs:

@@ -15,12 +15,11 @@ import stat
 import sys
 from pathlib import Path
 
-import structlog
-
 from transports.errors import ConfigError
+from transports.logs import get_logger
 from transports.pixels import folder_name
 
-log = structlog.get_logger()
+log = get_logger()
 
 # POSIX shared memory; on Linux a tmpfs, where what is written never sees a disk.
 MEMORY = Path("/dev/shm")  # noqa: S108

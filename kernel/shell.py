@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, assert_never
 
-import structlog
 import zmq
 
 from kernel.actions import (
@@ -45,11 +44,12 @@ from kernel.processes import Processes
 from kernel.shared import SharedFolder
 from transports.errors import MlxdError
 from transports.frames import Frame, as_buffer, join, split
+from transports.logs import get_logger
 from transports.reports import ModelInfo
 from transports.settings import Settings
 from transports.sockets import DrainedSocket, bind_router
 
-log = structlog.get_logger()
+log = get_logger()
 
 # sysexits.h: EX_SOFTWARE.
 EXIT_INTERNAL_ERROR = 70

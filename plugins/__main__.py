@@ -11,17 +11,16 @@ import threading
 from collections.abc import Callable
 from importlib.metadata import entry_points
 
-import structlog
-
 from plugins.client import KernelClient
 from plugins.frontend import Build, Frontend
 from transports import logs, tether
 from transports.errors import MlxdError, PluginError
+from transports.logs import get_logger
 
 # A frontend without a kernel may tell its clients for so long.
 ORPHAN_TIMEOUT_S = 1.0
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 def main(argv: list[str]) -> int:

@@ -11,13 +11,13 @@ import shutil
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-import structlog
 import zmq
 
 from plugins.submission import Submission, Update
 from transports import errors, pixels
 from transports.codec import decode_body
 from transports.frames import Frame, Parcel, join, parcel, split
+from transports.logs import get_logger
 from transports.messages import (
     MAX_CLIENT,
     MAX_MODEL_NAME,
@@ -43,7 +43,7 @@ from transports.version import VERSION
 
 __all__ = ["KernelClient", "Submission", "Update"]
 
-log = structlog.get_logger()
+log = get_logger()
 
 # The kernel's answer to hello; it is a process of this machine.
 WELCOME_TIMEOUT_S = 5.0

@@ -5,9 +5,29 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from collections.abc import Iterator
 from typing import Protocol, TextIO, cast
 
-import structlog
+
+@contextlib.contextmanager
+def _without_rich() -> Iterator[None]:
+    """structlog imports rich for coloured tracebacks, which we never print: 80 ms of each process's start."""
+    if "rich" in sys.modules:
+        yield
+        return
+    # None makes its import fail, which structlog is prepared for.
+    sys.modules["rich"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["rich"]
+
+
+with _without_rich():
+    import structlog
+
+# Modules take it from here, so that structlog is imported as above.
+get_logger = structlog.get_logger
 
 
 class Stream(Protocol):

@@ -10,16 +10,16 @@ import queue
 import threading
 from collections.abc import Callable
 
-import structlog
 import zmq
 
 from transports.codec import decode_body
 from transports.errors import RemoteProtocolError
 from transports.frames import Frame, Parcel, join, parcel, split
+from transports.logs import get_logger
 from transports.messages import Failed, Hello, Pong, Progress
 from transports.sockets import open_dealer
 
-log = structlog.get_logger()
+log = get_logger()
 
 # Envelope, body and the most images of a request.
 MAX_FRAMES = 1024

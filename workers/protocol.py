@@ -10,16 +10,15 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import structlog
-
 from transports.codec import decode_body
 from transports.errors import MlxdError, RemoteProtocolError, TaskNotSupported, WorkerError
 from transports.frames import Buffer, Parcel, as_buffer, parcel
+from transports.logs import get_logger
 from transports.messages import ChatRequest, Delta, Done, Events, ImagePart, Item, Message, Timings
 from transports.pixels import read_pixels
 from workers.engine import Engine, Failure, Output
 
-log = structlog.get_logger()
+log = get_logger()
 
 Send = Callable[[Parcel], None]
 

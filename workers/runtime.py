@@ -7,11 +7,10 @@ import queue
 from collections.abc import Iterator
 from pathlib import Path
 
-import structlog
-
 from transports.codec import decode_body
 from transports.errors import MlxdError
 from transports.frames import Parcel, parcel
+from transports.logs import get_logger
 from transports.messages import Hello, Load, Pong, Progress, Ready, Welcome, new_id
 from transports.tether import PeerBootstrap
 from workers.engine import Engine
@@ -19,7 +18,7 @@ from workers.kinds import loader
 from workers.link import Link
 from workers.protocol import Session
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 def run(bootstrap: PeerBootstrap) -> None:

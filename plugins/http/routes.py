@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from time import monotonic
 from urllib.parse import unquote
 
-import structlog
 from aiohttp import web
 
 from plugins.client import KernelClient
@@ -20,12 +19,13 @@ from plugins.http.gate import Gate
 from plugins.http.generate import Generator
 from plugins.media.intake import MediaIntake
 from transports.errors import MethodNotAllowed, MlxdError, NotFound, RequestError
+from transports.logs import get_logger
 from transports.settings import HttpSettings
 
 # The log's status for a client that left before the answer: nginx's number.
 CLIENT_GONE = 499
 
-log = structlog.get_logger()
+log = get_logger()
 
 Handler = Callable[[Exchange], Awaitable[web.StreamResponse]]
 

@@ -9,13 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-import structlog
-
 from plugins.media.confinement import CLOCK_FACTOR
 from plugins.media.decode_process import DecodeProcess, DecoderDied
 from plugins.media.decode_task import Buffer, Decoded, Refused, Task
 from plugins.media.picture import Picture
 from transports.errors import BY_CODE, CapacityError, InvalidImage, MlxdError
+from transports.logs import get_logger
 from transports.pixels import NUM_CHANNELS, new_file_name, remove_shared
 from transports.settings import MediaSettings
 
@@ -25,7 +24,7 @@ MAX_WAITING = 256
 GRACE_S = 10.0
 TOO_SLOW = (-signal.SIGXCPU, -signal.SIGALRM)
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 class Result(NamedTuple):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import psutil
-
 from plugins.media.picture import Detail
 
 GIB = 1024**3
@@ -20,6 +18,8 @@ def side_of(detail: Detail, setting: int) -> int:
         detail: "high" and "auto" are the full size; nothing makes it larger.
         setting: `media.max_image_side`; 0 chooses by memory.
     """
+    import psutil  # noqa: PLC0415  # 20 ms that no start should wait for.
+
     full = setting or tier_of(psutil.virtual_memory().total)
     return min(full // 2, MAX_LOW_SIDE) if detail == "low" else full
 

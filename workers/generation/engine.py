@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import mlx.core as mx
-import structlog
 from mlx_lm.generate import StopSequences
 from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
 
 from transports.errors import WorkerError
+from transports.logs import get_logger
 from transports.messages import ChatRequest, CompletionRequest, FinishReason, Message, Prefill, TokenLogprob
 from workers.engine import EngineInfo, Failure, Output
 from workers.generation.batch import LogprobsOfRow, RowGenerator, RowSampler
@@ -23,7 +23,7 @@ from workers.generation.prompt_cache import PromptCache
 from workers.generation.requests import RequestReader
 from workers.generation.rows import Row
 
-log = structlog.get_logger()
+log = get_logger()
 
 # Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
 Model = Any

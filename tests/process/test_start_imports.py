@@ -1,0 +1,25 @@
+"""What a process must not import before it is ready: each of these is read when it is first needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+# rich: 80 ms, psutil: 20 ms; Pillow and pypdfium2 belong to the process that decodes.
+LATER = {"rich", "psutil", "PIL", "pypdfium2"}
+
+
+@pytest.mark.parametrize("module", ["kernel.__main__", "plugins.__main__", "plugins.http.frontend"])
+def test_a_start_does_not_wait_for_what_is_needed_later(module: str) -> None:
+    code = f"import sys, {module}; print(*sys.modules)"
+
+    imported = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
+
+    assert set() == LATER & set(imported.split())
+
+
+def test_rich_can_be_imported_after_the_logs() -> None:
+    """structlog is kept from importing it, nobody else."""
+    subprocess.run([sys.executable, "-c", "import transports.logs, rich.console"], check=True)
