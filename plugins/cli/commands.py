@@ -49,4 +49,4 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:
-    """Serve language models on MLX."""
+    """Serve language and vision models on MLX."""
