@@ -23,9 +23,8 @@ from transports.errors import InvalidImage, RequestError
 from transports.settings import MediaSettings
 from transports.version import VERSION
 
-# Of all requests together, and of one; the second is the intake's to hold.
+# Of all requests together; those of one are the intake's to hold.
 MAX_PARALLEL = 16
-MAX_PARALLEL_OF_REQUEST = 4
 # No server takes longer ones.
 MAX_URL_CHARS = 8192
 # No gzip: what a small answer unpacks to has no limit.

@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from plugins.media.data_url import from_data_url
 from plugins.media.decode_pool import DecodePool, Result
-from plugins.media.fetch import MAX_PARALLEL_OF_REQUEST, Fetcher
 from plugins.media.picture import Detail, Picture, Source
 from plugins.media.sides import side_of
 from transports.errors import InvalidImage, RequestError, RequestTooLarge
 from transports.settings import MediaSettings
+
+if TYPE_CHECKING:
+    from plugins.media.fetch import Fetcher
+
+# Of one request at once.
+MAX_FETCHES = 4
 
 __all__ = ["Detail", "MediaIntake", "Picture", "Source"]
 
@@ -30,7 +37,6 @@ class MediaIntake:
     def __init__(self, settings: MediaSettings, shared_dir: str) -> None:
         self._settings = settings
         self._pool = DecodePool(settings, shared_dir)
-        self._fetcher = Fetcher(settings)
 
     @property
     def decoder_pids(self) -> list[int]:
@@ -39,7 +45,8 @@ class MediaIntake:
 
     async def close(self) -> None:
         """End the decode processes; what they work on fails."""
-        self._fetcher.close()
+        if "_fetcher" in vars(self):
+            self._fetcher.close()
         await self._pool.close()
 
     async def pictures(self, sources: Sequence[Source]) -> list[list[Picture]]:
@@ -54,7 +61,7 @@ class MediaIntake:
         budget = _Budget(self._settings)
         if len(sources) > self._settings.max_images:
             raise budget.too_many(len(sources), sources[self._settings.max_images].path)
-        fetches = asyncio.Semaphore(MAX_PARALLEL_OF_REQUEST)
+        fetches = asyncio.Semaphore(MAX_FETCHES)
         tasks: list[asyncio.Task[list[Picture]]] = []
         try:
             async with asyncio.TaskGroup() as group:
@@ -74,6 +81,13 @@ class MediaIntake:
     def discard(self, pictures: Iterable[Picture]) -> None:
         """Remove the files of pictures that will not be sent."""
         self._pool.remove(pictures)
+
+    @cached_property
+    def _fetcher(self) -> Fetcher:
+        # Who sends only files need not wait for aiohttp.
+        from plugins.media.fetch import Fetcher  # noqa: PLC0415
+
+        return Fetcher(self._settings)
 
     async def _decode(
         self, source: Source, budget: _Budget, fetches: asyncio.Semaphore, num_sources: int
