@@ -5,6 +5,7 @@ Each frontend has a folder of its own in it, for as long as the kernel knows the
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -42,6 +43,8 @@ class SharedFolder:
         self.path, self._lock = _take_first(_places(run_dir))
         for left in self.path.iterdir():
             shutil.rmtree(left, ignore_errors=True)
+        if self.path.parent == MEMORY:
+            _sweep_memory()
 
     def add(self, peer: str) -> None:
         """Make the folder of a frontend that has come; without one it sends pixels in messages."""
@@ -72,8 +75,21 @@ def _places(run_dir: Path) -> tuple[Path, ...]:
     inside = run_dir / "shared"
     if sys.platform != "linux":
         return (inside,)
-    name = f"mlxd-{os.getuid()}-{hashlib.sha256(os.fsencode(run_dir)).hexdigest()[:16]}"
-    return (MEMORY / name, inside)
+    return (MEMORY / f"{_prefix()}{hashlib.sha256(os.fsencode(run_dir)).hexdigest()[:16]}", inside)
+
+
+def _prefix() -> str:
+    """How the names of this user's folders in memory begin."""
+    return f"mlxd-{os.geteuid()}-"
+
+
+def _sweep_memory() -> None:
+    """Remove what killed kernels left that will not be started again; those that live hold their locks."""
+    for path in MEMORY.glob(f"{_prefix()}*"):
+        with contextlib.suppress(OSError):
+            lock = _take(path)
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(lock)
 
 
 def _take_first(paths: tuple[Path, ...]) -> tuple[Path, int]:
@@ -95,6 +111,9 @@ def _take(path: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(descriptor).st_uid != os.geteuid():
             raise PermissionError(errno.EPERM, "it belongs to another user")
+        # Another kernel may have swept it just before we had the lock.
+        if not os.path.samestat(os.fstat(descriptor), path.stat()):
+            raise FileNotFoundError(errno.ENOENT, "it was removed")
         os.fchmod(descriptor, stat.S_IRWXU)
     except OSError:
         os.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -104,6 +105,22 @@ def test_what_a_killed_kernel_left_is_swept_at_the_start(run_dir: Path) -> None:
     assert list(again.path.iterdir()) == []
     assert again.path.stat().st_mode & 0o777 == 0o700
     again.close()
+
+
+@linux
+def test_what_kernels_of_other_homes_left_in_memory_is_swept_too(run_dir: Path) -> None:
+    """Their homes may be gone. One that lives keeps its folder."""
+    living, dead = SharedFolder(run_dir / "living"), SharedFolder(run_dir / "dead")
+    living.add("frontend")
+    dead.add("frontend")
+    os.close(dead._lock)  # As the system does when a process is killed.
+
+    folder = SharedFolder(run_dir)
+
+    assert sorted(shared.MEMORY.iterdir()) == sorted([folder.path, living.path])
+    assert (living.path / folder_name("frontend")).is_dir()
+    folder.close()
+    living.close()
 
 
 def test_nothing_is_left_at_the_end(run_dir: Path) -> None:
