@@ -21,7 +21,7 @@ def side_of(detail: Detail, setting: int) -> int:
     import psutil  # noqa: PLC0415  # 20 ms that no start should wait for.
 
     full = setting or tier_of(psutil.virtual_memory().total)
-    return min(full // 2, MAX_LOW_SIDE) if detail == "low" else full
+    return min(-(-full // 2), MAX_LOW_SIDE) if detail == "low" else full
 
 
 def tier_of(memory_bytes: int) -> int:
