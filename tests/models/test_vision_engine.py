@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 
 import msgspec
@@ -11,7 +9,7 @@ import pictures
 import pytest
 from engine_host import Job, Run
 from PIL import Image as Pillow
-from vision_jobs import job
+from vision_jobs import engine_tokens, job, library_tokens
 
 from transports.messages import CompletionRequest, Delta, Prefill, Sampling
 
@@ -47,31 +45,14 @@ def test_the_answer_is_about_the_picture(
     assert report.done("only").finish_reason == "stop"
 
 
-def test_answers_and_prompts_are_those_of_mlx_vlm(look: Run, vision_python: str, tiny_vl: Path) -> None:
-    asked = [([picture], question) for picture, question, _ in ANSWERS]
-    asked += [([RED_CIRCLE, BLUE_SQUARE], "Describe the images."), ([], "Hello")]
-    lines = [
-        {"images": [(one.size, one.tobytes()) for one in images], "question": question}
-        for images, question in asked
-    ]
-    root = Path(__file__).resolve().parents[2]
-    probe = subprocess.run(
-        [vision_python, "-P", str(Path(__file__).with_name("vision_probe.py")), str(tiny_vl)],
-        input=b"\n".join(map(msgspec.json.encode, lines)),
-        env={"PYTHONPATH": str(root), "HF_HUB_OFFLINE": "1", "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        check=True,
-        timeout=200,
-    )
-    expected = [json.loads(line) for line in probe.stdout.splitlines()]
+def test_tokens_are_those_of_mlx_vlm(look: Run, vision_python: str, tiny_vl: Path) -> None:
+    asked = [[picture, question] for picture, question, _ in ANSWERS]
+    asked += [[RED_CIRCLE, BLUE_SQUARE, "Describe the images."], ["Hello"]]
+    expected = library_tokens(vision_python, tiny_vl, asked)
 
-    report = look(*(job(str(at), [*images, question]) for at, (images, question) in enumerate(asked)))
+    report = look(*(job(str(at), turn, top_logprobs=0) for at, turn in enumerate(asked)))
 
-    got = [
-        {"text": report.text(str(at)), "prompt_tokens": report.done(str(at)).usage.prompt_tokens}
-        for at in range(len(asked))
-    ]
-    assert expected == got
+    assert expected == [engine_tokens(report, str(at)) for at in range(len(asked))]
 
 
 def test_rows_say_the_same_alone_and_among_others(look: Run) -> None:

@@ -1,4 +1,4 @@
-"""What mlx-vlm itself says about pictures: a JSON object a line on stdin, its answer on stdout.
+"""What mlx-vlm itself says about pictures: a JSON object a line on stdin, its tokens on stdout.
 
 Run with the Python of the vision environment and the folder of a model.
 """
@@ -18,9 +18,12 @@ import mlx.core as mx  # noqa: E402
 import mlx_vlm  # noqa: E402
 from PIL import Image  # noqa: E402
 
+from workers.generation.detokenize import Vocabulary  # noqa: E402
+
 model, processor = mlx_vlm.load(sys.argv[1])
 # As the worker has it on a CPU.
 model.set_dtype(mx.float32)
+vocabulary = Vocabulary(processor.tokenizer, "bytes")
 for line in sys.stdin.buffer:
     asked = msgspec.json.decode(line)
     images = [
@@ -30,6 +33,15 @@ for line in sys.stdin.buffer:
     prompt = processor.tokenizer.apply_chat_template(
         [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
     )
-    said = mlx_vlm.generate(model, processor, prompt, image=images or None, max_tokens=40, temperature=0.0)
-    answer = {"text": said.text, "prompt_tokens": said.prompt_tokens}
+    said = list(
+        mlx_vlm.stream_generate(
+            model, processor, prompt, image=images or None, max_tokens=40, temperature=0.0
+        )
+    )
+    # The last one only tells how it ended.
+    tokens = [one.token for one in said if one.finish_reason is None]
+    answer = {
+        "tokens": [vocabulary.bytes_of(token).hex() for token in tokens],
+        "prompt_tokens": said[-1].prompt_tokens,
+    }
     sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")

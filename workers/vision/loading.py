@@ -77,7 +77,9 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
         placeholders = _placeholders(processor, tokenizer)
         prompts = VisionPrompts(tokenizer, *measure(seeing, config, checked), placeholders)
         loaded = assemble(path, seeing, tokenizer, prompts, checked, device)
-        pictures = PictureProcessor(processor, prompts.placeholder, _image_token(model))
+        pictures = PictureProcessor(
+            processor, prompts.placeholder, _image_token(model), tokenizer.bos_token_id
+        )
         _try_picture(path, seeing, pictures)
     except MlxdError:
         raise
@@ -126,7 +128,9 @@ def _tokenizer(path: Path, config: Config, processor: Processor) -> Tokenizer:
     tokenizer: Tokenizer = getattr(processor, "tokenizer", processor)
     if tokenizer.chat_template is None:
         tokenizer.chat_template = getattr(processor, "chat_template", None)
-    return TokenizerWrapper(tokenizer, eos_token_ids=eos_tokens(path, config))
+    # Some processors know of further tokens that end a turn.
+    ends = [*(eos_tokens(path, config) or ()), *getattr(processor, "additional_eos_token_ids", ())]
+    return TokenizerWrapper(tokenizer, eos_token_ids=ends)
 
 
 def _placeholders(processor: Processor, tokenizer: Tokenizer) -> list[str]:

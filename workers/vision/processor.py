@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import mlx.core as mx
 from mlx_vlm.utils import prepare_inputs
 from PIL import Image
 
@@ -27,11 +28,13 @@ class PictureProcessor:
         processor: As mlx-vlm loads it.
         placeholder: What stands for a picture in a rendered prompt.
         image_token: Its token id, for the processors that do not know it themselves.
+        first_token: What the tokenizer puts before every text, if anything.
     """
 
     processor: Processor
     placeholder: str
     image_token: int | None
+    first_token: int | None
 
     def prepare(self, picture: Picture) -> tuple[list[int], dict[str, Array]]:
         """The tokens that stand for *picture* in a prompt, and what the vision tower takes.
@@ -51,8 +54,12 @@ class PictureProcessor:
         except Exception as e:
             # Whatever a processor raises, it is about these pixels: it gets nothing else from a request.
             raise UnsuitablePicture(f"{type(e).__name__}: {e}") from e
-        tokens: list[int] = inputs.pop("input_ids")[0].tolist()
-        inputs["mask"] = inputs.pop("attention_mask", None)
         if "pixel_values" not in inputs:
             raise UnsuitablePicture("the processor made nothing of it")
+        tokens: list[int] = inputs.pop("input_ids")[0].tolist()
+        inputs.pop("attention_mask", None)
+        # Some put before every text what stands before a whole prompt.
+        num_before = len(tokens) > 1 and tokens[0] == self.first_token
+        tokens = tokens[num_before:]
+        inputs["mask"] = mx.ones((1, len(tokens)), dtype=mx.int32)
         return tokens, inputs
