@@ -1,0 +1,123 @@
+"""The embedded vision model as a person uses it: through HTTP, with all that may hold a picture.
+
+Few tests with several questions each: starting the model takes longer than its answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai import AsyncOpenAI, BadRequestError
+from pictures import data_url, jpeg, pdf, plain, png, scorecard, shapes, text
+from running import VISION_MODEL, RunningKernel, StartKernel
+
+from transports.settings import HttpSettings
+
+pytestmark = pytest.mark.models
+
+CARD = scorecard(("Tests", "98", "green"), ("Latency", "412", "red"), ("Errors", "7", "amber"))
+
+
+@pytest.fixture
+async def served(home: Path, vision_prepared: Path, start_kernel: StartKernel) -> RunningKernel:
+    (home / "envs").symlink_to(vision_prepared / "envs")
+    kernel = await start_kernel(at=home, http=HttpSettings(port=0))
+    await kernel.load(VISION_MODEL)
+    return kernel
+
+
+@pytest.fixture
+async def sdk(served: RunningKernel) -> AsyncIterator[AsyncOpenAI]:
+    async with AsyncOpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0, timeout=60) as client:
+        yield client
+
+
+def image_part(picture: bytes, **fields: object) -> dict[str, object]:
+    return {"type": "image_url", "image_url": {"url": data_url(picture), **fields}}
+
+
+def user(*parts: object) -> dict[str, object]:
+    """A turn; strings become text parts."""
+    return {
+        "role": "user",
+        "content": [{"type": "text", "text": part} if isinstance(part, str) else part for part in parts],
+    }
+
+
+async def answer(sdk: AsyncOpenAI, *turns: Any, **fields: Any) -> str:
+    whole = await sdk.chat.completions.create(model=VISION_MODEL, messages=turns, temperature=0, **fields)
+    return whole.choices[0].message.content or ""
+
+
+async def test_a_scorecard_is_read_while_it_streams(sdk: AsyncOpenAI) -> None:
+    stream = await sdk.chat.completions.create(
+        model=VISION_MODEL,
+        messages=[user(image_part(png(CARD)), "Which row is red?")],
+        temperature=0,
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    chunks = [chunk async for chunk in stream]
+
+    assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == "Latency"
+    # Most of the prompt is the picture.
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.prompt_tokens > 50
+
+
+async def test_all_that_holds_pictures_is_seen_in_its_order(sdk: AsyncOpenAI) -> None:
+    two = user(image_part(png(plain("red"))), image_part(png(text("42"))), "What color is the first image?")
+    pages = data_url(pdf([plain("red"), plain("blue"), plain("green")]), "application/pdf")
+    document = {"type": "file", "file": {"file_data": pages, "filename": "report.pdf"}}
+    turned = [image_part(jpeg(text("427"), orientation)) for orientation in (3, 6, 8)]
+
+    said = await answer(sdk, two)
+    later = user("What number is in the second image?")
+    assert said == "red"
+    assert await answer(sdk, two, {"role": "assistant", "content": said}, later) == "42"
+    assert await answer(sdk, user(document, "What color is the first image?")) == "red"
+    assert await answer(sdk, user(document, "What color is the second image?")) == "blue"
+    assert [await answer(sdk, user(picture, "What number is written?")) for picture in turned] == ["427"] * 3
+
+
+async def test_many_at_once_see_their_own_picture_and_a_bad_one_is_an_error(sdk: AsyncOpenAI) -> None:
+    colors = ["red", "green", "blue", "yellow"]
+    pictures = [image_part(png(shapes((color, "circle")))) for color in colors]
+    bad = image_part(png(CARD)[:200])
+    *said, error = await asyncio.gather(
+        *(answer(sdk, user(picture, "What color is the circle?")) for picture in [*pictures, bad]),
+        return_exceptions=True,
+    )
+
+    assert said == colors
+    assert isinstance(error, BadRequestError)
+    assert error.param == "messages[0].content[0].image_url"
+
+
+async def test_a_worker_killed_while_it_looks_leaves_others_alone(
+    sdk: AsyncOpenAI, served: RunningKernel
+) -> None:
+    """A text stream of another model goes on; the model comes back by itself."""
+    words = " ".join(str(i) for i in range(300))
+    stream = await sdk.chat.completions.create(
+        model="echo/slow", messages=[{"role": "user", "content": words}], stream=True
+    )
+    looking = [
+        asyncio.create_task(answer(sdk, user(image_part(png(CARD)), "Describe the image."))) for _ in range(4)
+    ]
+    said = ""
+    async for chunk in stream:
+        said += chunk.choices[0].delta.content or ""
+        if len(said) > 50 and looking:
+            os.kill(await served.worker_pid(VISION_MODEL), signal.SIGKILL)
+            await asyncio.gather(*looking, return_exceptions=True)
+            looking = []
+
+    assert said == words
+    assert await answer(sdk, user(image_part(png(CARD)), "Which row is red?")) == "Latency"
