@@ -27,6 +27,7 @@ BENCHMARKS = {
     "images": ("bench_images", 30, 10),
     "faults": ("bench_faults", 5, 2),
     "decode": ("bench_decode", 7, 3),
+    "vision": ("bench_vision", 7, 3),
 }
 
 

@@ -1,0 +1,188 @@
+"""Pictures through HTTP: decoding against mlx-vlm alone, the same picture again, and four at once.
+
+Both run demo/tiny-vl with the same weights; while one measures the other idles. Every picture is new but
+where it says otherwise, so that no cache helps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import aiohttp
+from PIL import Image
+from support import ROOT, Figure, percentile, real_home, running_kernel
+
+from kernel.demos import EMBEDDED
+from kernel.environment_build import environment_name
+
+MODEL = "demo/tiny-vl"
+NUM_STREAMS = 4
+NUM_TOKENS = 100
+# The largest that the model looks at: 144 tokens.
+SIDE = 336
+
+
+class Library:
+    """mlx-vlm in a process of its own."""
+
+    def __init__(self, python: Path, folder: Path) -> None:
+        self._process = subprocess.Popen(
+            [python, Path(__file__).with_name("vision_library_host.py"), folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
+            text=True,
+        )
+        self._line()
+
+    def rate(self, picture: bytes) -> float:
+        """Tokens a second of the decode steps of one answer about *picture*, a PNG file."""
+        assert self._process.stdin is not None
+        order = {"picture": base64.b64encode(picture).decode(), "tokens": NUM_TOKENS}
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return float(self._line())
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+
+def new_picture() -> bytes:
+    """A PNG file with noise in it: no two are the same."""
+    noise = Image.frombytes("RGB", (SIDE // 8, SIDE // 8), random.randbytes((SIDE // 8) ** 2 * 3))
+    file = io.BytesIO()
+    noise.resize((SIDE, SIDE), Image.Resampling.NEAREST).save(file, "PNG")
+    return file.getvalue()
+
+
+async def ask(
+    session: aiohttp.ClientSession, url: str, picture: bytes, num_tokens: int = NUM_TOKENS
+) -> tuple[float, float]:
+    """Seconds from the request to the first token, and from there to the last."""
+    data_url = "data:image/png;base64," + base64.b64encode(picture).decode()
+    image = {"type": "image_url", "image_url": {"url": data_url}}
+    body = {
+        "model": MODEL,
+        "messages": [{"role": "user", "content": [image, {"type": "text", "text": "Describe the image."}]}],
+        "max_tokens": num_tokens,
+        "temperature": 0,
+        "ignore_eos": True,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    started_s = time.perf_counter()
+    first_s, usage = 0.0, None
+    async with session.post(f"{url}/v1/chat/completions", json=body) as response:
+        assert response.status == 200, await response.text()
+        async for line in response.content:
+            if not line.startswith(b"data: {"):
+                continue
+            event = json.loads(line[6:])
+            usage = event.get("usage")
+            if not first_s and event["choices"] and event["choices"][0]["delta"].get("content"):
+                first_s = time.perf_counter()
+    assert usage is not None
+    assert usage["completion_tokens"] == num_tokens, usage
+    return first_s - started_s, time.perf_counter() - first_s
+
+
+async def decode_ratios(
+    session: aiohttp.ClientSession, url: str, library: Library, rounds: int
+) -> tuple[list[float], list[float]]:
+    """Of *rounds* pairs: through HTTP over alone, and the rate through HTTP."""
+    ratios, rates = [], []
+    for n in range(rounds + 1):
+        picture = new_picture()
+
+        async def through_http(picture: bytes = picture) -> float:
+            return (NUM_TOKENS - 1) / (await ask(session, url, picture))[1]
+
+        async def alone(picture: bytes = picture) -> float:
+            return await asyncio.to_thread(library.rate, picture)
+
+        # Who is first alternates, for machines that drift.
+        if n % 2:
+            served, bare = await through_http(), await alone()
+        else:
+            bare, served = await alone(), await through_http()
+        if n:  # The first round warms up.
+            ratios.append(served / bare)
+            rates.append(served)
+    return ratios, rates
+
+
+async def again_ratios(session: aiohttp.ClientSession, url: str, rounds: int) -> list[float]:
+    """Time to the first token of the same picture again, over the first time."""
+    ratios = []
+    for _ in range(rounds):
+        picture = new_picture()
+        first, _ = await ask(session, url, picture, num_tokens=4)
+        again, _ = await ask(session, url, picture, num_tokens=4)
+        ratios.append(again / first)
+    return ratios
+
+
+async def at_once_ratios(session: aiohttp.ClientSession, url: str, rounds: int) -> list[float]:
+    """Throughput of answers at once, over one after another."""
+    ratios = []
+    for _ in range(rounds):
+        started_s = time.perf_counter()
+        for _ in range(NUM_STREAMS):
+            await ask(session, url, new_picture())
+        alone_s = time.perf_counter() - started_s
+        pictures = [new_picture() for _ in range(NUM_STREAMS)]
+        started_s = time.perf_counter()
+        await asyncio.gather(*[ask(session, url, picture) for picture in pictures])
+        ratios.append(alone_s / (time.perf_counter() - started_s))
+    return ratios
+
+
+async def measure(rounds: int) -> list[Figure]:
+    """Medians of *rounds*."""
+    home = real_home()
+    async with (
+        running_kernel(home, http=True, model=MODEL) as (_, _, url),
+        aiohttp.ClientSession() as session,
+    ):
+        environment = environment_name("vision", ROOT / "workers/vision/requirements.lock")
+        python = home / "envs" / environment / "bin" / "python"
+        library = await asyncio.to_thread(Library, python, ROOT / "workers" / EMBEDDED[MODEL])
+        decode, rates = await decode_ratios(session, url, library, rounds)
+        library.close()
+        again = await again_ratios(session, url, rounds)
+        at_once = await at_once_ratios(session, url, rounds)
+    return [
+        _figure(
+            "decode with a picture through HTTP / mlx_vlm.stream_generate",
+            decode,
+            (">=", 0.97),
+            f"{percentile(rates, 50):.1f} tok/s, ",
+        ),
+        _figure("time to first token, same picture again / first time", again, ("<=", 0.5)),
+        _figure(f"{NUM_STREAMS} answers about pictures at once / one after another", at_once, (">=", 1.5)),
+    ]
+
+
+def _figure(name: str, ratios: list[float], target: tuple[str, float], detail: str = "") -> Figure:
+    detail += f"ratios {min(ratios):.2f}..{max(ratios):.2f}"
+    return Figure(name, percentile(ratios, 50), "x", target, detail)
+
+
+if __name__ == "__main__":
+    for figure in asyncio.run(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 5)):
+        print(figure)
