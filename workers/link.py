@@ -1,13 +1,14 @@
-"""The I/O thread of a worker: owns the DEALER socket, answers pings while the engine computes.
+"""A worker's connection to the kernel. Pings are answered while the engine computes.
 
-Two queues lead to the engine's thread and back: `inbox` in, an inproc socket out.
+The engine's thread uses the socket itself: a thread between them would cost two changes of thread each way.
+Another thread looks for pings, but only while the engine's thread does not listen.
 """
 
 from __future__ import annotations
 
 import os
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 
 import zmq
@@ -26,29 +27,54 @@ MAX_FRAMES = 1024
 
 
 class Link:
-    """A worker's connection to the kernel."""
+    """Belongs to the engine's thread, but for the pings."""
 
     def __init__(self, endpoint: str, identity: str, hello: Hello) -> None:
-        self.inbox: queue.SimpleQueue[Parcel] = queue.SimpleQueue()
-        self._endpoint = endpoint
-        self._identity = identity
-        self._hello = hello
-        self._progress: Callable[[], Pong] = Pong
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
-        self._outbox = self._context.socket(zmq.PAIR)
-        self._outbox.bind("inproc://outbox")
-        self._thread = threading.Thread(target=self._run, name="link", daemon=True)
-
-    def start(self) -> None:
         """Connect and say hello."""
-        self._thread.start()
+        self._progress: Callable[[], Pong] = Pong
+        self._arrived: deque[Parcel] = deque()
+        # Held by whoever touches the socket; it is also the memory fence that zmq asks for between threads.
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._dealer = open_dealer(zmq.Context.instance(), endpoint, identity)
+        self._dealer.send_multipart(join(parcel("hello", hello)))
+
+    def answer_pings(self, every_s: float) -> None:
+        """From now on, also while the engine's thread does not listen: look for them every *every_s*."""
+        threading.Thread(target=self._answer_pings, args=(every_s,), name="pings", daemon=True).start()
 
     def send(self, message: Parcel) -> None:
-        """Send to the kernel; only from the engine's thread."""
-        self._outbox.send_multipart(join(message), copy=False)
+        """Send to the kernel."""
+        with self._lock:
+            self._dealer.send_multipart(join(message), copy=False)
+
+    def receive(self) -> Parcel:
+        """The next message, once there is one.
+
+        Raises:
+            RemoteProtocolError: The kernel refused this worker.
+        """
+        with self._lock:
+            while not self._arrived:
+                self._take(0)
+        return self._arrived.popleft()
+
+    def arrived(self, *, wait: bool) -> list[Parcel]:
+        """The messages that have come; with *wait* at least one.
+
+        Raises:
+            RemoteProtocolError: As for `receive`.
+        """
+        with self._lock:
+            while wait and not self._arrived:
+                self._take(0)
+            self._take_all()
+            messages = list(self._arrived)
+            self._arrived.clear()
+        return messages
 
     def report_with(self, progress: Callable[[], Pong]) -> None:
-        """Answer pings with what *progress* gives; it is called from the I/O thread."""
+        """Answer pings with what *progress* gives; it is called from another thread."""
         self._progress = progress
 
     def report_load(self, progress: Progress, counter: int) -> None:
@@ -56,38 +82,43 @@ class Link:
         self._progress = lambda: Pong(progress=counter)
         self.send(parcel("progress", progress))
 
-    def _run(self) -> None:
+    def close(self) -> None:
+        """Disconnect."""
+        with self._lock:
+            self._closed.set()
+            self._dealer.close()
+
+    def _answer_pings(self, every_s: float) -> None:
         try:
-            self._loop()
+            while not self._closed.wait(every_s):
+                # Who listens answers by itself.
+                if self._lock.acquire(blocking=False):
+                    try:
+                        if not self._closed.is_set():
+                            self._take_all()
+                    finally:
+                        self._lock.release()
         except Exception:
             log.exception("link_failed")
-        finally:
             # Without its link a worker is of no use, whatever the engine does.
             os._exit(1)
 
-    def _loop(self) -> None:
-        dealer = open_dealer(self._context, self._endpoint, self._identity)
-        outbox = self._context.socket(zmq.PAIR)
-        outbox.connect("inproc://outbox")
-        poller = zmq.Poller()
-        poller.register(dealer, zmq.POLLIN)
-        poller.register(outbox, zmq.POLLIN)
-        dealer.send_multipart(join(parcel("hello", self._hello)))
-        while True:
-            for socket, _ in poller.poll():
-                if socket is outbox:
-                    dealer.send_multipart(outbox.recv_multipart(copy=False), copy=False)
-                else:
-                    self._receive(dealer)
+    def _take_all(self) -> None:
+        try:
+            while True:
+                self._take(zmq.NOBLOCK)
+        except zmq.Again:
+            return
 
-    def _receive(self, dealer: zmq.Socket[bytes]) -> None:
-        frames: list[Frame] = list(dealer.recv_multipart(copy=False))
+    def _take(self, flags: int) -> None:
+        """Receive one message; the lock must be held."""
+        frames: list[Frame] = list(self._dealer.recv_multipart(flags, copy=False))
         message = split(frames, MAX_FRAMES)
         match message.envelope.type:
             case "ping":
-                dealer.send_multipart(join(parcel("pong", self._progress())))
+                self._dealer.send_multipart(join(parcel("pong", self._progress())))
             case "failed":
                 refusal = decode_body(message.body, Failed)
                 raise RemoteProtocolError(f"the kernel refused this worker: {refusal.message}")
             case _:
-                self.inbox.put(message)
+                self._arrived.append(message)

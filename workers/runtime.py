@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import queue
-from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from transports.codec import decode_body
@@ -31,14 +30,14 @@ def run(bootstrap: PeerBootstrap) -> None:
         pid=os.getpid(),
         mlxd_version=bootstrap.mlxd_version,
     )
-    link = Link(bootstrap.endpoint, new_id(), hello)
-    link.start()
-    welcome = decode_body(_next_of(link, "welcome").body, Welcome)
-    engine = _load(link, bootstrap.kind)
-    if engine is None:
-        return
-    _serve(link, engine, welcome.shared_dir)
-    engine.close()
+    with closing(Link(bootstrap.endpoint, new_id(), hello)) as link:
+        welcome = decode_body(_next_of(link, "welcome").body, Welcome)
+        link.answer_pings(welcome.heartbeat_s / 2)
+        engine = _load(link, bootstrap.kind)
+        if engine is None:
+            return
+        _serve(link, engine, welcome.shared_dir)
+        engine.close()
 
 
 def _load(link: Link, kind: str) -> Engine | None:
@@ -81,7 +80,7 @@ def _serve(link: Link, engine: Engine, shared_dir: str) -> None:
     session = Session(engine, link.send, shared_dir)
     link.report_with(lambda: Pong(progress=engine.progress(), num_active=session.num_active))
     while True:
-        for message in _arrived(link.inbox, wait=not engine.has_work()):
+        for message in link.arrived(wait=not engine.has_work()):
             if message.envelope.type == "unload":
                 return
             session.handle(message)
@@ -89,16 +88,8 @@ def _serve(link: Link, engine: Engine, shared_dir: str) -> None:
             session.step()
 
 
-def _arrived(inbox: queue.SimpleQueue[Parcel], *, wait: bool) -> Iterator[Parcel]:
-    """What has come; with *wait* at least one message."""
-    if wait:
-        yield inbox.get()
-    while not inbox.empty():
-        yield inbox.get()
-
-
 def _next_of(link: Link, *types: str) -> Parcel:
     while True:
-        message = link.inbox.get()
+        message = link.receive()
         if message.envelope.type in types:
             return message
