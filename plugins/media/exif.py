@@ -15,7 +15,7 @@ ENTRY_BYTES = 12
 
 
 def orientation(exif: bytes) -> int:
-    """The orientation, 1 to 8; upright when there is none or it makes no sense."""
+    """The orientation as it stands there, 1 to 8 if it makes sense; upright when there is none."""
     tiff = exif.removeprefix(b"Exif\0\0")
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
     if order is None:
@@ -26,7 +26,7 @@ def orientation(exif: bytes) -> int:
         for number in range(num_entries):
             entry = struct.unpack_from(f"{order}HHIH", tiff, start + 2 + number * ENTRY_BYTES)
             if entry[:3] == (ORIENTATION, SHORT, 1):
-                return entry[3] if 1 <= entry[3] <= 8 else UPRIGHT
+                return int(entry[3])
     except struct.error:  # It points beyond its end.
         pass
     return UPRIGHT

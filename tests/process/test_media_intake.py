@@ -268,7 +268,7 @@ async def test_each_picture_has_its_own_time(open_intake: OpenIntake) -> None:
 
 
 async def test_a_client_that_goes_away_frees_the_process_at_once(open_intake: OpenIntake) -> None:
-    intake = open_intake(num_decoders=1, max_image_side=512, shared=True, shared_memory_bytes=0)
+    intake = open_intake(num_decoders=1, max_image_side=512, decode_cpu_s=600, shared=True)
     task, process = await start_endless(intake)
 
     task.cancel()
@@ -279,7 +279,8 @@ async def test_a_client_that_goes_away_frees_the_process_at_once(open_intake: Op
     assert await discarded(intake, [source()]) == 1
 
 
-async def test_closing_ends_what_is_decoded(intake: MediaIntake) -> None:
+async def test_closing_ends_what_is_decoded(open_intake: OpenIntake) -> None:
+    intake = open_intake(num_decoders=1, max_image_side=512, decode_cpu_s=600)
     task, process = await start_endless(intake)
 
     await intake.close()
