@@ -60,7 +60,7 @@ class Results:
         self._path = path
         self._model = model
         self._request = request
-        # File and digest of what was answered.
+        # File and digest of what had an answer when the file was opened.
         self._answered: set[tuple[str, str]] = set()
         self._fd = -1
 
@@ -89,7 +89,7 @@ class Results:
         os.close(self._fd)
 
     def is_answered(self, file: str, digest: str) -> bool:
-        """Whether the file has an answer for that content."""
+        """Whether an earlier batch answered for that content of the file."""
         return (file, digest) in self._answered
 
     def append(self, result: Result) -> None:
@@ -97,8 +97,6 @@ class Results:
         fields = {name: value for name, value in msgspec.structs.asdict(result).items() if value is not None}
         # ASCII: nothing that a model wrote can act on the terminal of who looks at the file.
         _write_all(self._fd, json.dumps(plain(fields)).encode() + b"\n")
-        if result.error is None:
-            self._answered.add((result.file, result.digest))
 
     def _load(self) -> None:
         if not stat.S_ISREG(os.fstat(self._fd).st_mode):

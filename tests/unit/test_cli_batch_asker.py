@@ -94,8 +94,11 @@ async def test_a_bad_file_costs_itself_alone(error: MlxdError) -> None:
     "error", [KernelUnavailable("gone"), ModelUnavailable("broken"), ShuttingDown("end")]
 )
 async def test_what_would_end_every_file_ends_the_batch(error: MlxdError, concurrency: int) -> None:
+    asker = Asker(lambda _: error)
+
     with pytest.raises(type(error)):
-        await work(Asker(lambda _: error), concurrency)
+        await work(asker, concurrency)
+    assert len(asker.asked) <= concurrency
 
 
 async def test_a_full_queue_is_waited_for() -> None:
