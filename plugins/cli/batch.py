@@ -184,6 +184,11 @@ class _Asker:
         pictures = await take_in(self._intake, [Source(content=content, path=file.name, pages=pages)])
         answer = Answer()
         request = about(self._plan.request, len(pictures))
-        async with submit(self._client, self._plan.model, request, pictures) as updates:
+        try:
+            submission = submit(self._client, self._plan.model, request, pictures)
+        except MlxdError:
+            self._intake.discard(pictures)
+            raise
+        async with submission as updates:
             await answer.read(updates)
         return answer

@@ -101,7 +101,11 @@ async def take_in(intake: MediaIntake, sources: Sequence[Source]) -> list[Pictur
 
 
 def submit(client: KernelClient, model: str, request: ChatRequest, pictures: Sequence[Picture]) -> Submission:
-    """Send a request with the pictures that its image parts count; from here on they are the submission's."""
+    """Send a request with the pictures that its image parts count; from here on they are the submission's.
+
+    Raises:
+        InsufficientStorage: A picture is too large for a message; they are still the caller's.
+    """
     packed = pack(pictures, _welcome(client).max_frame_bytes)
     body = msgspec.structs.replace(request, images=packed.images)
     return client.submit(task="chat", model=model, body=body, buffers=packed.buffers)

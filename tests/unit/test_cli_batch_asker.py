@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -15,7 +16,9 @@ from plugins.cli.batch_view import BatchView
 from plugins.cli.results import Result, Results
 from plugins.client import KernelClient
 from plugins.media.intake import MediaIntake
+from plugins.media.picture import Picture, Source
 from transports.errors import (
+    InsufficientStorage,
     InvalidImage,
     KernelUnavailable,
     MlxdError,
@@ -24,7 +27,7 @@ from transports.errors import (
     ShuttingDown,
     WorkerCrashed,
 )
-from transports.messages import ChatMessage, ChatRequest, Done, Usage
+from transports.messages import ChatMessage, ChatRequest, Done, Usage, Welcome
 
 PLAN = Plan(
     model="demo/eyes",
@@ -135,3 +138,32 @@ def test_what_is_asked_makes_the_digest() -> None:
 
 def _fields() -> dict[str, object]:
     return {name: getattr(PLAN, name) for name in Plan.__dataclass_fields__}
+
+
+async def test_files_of_pictures_that_cannot_be_sent_are_removed(tmp_path: Path) -> None:
+    """One found room in shared memory; the other did not, and is too large for a message."""
+    shared = Picture(width=1, height=1, digest=b"1" * 32, pixels="peer/file")
+    large = Picture(width=1, height=1, digest=b"2" * 32, pixels=bytes(3))
+    intake = Intake([shared, large])
+    welcome = Welcome(kernel_version="", heartbeat_s=1, dead_after_s=5, max_frame_bytes=2, max_frames=40)
+    client = SimpleNamespace(welcome=welcome)
+    (tmp_path / "a.png").write_bytes(b"x")
+    asker = batch._Asker(PLAN, cast(KernelClient, client), cast(MediaIntake, intake), 100)
+
+    with pytest.raises(InsufficientStorage):
+        await asker._ask(batch._File(tmp_path / "a.png", "a.png", ""))
+    assert intake.discarded == [shared, large]
+
+
+class Intake:
+    """Decodes every file to the same pictures."""
+
+    def __init__(self, decoded: list[Picture]) -> None:
+        self._decoded = decoded
+        self.discarded: list[Picture] = []
+
+    async def pictures(self, sources: Sequence[Source]) -> list[list[Picture]]:
+        return [self._decoded for _ in sources]
+
+    def discard(self, pictures: Sequence[Picture]) -> None:
+        self.discarded += pictures
