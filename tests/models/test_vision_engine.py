@@ -48,7 +48,7 @@ def test_the_answer_is_about_the_picture(
 def test_tokens_are_those_of_mlx_vlm(look: Run, vision_python: str, tiny_vl: Path) -> None:
     asked = [[picture, question] for picture, question, _ in ANSWERS]
     asked += [[RED_CIRCLE, BLUE_SQUARE, "Describe the images."], ["Hello"]]
-    expected = library_tokens(vision_python, tiny_vl, asked)
+    expected = library_tokens(vision_python, [tiny_vl], asked)
 
     report = look(*(job(str(at), turn, top_logprobs=0) for at, turn in enumerate(asked)))
 
@@ -230,3 +230,18 @@ def test_a_row_that_fails_takes_nobody_with_it(look: Run) -> None:
 
     assert alone == [report.text(one.id) for one in jobs]
     assert report.error("broken").code == "worker_error"
+
+
+def test_pixels_that_are_not_all_there_end_one_request(look: Run) -> None:
+    """Whatever goes wrong while a picture is looked at."""
+    cut = job("cut", [pictures.plain("gray"), COLOR])
+
+    report = look(
+        msgspec.structs.replace(cut, buffers=(b"short",)),
+        job("stays", [COUNT], max_tokens=120),
+        job("sees", [pictures.plain("green"), "What color is this?"]),
+    )
+
+    assert report.error("cut").code == "worker_error"
+    assert report.text("stays") == COUNTED
+    assert report.text("sees") == "green"

@@ -6,6 +6,7 @@ What they say means nothing; it must be what mlx-vlm says, token for token, in a
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pictures
 import pytest
@@ -19,13 +20,27 @@ CARD = pictures.scorecard(("Budget", "42", "green"), ("Quality", "17", "red"))
 ASKED = [[CIRCLE, "What is it?"], [CARD, CIRCLE, "And these two?"], [CARD, "?"], ["Hello"]]
 
 
-@pytest.mark.parametrize("family", ["qwen2_vl", "qwen3_vl", "idefics3", "gemma3"])
+FAMILIES = ["qwen2_vl", "qwen3_vl", "idefics3", "gemma3"]
+
+
+@pytest.fixture(scope="module")
+def families(
+    vision_python: str, tiny_vl: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Path, list[dict[str, Any]]]]:
+    """Family -> its model's folder, and what mlx-vlm says."""
+    folder = tmp_path_factory.mktemp("families")
+    run_script(vision_python, "vision_families.py", tiny_vl, folder, *FAMILIES)
+    folders = [folder / family for family in FAMILIES]
+    said = library_tokens(vision_python, folders, ASKED)
+    size = len(ASKED)
+    return {one.name: (one, said[at * size : (at + 1) * size]) for at, one in enumerate(folders)}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_says_what_it_says_with_mlx_vlm(
-    look: Run, vision_python: str, tiny_vl: Path, tmp_path: Path, family: str
+    look: Run, families: dict[str, tuple[Path, list[dict[str, Any]]]], family: str
 ) -> None:
-    folder = tmp_path / family
-    run_script(vision_python, "vision_families.py", tiny_vl, family, folder)
-    expected = library_tokens(vision_python, folder, ASKED)
+    folder, expected = families[family]
 
     jobs = [job(str(at), turn, add_at=at, top_logprobs=0) for at, turn in enumerate(ASKED)]
     report = look(*jobs, path=str(folder), settings={"prefill_step_tokens": 16})

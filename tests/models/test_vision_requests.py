@@ -142,3 +142,32 @@ def test_a_text_model_is_refused_with_a_reason(look: Run, tiny_vl: Path, tmp_pat
 
     assert report.load_error is not None
     assert report.load_error.code == "model_unavailable"
+
+
+LIFTING = """
+import sys
+from pathlib import Path
+from PIL import Image
+from transports.errors import ModelUnavailable
+from workers.vision import loading
+
+def load_model(path, lazy):
+    Image.MAX_IMAGE_PIXELS = None
+    raise RuntimeError("no model")
+
+loading.load_model = load_model
+before = Image.MAX_IMAGE_PIXELS
+try:
+    loading.load(Path(sys.argv[1]), {}, lambda progress: None)
+except ModelUnavailable:
+    print(Image.MAX_IMAGE_PIXELS == before and before is not None)
+"""
+
+
+def test_a_model_does_not_lift_the_limit_of_pillow(vision_python: str, tiny_vl: Path) -> None:
+    """A module of mlx-vlm does that when it is imported."""
+    command = [vision_python, "-P", "-c", LIFTING, str(tiny_vl)]
+    env = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
+    result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+    assert result.stdout.strip() == "True", result.stderr[-2000:]

@@ -1,4 +1,4 @@
-"""Writes a small model of a family with random weights: python vision_families.py TINY_VL FAMILY FOLDER.
+"""Writes a small model of each family with random weights: python vision_families.py TINY_VL FOLDER FAMILY...
 
 Run with the Python of the vision environment. What such a model says means nothing, but it depends on every
 token and every pixel.
@@ -126,8 +126,8 @@ PROCESSORS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
 }
 
 
-def main(tiny_vl: Path, family: str, folder: Path) -> None:
-    """Write the folder."""
+def write(tiny_vl: Path, family: str, folder: Path) -> None:
+    """Make the folder of a model."""
     folder.mkdir()
     config = globals()[family]()
     (folder / "config.json").write_text(json.dumps(config))
@@ -169,4 +169,6 @@ def main(tiny_vl: Path, family: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
+    tiny_vl, folder, *families = sys.argv[1:]
+    for family in families:
+        write(Path(tiny_vl), family, Path(folder, family))

@@ -68,13 +68,14 @@ def run_script(python: str, name: str, *arguments: object, stdin: bytes = b"") -
     return result.stdout
 
 
-def library_tokens(python: str, model: Path, asked: Sequence[Turn]) -> list[dict[str, Any]]:
-    """What mlx-vlm says to each turn, pictures first and one text last."""
+def library_tokens(python: str, models: Sequence[Path], asked: Sequence[Turn]) -> list[dict[str, Any]]:
+    """What mlx-vlm says with each model to each turn, pictures first and one text last."""
     lines = [
-        {"images": [(one.size, one.tobytes()) for one in images], "question": question}  # type: ignore[union-attr]
+        {"model": str(model), "images": [(one.size, one.tobytes()) for one in images], "question": question}  # type: ignore[union-attr]
+        for model in models
         for *images, question in asked
     ]
-    said = run_script(python, "vision_probe.py", model, stdin=b"\n".join(map(msgspec.json.encode, lines)))
+    said = run_script(python, "vision_probe.py", stdin=b"\n".join(map(msgspec.json.encode, lines)))
     return [json.loads(line) for line in said.splitlines()]
 
 

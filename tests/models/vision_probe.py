@@ -1,6 +1,6 @@
 """What mlx-vlm itself says about pictures: a JSON object a line on stdin, its tokens on stdout.
 
-Run with the Python of the vision environment and the folder of a model.
+Run with the Python of the vision environment. Each line names the folder of its model.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from PIL import Image  # noqa: E402
 
 from workers.generation.detokenize import Vocabulary  # noqa: E402
 
-model, processor = mlx_vlm.load(sys.argv[1])
-# As the worker has it on a CPU.
-model.set_dtype(mx.float32)
-vocabulary = Vocabulary(processor.tokenizer, "bytes")
+loaded = None
 for line in sys.stdin.buffer:
     asked = msgspec.json.decode(line)
+    if asked["model"] != loaded:
+        loaded = asked["model"]
+        model, processor = mlx_vlm.load(loaded)
+        # As the worker has it on a CPU.
+        model.set_dtype(mx.float32)
+        vocabulary = Vocabulary(processor.tokenizer, "bytes")
     images = [
         Image.frombytes("RGB", tuple(size), base64.b64decode(pixels)) for size, pixels in asked["images"]
     ]

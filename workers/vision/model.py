@@ -76,6 +76,7 @@ class VisionModel:
         places = list(tokens) if len(tokens) == num_places else [tokens[0]] * num_places
         grid = inputs.get("image_grid_thw")
         mx.eval(features, [] if grid is None else grid)
+        mx.clear_cache()
         size = sum(array.nbytes for array in features.values())
         return Seen(tokens=places, features=features, grid=grid, size_bytes=size)
 
@@ -118,6 +119,8 @@ class VisionModel:
         self(mx.array([tokens]), cache, **inputs)
         # The logits are not wanted and never computed.
         mx.eval([one.state for one in cache])
+        # As mlx-lm does: what a long chunk needed is much more than what a decode step needs.
+        mx.clear_cache()
 
     def _joined(self, parts: Sequence[Part]) -> dict[str, Array]:
         pieces = [part if isinstance(part, dict) else self._embed(part, None) for part in parts]

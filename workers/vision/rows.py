@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from transports.messages import Generate
@@ -52,7 +52,8 @@ class VisionRow(Row):
         return len(self.prompt) + sum(len(self.seen[picture].tokens) for picture in pictures)
 
     def complete(self) -> None:
-        """Put the tokens of the pictures into the prompt; all are seen."""
+        """Put the tokens of the pictures into the prompt; all are seen, and their pixels no longer needed."""
+        self.pictures = [replace(picture, pixels=b"") for picture in self.pictures]
         self.prompt = []
         for piece in self.pieces:
             if isinstance(piece, int):
