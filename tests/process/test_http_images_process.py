@@ -105,7 +105,8 @@ async def test_a_decoder_that_was_killed_is_replaced(http_kernel: RunningKernel)
 async def test_who_leaves_leaves_no_pixels(start_kernel: StartKernel) -> None:
     """While the request waits for the only slot of its worker."""
     kernel = await start_kernel(http=HttpSettings(port=0))
-    picture = image_part(png(plain("red", (400, 400))))
+    # Over media.shared_memory_bytes.
+    picture = image_part(png(plain("red", (600, 600))))
     words = {"type": "text", "text": "word " * 2000}
     async with ClientSession(kernel.url) as session:
         asking = asyncio.create_task(ask(session, words, picture, model="echo/narrow-eyes"))
