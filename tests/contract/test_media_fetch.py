@@ -374,14 +374,14 @@ async def test_only_so_many_are_fetched_at_once() -> None:
 async def test_waiting_for_others_counts() -> None:
     async with (
         picture_host(say_nothing) as host,
-        fetcher(allowed_hosts=("127.0.0.1",), fetch_timeout_s=0.3) as made,
+        fetcher(allowed_hosts=("127.0.0.1",), fetch_timeout_s=0.5) as made,
     ):
         began_s = time.monotonic()
         many = (made.fetch(host.url, PATH) for _ in range(2 * MAX_PARALLEL + 1))
         results = await asyncio.gather(*many, return_exceptions=True)
 
     assert all(isinstance(result, RequestError) for result in results)
-    assert time.monotonic() - began_s < 0.8
+    assert time.monotonic() - began_s < 1.3
 
 
 async def announce(writer: asyncio.StreamWriter) -> None:
@@ -410,7 +410,7 @@ async def test_a_client_that_leaves_closes_the_connection() -> None:
 
 async def test_a_name_server_that_hangs_is_not_waited_for() -> None:
     def hang(*_: object, **__: object) -> list[tuple[Any, ...]]:
-        time.sleep(1)
+        time.sleep(2)
         return []
 
     began_s = time.monotonic()
@@ -422,7 +422,7 @@ async def test_a_name_server_that_hangs_is_not_waited_for() -> None:
         await asyncio.to_thread(time.monotonic)
         await fetching
 
-    assert time.monotonic() - began_s < 0.8
+    assert time.monotonic() - began_s < 1.6
 
 
 async def test_remote_pictures_can_be_turned_off(canary: PictureHost) -> None:
