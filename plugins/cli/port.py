@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import socket
 
-import psutil
-
 from transports.errors import ConfigError, PluginError
 
 
@@ -46,6 +44,8 @@ def _explain(error: OSError, host: str, port: int) -> ConfigError | PluginError:
 
 def _owner(port: int) -> str:
     """Who listens there, as far as this user may know."""
+    import psutil  # noqa: PLC0415  # 20 ms that no start should wait for.
+
     try:
         for connection in psutil.net_connections(kind="tcp"):
             if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:

@@ -11,7 +11,9 @@ import pytest
 LATER = {"rich", "psutil", "PIL", "pypdfium2"}
 
 
-@pytest.mark.parametrize("module", ["kernel.__main__", "plugins.__main__", "plugins.http.frontend"])
+@pytest.mark.parametrize(
+    "module", ["kernel.__main__", "plugins.__main__", "plugins.http.frontend", "plugins.cli.serve"]
+)
 def test_a_start_does_not_wait_for_what_is_needed_later(module: str) -> None:
     code = f"import sys, {module}; print(*sys.modules)"
 
