@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import mlx_lm.generate
+import mlx_vlm.utils
 import msgspec
 import transformers.dynamic_module_utils
 from mlx_lm.tokenizer_utils import TokenizerWrapper
@@ -93,11 +94,13 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
 
 
 def close_doors(settings: VisionSettings) -> None:
-    """What libraries must not do: fetch, run a folder's code, wire memory."""
+    """What libraries must not do: fetch, run a folder's code, write into it, wire memory."""
     # Everything is in the folder; a library that thinks otherwise must fail and not fetch.
     os.environ["HF_HUB_OFFLINE"] = "1"
     # mlx-vlm says trust_remote_code=True in places; this is where all such code would be run.
     transformers.dynamic_module_utils.get_class_in_module = _refuse_code
+    # Of a type that mlx does not read mlx-vlm rewrites the header in the file, for the time of loading.
+    mlx_vlm.utils.SAFETENSORS_DTYPE_FALLBACKS = {}
     if not settings.wired_limit:
         mlx_lm.generate.maybe_set_recommended_wired_limit = lambda: None
 
@@ -115,7 +118,8 @@ def _processor(path: Path, model: Model) -> Processor:
         said = reason(e)
         if any(word in said for word in _TORCH_WORDS):
             raise ModelUnavailable(
-                f"{path}: the model's processor needs torch, which workers do not have: {said}"
+                f"{path}: the model's processor needs torch, which the environment of vision workers does not "
+                f"hold; take a model whose processor works without ({said})"
             ) from e
         raise ModelUnavailable(f"{path}: the model's processor cannot be used: {said}") from e
     if image_processor is not None:
