@@ -83,8 +83,13 @@ def run(
       mlxd run demo/tiny-vl "What color is the circle?" --image picture.png
       mlxd run MODEL --prompt-file ask.txt --each 'inbox/*.png' --out results.jsonl
     """
-    is_piped = not each and not sys.stdin.isatty()
-    question = join_prompt(_read_stdin() if is_piped else None, _read_prompt(prompt_file), prompt)
+    if out and not each:
+        raise click.UsageError("--out is for the results of --each")
+    if each and (image or pdf or raw or as_json or out is None):
+        raise click.UsageError("--each takes --out and --pages, and no --image, --pdf, --raw or --json")
+    from_file = _read_prompt(prompt_file)
+    from_stdin = _read_stdin() if not each and not sys.stdin.isatty() else None
+    question = join_prompt(from_stdin, from_file, prompt)
     if not question:
         raise click.UsageError("no prompt: give one as an argument, with --prompt-file or on stdin")
     if not all(_is_utf8(text) for text in (question, system or "")):
@@ -94,14 +99,10 @@ def run(
         messages.insert(0, ChatMessage(role="system", content=system))
     given = {name: value for name, value in options.items() if value is not None}
     request = chat_request(tuple(messages), given)
-    if not each:
-        if out:
-            raise click.UsageError("--out is for the results of --each")
-        session.run(_answer(model, request, Named(image, pdf, pages), is_raw=raw, as_json=as_json))
-        return 0
-    if image or pdf or raw or as_json or out is None:
-        raise click.UsageError("--each takes --out and --pages, and no --image, --pdf, --raw or --json")
-    return _batch(model, request, pages, each, out, concurrency)
+    if out:
+        return _batch(model, request, pages, each, out, concurrency)
+    session.run(_answer(model, request, Named(image, pdf, pages), is_raw=raw, as_json=as_json))
+    return 0
 
 
 def join_prompt(*parts: str | None) -> str:

@@ -81,26 +81,6 @@ def test_a_picture_for_a_text_model_is_refused_before_it_is_loaded(served: Path)
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("--image", "gone.png"), "'--image': gone.png: no such file"),
-        (("--pdf", "gone.pdf"), "'--pdf': gone.pdf: no such file"),
-        (("--pages", "two"), '\'--pages\': expected a page or a range, such as "2" or "1-3", got "two"'),
-        (("--prompt-file", "gone.txt"), "'gone.txt' does not exist"),
-        (("--out", "results.jsonl"), "--out is for the results of --each"),
-        (("--each", "*.png"), "--each takes --out and --pages, and no"),
-        (("--each", "*.png", "--out", "o", "--image", "red.png"), "--each takes --out and --pages, and no"),
-        (("--each", "*.gif", "--out", "o"), "--each: no file matches *.gif"),
-    ],
-)
-def test_wrong_usage_starts_nothing(home: Path, args: tuple[str, ...], said: str) -> None:
-    done = mlxd(home, "run", EYES, "what?", *args)
-
-    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
-    assert not (home / "logs").exists()
-
-
-@pytest.mark.parametrize(
-    ("args", "said"),
-    [
         (("--image", "notes.txt"), "Error: notes.txt: expected PNG, JPEG"),
         (("--image", "."), "Error: .: not a file"),
         (("--image", "red.png", "--pdf", "three.pdf", "--pages", "4"), "Error: three.pdf: pages: "),
