@@ -171,3 +171,28 @@ def test_a_model_does_not_lift_the_limit_of_pillow(vision_python: str, tiny_vl: 
     result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
 
     assert result.stdout.strip() == "True", result.stderr[-2000:]
+
+
+WITHOUT_TORCH = """
+import sys
+from pathlib import Path
+from transports.errors import ModelUnavailable
+from workers.vision import loading
+
+def load_processor(*arguments, **fields):
+    raise ImportError("Qwen2VLVideoProcessor requires the Torchvision library but it was not found")
+
+loading.load_processor = load_processor
+try:
+    loading.load(Path(sys.argv[1]), {}, lambda progress: None)
+except ModelUnavailable as e:
+    print(e.message)
+"""
+
+
+def test_a_processor_that_needs_torch_is_told_as_that(vision_python: str, tiny_vl: Path) -> None:
+    command = [vision_python, "-P", "-c", WITHOUT_TORCH, str(tiny_vl)]
+    env = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
+    result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+    assert "processor needs torch, which vision workers do not have" in result.stdout, result.stderr[-2000:]

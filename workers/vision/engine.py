@@ -69,9 +69,9 @@ class VisionEngine(BatchEngine[VisionRow]):
 
     def _admit(self, now: float) -> list[Output]:
         outputs = super()._admit(now)
-        if not self._turns:
+        row = self._next_turn()
+        if row is None:
             return outputs
-        row = self._turns.popleft()
         self._progress += 1
         try:
             if row.reading is None:
@@ -83,6 +83,14 @@ class VisionEngine(BatchEngine[VisionRow]):
         except Exception as e:  # noqa: BLE001 - whatever a model raises must not end the other requests
             outputs.append(self._failure(row, e))
         return outputs
+
+    def _next_turn(self) -> VisionRow | None:
+        """Nobody new while a row is on trial: a failure must point at one row."""
+        for row in self._turns:
+            if self._on_trial is None or row is self._on_trial:
+                self._turns.remove(row)
+                return row
+        return None
 
     # --- pictures -------------------------------------------------------------------------
 
