@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+import mlx.core as mx
 import mlx_lm.generate
 import mlx_vlm.utils
 import msgspec
@@ -151,14 +152,18 @@ def _image_token(model: Model) -> int | None:
 
 
 def _try_picture(path: Path, model: VisionModel, processor: PictureProcessor) -> None:
-    """Shows, before the first request does, that pictures become places in a prompt."""
+    """Shows, before the first request does, that a picture can be seen, read and spoken about."""
     grey = bytes([128]) * (_TRIAL_SIDE * _TRIAL_SIDE * 3)
     try:
         tokens, inputs = processor.prepare(Picture(bytes(32), _TRIAL_SIDE, _TRIAL_SIDE, grey))
         seen = model.see(tokens, inputs)
-        cache = model.make_cache()
-        positions, _ = model.positions(seen.tokens, [seen]) if model.has_mrope else (None, 0)
-        given = {} if positions is None else {"position_ids": positions}
+        cache, given, next_given = model.make_cache(), {}, {}
+        if model.has_mrope:
+            positions, lag = model.positions(seen.tokens, [seen])
+            place = len(seen.tokens)
+            given = {"position_ids": positions}
+            next_given = {"position_ids": model.positions_at(positions, lag, place, place + 1)}
         model.read(seen.tokens, cache, [seen.features], **given)
+        mx.eval(model(mx.array([[0]]), cache, **next_given))
     except Exception as e:
         raise ModelUnavailable(f"{path}: the model cannot be shown a picture: {reason(e)}") from e
