@@ -1,7 +1,7 @@
 """Measures the exact match of whole answers by kind of question, through mlx-vlm on pictures never seen.
 
 Run in an environment with mlx-vlm, from the folder above `workers`:
-    python -m workers.vision.tiny_vl.training.evaluate --fonts FOLDER --samples 600 --seed 424242
+    python -m workers.vision.tiny_vl.training.evaluate --fonts FOLDER --samples 400 --seed 424242
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=MODEL, help="default: the one beside this script")
     parser.add_argument("--fonts", type=Path, help="folder of font files; default: Pillow's own font alone")
     parser.add_argument("--held-out", action="store_true", help="only fonts that training never saw")
-    parser.add_argument("--samples", type=int, default=600)
+    parser.add_argument("--samples", type=int, default=400)
     parser.add_argument("--seed", type=int, default=424242)
     options = parser.parse_args()
 
