@@ -96,12 +96,13 @@ def test_a_kind_without_a_lock_runs_in_our_own_python(tmp_path: Path) -> None:
         environments.python("sound")
 
 
-def test_the_text_kind_has_a_lock_with_hashes_and_no_addresses(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["text", "vision"])
+def test_a_kind_has_a_lock_with_hashes_and_no_addresses(tmp_path: Path, kind: str) -> None:
     environments = Environments(tmp_path, tmp_path)
-    lock = (package_dir("workers") / "text/requirements.lock").read_text()
+    lock = (package_dir("workers") / kind / "requirements.lock").read_text()
 
-    assert environments.kinds() == ("echo", "text")
-    assert [one.state for one in environments.list()] == ["missing"]
+    assert environments.kinds() == ("echo", "text", "vision")
+    assert [one.state for one in environments.list()] == ["missing", "missing"]
     assert "--hash=sha256:" in lock
     for word in ("://", "--index", "--find-links", "file:"):
         assert word not in lock
