@@ -19,9 +19,10 @@ Model = Any
 KvCache = Any
 
 # What `get_input_embeddings` gives for each token, with the tokens on axis 1.
-_BY_TOKEN = ("inputs_embeds", "visual_pos_masks", "per_layer_inputs")
-# For each token that shows a picture; layers on axis 0, tokens on axis 1.
-_DEEPSTACK = "deepstack_visual_embeds"
+_BY_TOKEN = ("inputs_embeds", "per_layer_inputs")
+# Which tokens show a picture, shape (1, num_tokens); and for those what goes into deeper layers, with the
+# layers on axis 0 and the tokens on axis 1.
+_SHOWN, _DEEPSTACK = "visual_pos_masks", "deepstack_visual_embeds"
 # A model that gives one of these does not put pictures in the place of tokens.
 _FOREIGN = ("cross_attention_states", "decoder_inputs_embeds", "pos_hw")
 
@@ -66,7 +67,7 @@ class VisionModel:
         """
         inputs = dict(inputs)
         found = self._embed(tokens, inputs.pop("pixel_values"), **inputs)
-        features = {name: found[name] for name in (*_BY_TOKEN, _DEEPSTACK) if name in found}
+        features = {name: found[name] for name in (*_BY_TOKEN, _SHOWN, _DEEPSTACK) if name in found}
         if isinstance(features.get(_DEEPSTACK), (list, tuple)):
             features[_DEEPSTACK] = mx.stack(features[_DEEPSTACK])
         if foreign := [name for name in _FOREIGN if name in found]:
@@ -124,18 +125,16 @@ class VisionModel:
 
     def _joined(self, parts: Sequence[Part]) -> dict[str, Array]:
         pieces = [part if isinstance(part, dict) else self._embed(part, None) for part in parts]
-        joined: dict[str, Array] = {}
-        for name in _BY_TOKEN:
-            if name == "visual_pos_masks":
-                for piece in pieces:
-                    piece.setdefault(name, mx.zeros(piece["inputs_embeds"].shape[:2], dtype=mx.bool_))
-            if all(name in piece for piece in pieces):
-                joined[name] = mx.concatenate([piece[name] for piece in pieces], axis=1)
+        joined = {
+            name: mx.concatenate([piece[name] for piece in pieces], axis=1)
+            for name in _BY_TOKEN
+            if all(name in piece for piece in pieces)
+        }
         deepstack = [piece[_DEEPSTACK] for piece in pieces if _DEEPSTACK in piece]
         if deepstack:
-            joined[_DEEPSTACK] = mx.concatenate(deepstack, axis=1)
-        else:
-            del joined["visual_pos_masks"]
+            nothing = [mx.zeros(piece["inputs_embeds"].shape[:2], dtype=mx.bool_) for piece in pieces]
+            shown = [piece.get(_SHOWN, none) for piece, none in zip(pieces, nothing, strict=True)]
+            joined |= {_SHOWN: mx.concatenate(shown, axis=1), _DEEPSTACK: mx.concatenate(deepstack, axis=1)}
         return joined
 
     def _embed(self, tokens: Sequence[int], pixels: Array | None, **inputs: Array) -> dict[str, Array]:
@@ -151,7 +150,7 @@ def features_of(seen: Seen, start: int, end: int) -> dict[str, Array]:
     """The features of the places [start, end) of a picture."""
     features = {name: seen.features[name][:, start:end] for name in _BY_TOKEN if name in seen.features}
     if _DEEPSTACK in seen.features:
-        shown = seen.features["visual_pos_masks"][0]
-        first, last = int(shown[:start].sum().item()), int(shown[:end].sum().item())
-        features[_DEEPSTACK] = seen.features[_DEEPSTACK][:, first:last]
+        shown = seen.features[_SHOWN]
+        first, last = int(shown[:, :start].sum().item()), int(shown[:, :end].sum().item())
+        features |= {_SHOWN: shown[:, start:end], _DEEPSTACK: seen.features[_DEEPSTACK][:, first:last]}
     return features
