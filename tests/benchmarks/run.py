@@ -28,6 +28,8 @@ BENCHMARKS = {
     "faults": ("bench_faults", 5, 2),
     "decode": ("bench_decode", 7, 3),
     "vision": ("bench_vision", 7, 3),
+    "photo": ("bench_photo", 30, 10),
+    "neighbours": ("bench_neighbours", 3, 1),
 }
 
 
