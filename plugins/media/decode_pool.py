@@ -103,7 +103,7 @@ class DecodePool:
             cpu_s=settings.decode_cpu_s,
             folder=self._folder,
             names=tuple(new_file_name() for _ in range(max_pages)),
-            shared_over_bytes=settings.shared_memory_bytes,
+            shared_from_bytes=settings.shared_memory_bytes,
             max_shared_bytes=settings.max_shared_bytes,
         )
 

@@ -34,11 +34,11 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     max_pages: int
     # For each picture or page.
     cpu_s: int
-    # Where pixels of more than `shared_over_bytes` go, "" for nowhere, and the names for the files:
+    # Where pixels of `shared_from_bytes` and more go, "" for nowhere, and the names for the files:
     # whoever waits for a decoder that died knows what to remove.
     folder: str
     names: tuple[str, ...]
-    shared_over_bytes: int
+    shared_from_bytes: int
     max_shared_bytes: int
 
 

@@ -76,7 +76,7 @@ def _put(page: Page, task: Task, file_name: str, in_pipe: list[bytes]) -> Pixels
     pixels = page.picture.tobytes()
     width, height = page.picture.size
     name = ""
-    if task.folder and len(pixels) > task.shared_over_bytes:
+    if task.folder and len(pixels) >= task.shared_from_bytes:
         try:
             name = write_shared(task.folder, pixels, task.max_shared_bytes, file_name)
         except InsufficientStorage:

@@ -32,7 +32,7 @@ def a_task(**fields: object) -> Task:
         "cpu_s": 5,
         "folder": "",
         "names": (),
-        "shared_over_bytes": 0,
+        "shared_from_bytes": 0,
         "max_shared_bytes": 0,
     }
     return Task(**(defaults | fields))  # type: ignore[arg-type]

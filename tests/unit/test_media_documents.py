@@ -24,7 +24,7 @@ def a_task(side: int = 200, pages: str = "", max_pages: int = 16) -> Task:
         cpu_s=5,
         folder="",
         names=(),
-        shared_over_bytes=0,
+        shared_from_bytes=0,
         max_shared_bytes=0,
     )
 
