@@ -20,7 +20,7 @@ CARD = pictures.scorecard(("Budget", "42", "green"), ("Quality", "17", "red"))
 ASKED = [[CIRCLE, "What is it?"], [CARD, CIRCLE, "And these two?"], [CARD, "?"], ["Hello"]]
 
 
-FAMILIES = ["qwen2_vl", "qwen3_vl", "idefics3", "gemma3"]
+FAMILIES = ["qwen2_vl", "qwen3_vl", "idefics3", "smolvlm", "gemma3"]
 
 
 @pytest.fixture(scope="module")

@@ -86,6 +86,10 @@ def idefics3() -> dict[str, object]:
     }
 
 
+def smolvlm() -> dict[str, object]:
+    return idefics3() | {"model_type": "smolvlm"}
+
+
 def gemma3() -> dict[str, object]:
     """Attends within a window in most layers; its pictures begin with a token of their own."""
     vision = {**PATCHES, "model_type": "siglip_vision_model", "num_hidden_layers": 2, "hidden_size": 32}
@@ -112,6 +116,16 @@ PROCESSORS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "idefics3": (
         {
             "image_processor_type": "Idefics3ImageProcessor",
+            "size": {"longest_edge": 112},
+            "max_image_size": {"longest_edge": 56},
+            "do_image_splitting": True,
+        }
+        | MEAN,
+        {"image_seq_len": 4},
+    ),
+    "smolvlm": (
+        {
+            "image_processor_type": "SmolVLMImageProcessor",
             "size": {"longest_edge": 112},
             "max_image_size": {"longest_edge": 56},
             "do_image_splitting": True,
