@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import itertools
 import json
 import random
 import sys
@@ -52,7 +53,7 @@ async def gaps_ms(session: aiohttp.ClientSession, url: str) -> list[float]:
         async for line in response.content:
             if line.startswith(b"data: {") and json.loads(line[6:])["choices"][0]["delta"].get("content"):
                 seen_s.append(time.perf_counter())
-    return [(after - before) * 1e3 for before, after in zip(seen_s, seen_s[1:], strict=False)]
+    return [(after - before) * 1e3 for before, after in itertools.pairwise(seen_s)]
 
 
 async def look(session: aiohttp.ClientSession, url: str, picture: str) -> None:
