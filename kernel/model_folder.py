@@ -150,8 +150,8 @@ def _check_weights(folder: Path, sizes: Mapping[str, int]) -> set[str]:
 def _kind(tensors: Iterable[str]) -> str:
     """The worker kind for a model with these weights.
 
-    config.json does not tell: a conversion to text alone keeps vision_config, image_token_id and
-    architectures, and is served by mlx-lm; some models with eyes are called ForCausalLM.
+    config.json does not tell: mlx-lm's conversions to text alone keep architectures and image_token_id,
+    others vision_config too; some models with eyes are called ForCausalLM.
     """
     return "vision" if any(mark in name for name in tensors for mark in VISION_MARKS) else "text"
 
