@@ -31,6 +31,7 @@ from transports.messages import (
     TokenLogprob,
     Usage,
 )
+from transports.reports import Modality
 from workers.engine import EngineInfo, Failure, OnProgress, Output
 
 
@@ -46,6 +47,8 @@ class EchoConfig(msgspec.Struct, frozen=True, kw_only=True):
     load_s: float = 0.0
     # Obey the words below, when they are the whole message.
     faults: bool = False
+    # Read by the kernel's catalog: frontends send pictures to models that take "image".
+    modalities: tuple[Modality, ...] = ("text",)
 
 
 @dataclass(slots=True)

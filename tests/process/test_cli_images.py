@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,15 @@ def test_without_a_kernel_it_has_its_own_and_leaves_nothing(home: Path) -> None:
     assert (done.returncode, done.stdout) == (0, f"{RED} what?\n")
     assert processes_of(home) == []
     assert not (home / "run").exists()
+
+
+def test_models_shows_who_takes_pictures(served: Path) -> None:
+    takes = {
+        model["name"]: model["modalities"] for model in json.loads(mlxd(served, "models", "--json").stdout)
+    }
+
+    assert (takes[EYES], takes["echo/plain"]) == (["text", "image"], ["text"])
+    assert re.search("echo/eyes +echo +text, image +", mlxd(served, "models").stdout)
 
 
 def test_a_picture_for_a_text_model_is_refused_before_it_is_loaded(served: Path) -> None:
