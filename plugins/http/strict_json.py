@@ -26,7 +26,7 @@ _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _COLON = re.compile(rb"[ \t\r\n]*+:")
 
 
-def check_json(data: bytes) -> list[str]:
+def check_json(data: bytes | bytearray) -> list[str]:
     """Refuse valid JSON that two readers could understand differently or that costs too much.
 
     Returns:
@@ -60,7 +60,7 @@ def check_json(data: bytes) -> list[str]:
             text = data[token.end() - 1 : end] if (colon := _COLON.match(data, end)) else b""
         if bracket is None:
             if colon and open_:
-                _add_key(open_[-1], text)
+                _add_key(open_[-1], bytes(text))
         elif bracket in b"{[":
             if len(open_) == MAX_DEPTH:
                 raise RequestError(f"body: expected nesting of at most {MAX_DEPTH} levels")
@@ -72,7 +72,7 @@ def check_json(data: bytes) -> list[str]:
     return [key[1:-1].decode() for key in outermost]
 
 
-def _end_of_string(data: bytes, start: int) -> int:
+def _end_of_string(data: bytes | bytearray, start: int) -> int:
     """Behind the string that begins at *start*; the end of the data if it has no end."""
     quote = data.find(b'"', start + 1)
     if quote >= 0 and data.find(b"\\", start, quote) < 0:

@@ -43,11 +43,11 @@ class Reader(Generic[T]):
         self._decoder = msgspec.json.Decoder(type_)
         self._known = frozenset(type_.__struct_fields__)
 
-    async def read_aside(self, data: bytes) -> tuple[T, list[str]]:
+    async def read_aside(self, data: bytes | bytearray) -> tuple[T, list[str]]:
         """`read`, in a thread when the body is so large that others would notice."""
         return self.read(data) if len(data) < MAX_INLINE_BYTES else await asyncio.to_thread(self.read, data)
 
-    def read(self, data: bytes) -> tuple[T, list[str]]:
+    def read(self, data: bytes | bytearray) -> tuple[T, list[str]]:
         """Check and decode a body.
 
         Returns:
@@ -70,7 +70,7 @@ class Reader(Generic[T]):
             raise RequestError(f"{name}: not a field of this route (strict = true)", param=name)
         return body, ignored
 
-    def _explained(self, error: msgspec.ValidationError, data: bytes) -> RequestError:
+    def _explained(self, error: msgspec.ValidationError, data: bytes | bytearray) -> RequestError:
         match = _PLACE.match(str(error))
         what, path = (match["what"], match["path"] or "") if match else (str(error), "")
         if missing := _MISSING.search(what):
@@ -85,7 +85,7 @@ class Reader(Generic[T]):
         return RequestError(f"{path}: expected {_expected(self._type, path)}, got {found}", param=path)
 
     # Any: a value of the client's JSON, of whatever type.
-    def _value_at(self, data: bytes, path: str) -> Any:
+    def _value_at(self, data: bytes | bytearray, path: str) -> Any:
         try:
             value: Any = msgspec.json.decode(data)
         except msgspec.ValidationError:

@@ -108,7 +108,7 @@ class DecodePool:
         )
 
     async def _decode(self, task: Task, data: Buffer, path: str) -> Result:
-        process = self._idle.pop() if self._idle else DecodeProcess(self._settings.max_file_bytes)
+        process = self._idle.pop() if self._idle else DecodeProcess()
         self._busy.add(process)
         work = self._threads.submit(self._run, process, task, data)
         try:

@@ -5,19 +5,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from tempfile import TemporaryFile
+from typing import BinaryIO, cast
 
 from plugins.media.decode_task import ANSWERS, BEGUN, Answer, Buffer, Task, read_message, write_message
 
-# What Linux lets anybody have (man 7 pipe).
-PIPE_BYTES = 1024 * 1024
 # What Python and the system's loader need; no tokens and no keys.
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 # glibc reserves address space for each arena, of which there is a limit.
@@ -42,14 +40,11 @@ class DecoderDied(Exception):
 
 
 class DecodeProcess:
-    """A decode process, or the place of one that was not needed yet.
+    """A decode process, or the place of one that was not needed yet."""
 
-    Args:
-        max_file_bytes: The largest payload that it takes.
-    """
-
-    def __init__(self, max_file_bytes: int) -> None:
-        self._command = (sys.executable, "-P", "-m", "plugins.media.decoder", str(max_file_bytes))
+    def __init__(self) -> None:
+        # Where it finds what it decodes: two copies of a photograph fewer than through a pipe.
+        self._encoded = _file_in_memory()
         self._process: subprocess.Popen[bytes] | None = None
         self._is_killed = False
         # Held while a process is started, so that `kill` meets either none or all of it.
@@ -71,14 +66,13 @@ class DecodeProcess:
         Raises:
             DecoderDied: It did not survive this, or was killed.
         """
-        status = 0
-        # What dies before it looks at anything did not die of this: somebody killed it while it was idle.
-        for _ in range(2):
-            process = self._started()
-            if self._begins(process, task, data):
-                return self._answer(process, max_bytes)
-            status = self._end()
-        raise DecoderDied(status)
+        self._encoded.seek(0)
+        self._encoded.write(data)
+        self._encoded.flush()
+        try:
+            return self._run(task, max_bytes)
+        finally:
+            self._encoded.truncate(0)
 
     def kill(self) -> None:
         """End it for good, now. A task that runs fails."""
@@ -91,13 +85,24 @@ class DecodeProcess:
         """End it for good and reap it; when no task runs."""
         self.kill()
         self._end()
+        self._encoded.close()
 
-    def _begins(self, process: subprocess.Popen[bytes], task: Task, data: Buffer) -> bool:
+    def _run(self, task: Task, max_bytes: int) -> tuple[Answer, bytearray]:
+        status = 0
+        # What dies before it looks at anything did not die of this: somebody killed it while it was idle.
+        for _ in range(2):
+            process = self._started()
+            if self._begins(process, task):
+                return self._answer(process, max_bytes)
+            status = self._end()
+        raise DecoderDied(status)
+
+    def _begins(self, process: subprocess.Popen[bytes], task: Task) -> bool:
         """Whether it has taken all of the task."""
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("subprocess gave a child without the pipes that we asked for")
         try:
-            write_message(process.stdin.fileno(), task, [data])
+            write_message(process.stdin.fileno(), task, ())
         except BrokenPipeError:
             return False
         return os.read(process.stdout.fileno(), len(BEGUN)) == BEGUN
@@ -116,7 +121,7 @@ class DecodeProcess:
                 raise DecoderDied(-signal.SIGKILL)
             if self._process is None:
                 self._process = subprocess.Popen(
-                    self._command,
+                    (sys.executable, "-P", "-m", "plugins.media.decoder", str(self._encoded.fileno())),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     # Pillow and pdfium speak of pictures there.
@@ -124,8 +129,8 @@ class DecodeProcess:
                     env=_environment(os.environ),
                     cwd="/",
                     bufsize=0,
+                    pass_fds=(self._encoded.fileno(),),
                 )
-                _widen(self._process)
             return self._process
 
     def _end(self) -> int:
@@ -142,12 +147,11 @@ class DecodeProcess:
         return status
 
 
-def _widen(process: subprocess.Popen[bytes]) -> None:
-    """Let more fit into its stdin: a photograph takes 2 ms to send, and not 5."""
-    if sys.platform == "linux" and process.stdin:
-        # Refused when this user's pipes are too large already.
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(process.stdin.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+def _file_in_memory() -> BinaryIO:
+    """An empty file without a name."""
+    if sys.platform == "linux":
+        return os.fdopen(os.memfd_create("mlxd-picture"), "wb")
+    return cast("BinaryIO", TemporaryFile())
 
 
 def _environment(ours: Mapping[str, str]) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """What a frontend and its decode processes say to each other over their pipes.
 
-A message is the lengths of head and payload, a head in msgpack, and the payload: encoded bytes one way,
-pixels the other. Both sides are of one installation, so there are no versions.
+A message is the lengths of head and payload, a head in msgpack, and the payload: pixels, one way only. The
+encoded bytes stand in a file in memory that both have open. Both sides are of one installation, so there are
+no versions.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ T = TypeVar("T")
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """Frontend -> decoder: decode the payload. Followed by decoded or refused, or by the decoder's end."""
+    """Frontend -> decoder: decode the file in memory. Followed by an answer, or by the decoder's end."""
 
     # The largest side of the result, pixels.
     side: int

@@ -42,14 +42,15 @@ def main() -> int:
     # What Pillow has to say of a picture is of no use to anybody.
     warnings.simplefilter("ignore")
     confinement.confine()
-    max_bytes = int(sys.argv[1])
+    encoded = int(sys.argv[1])
     while True:
         try:
-            task, data = read_message(STDIN, TASKS, max_bytes)
+            task, _ = read_message(STDIN, TASKS, max_bytes=0)
         except EOFError:
             return 0
+        data = os.pread(encoded, os.fstat(encoded).st_size, 0)
         os.write(STDOUT, BEGUN)
-        answer, pixels = answer_to(task, bytes(data), partial(confinement.start_time, task.cpu_s))
+        answer, pixels = answer_to(task, data, partial(confinement.start_time, task.cpu_s))
         del data
         confinement.stop_time()
         try:
