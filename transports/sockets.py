@@ -19,7 +19,9 @@ MAX_DRAINED = 256
 # Frames from this size on are handed to and taken from libzmq without a copy; pyzmq's own default.
 COPY_THRESHOLD_BYTES = 64 * 1024
 
-SEND_MORE = zmq.NOBLOCK | zmq.SNDMORE
+# Plain integers: pyzmq's own are enumerations, and to combine two takes longer than to send.
+NO_WAIT = int(zmq.NOBLOCK)
+MORE = int(zmq.SNDMORE)
 
 OnFrames = Callable[[list[Frame]], None]
 
@@ -65,9 +67,7 @@ class DrainedSocket:
             PeerFull: The peer's queue is full.
         """
         try:
-            for frame in frames[:-1]:
-                self._socket.send(frame, SEND_MORE, copy=len(frame) < COPY_THRESHOLD_BYTES)
-            self._socket.send(frames[-1], zmq.NOBLOCK, copy=len(frames[-1]) < COPY_THRESHOLD_BYTES)
+            send_frames(self._socket, frames, NO_WAIT)
         except zmq.Again:
             raise PeerFull("the peer does not take its messages") from None
         except zmq.ZMQError as e:
@@ -100,7 +100,7 @@ class DrainedSocket:
             for _ in range(MAX_DRAINED):
                 if self._socket.closed:
                     return
-                self._on_frames(self._receive())
+                self._on_frames(receive_frames(self._socket, NO_WAIT))
             self._again()
         except zmq.Again:
             return
@@ -112,14 +112,30 @@ class DrainedSocket:
             self._is_draining = False
             self._on_drained()
 
-    def _receive(self) -> list[Frame]:
-        """One message; large frames stay in libzmq's memory."""
-        frame = self._socket.recv(zmq.NOBLOCK, copy=False)
-        frames = [_own(frame)]
-        while frame.more:
-            frame = self._socket.recv(copy=False)
-            frames.append(_own(frame))
-        return frames
+
+def send_frames(socket: zmq.Socket[bytes], frames: Sequence[Frame], flags: int = 0) -> None:
+    """Hand a message to libzmq; large frames are not copied.
+
+    Raises:
+        zmq.Again: With `NO_WAIT`, as many messages as allowed are there already.
+    """
+    for frame in frames[:-1]:
+        socket.send(frame, flags | MORE, copy=len(frame) < COPY_THRESHOLD_BYTES)
+    socket.send(frames[-1], flags, copy=len(frames[-1]) < COPY_THRESHOLD_BYTES)
+
+
+def receive_frames(socket: zmq.Socket[bytes], flags: int) -> list[Frame]:
+    """One message; large frames stay in libzmq's memory.
+
+    Raises:
+        zmq.Again: With `NO_WAIT`, there is none.
+    """
+    frame = socket.recv(flags, copy=False)
+    frames = [_own(frame)]
+    while frame.more:
+        frame = socket.recv(copy=False)
+        frames.append(_own(frame))
+    return frames
 
 
 def _own(frame: zmq.Frame) -> Frame:

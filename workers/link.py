@@ -15,10 +15,10 @@ import zmq
 
 from transports.codec import decode_body
 from transports.errors import RemoteProtocolError
-from transports.frames import Frame, Parcel, join, parcel, split
+from transports.frames import Parcel, join, parcel, split
 from transports.logs import get_logger
 from transports.messages import Failed, Hello, Pong, Progress
-from transports.sockets import open_dealer
+from transports.sockets import NO_WAIT, open_dealer, receive_frames, send_frames
 
 log = get_logger()
 
@@ -37,7 +37,7 @@ class Link:
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._dealer = open_dealer(zmq.Context.instance(), endpoint, identity)
-        self._dealer.send_multipart(join(parcel("hello", hello)))
+        send_frames(self._dealer, join(parcel("hello", hello)))
 
     def answer_pings(self, every_s: float) -> None:
         """From now on, also while the engine's thread does not listen: look for them every *every_s*."""
@@ -46,7 +46,7 @@ class Link:
     def send(self, message: Parcel) -> None:
         """Send to the kernel."""
         with self._lock:
-            self._dealer.send_multipart(join(message), copy=False)
+            send_frames(self._dealer, join(message))
 
     def receive(self) -> Parcel:
         """The next message, once there is one.
@@ -106,17 +106,16 @@ class Link:
     def _take_all(self) -> None:
         try:
             while True:
-                self._take(zmq.NOBLOCK)
+                self._take(NO_WAIT)
         except zmq.Again:
             return
 
     def _take(self, flags: int) -> None:
         """Receive one message; the lock must be held."""
-        frames: list[Frame] = list(self._dealer.recv_multipart(flags, copy=False))
-        message = split(frames, MAX_FRAMES)
+        message = split(receive_frames(self._dealer, flags), MAX_FRAMES)
         match message.envelope.type:
             case "ping":
-                self._dealer.send_multipart(join(parcel("pong", self._progress())))
+                send_frames(self._dealer, join(parcel("pong", self._progress())))
             case "failed":
                 refusal = decode_body(message.body, Failed)
                 raise RemoteProtocolError(f"the kernel refused this worker: {refusal.message}")
