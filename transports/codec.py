@@ -26,6 +26,8 @@ MAX_MAP_ITEMS = 4096
 # body could be an empty map that takes 64 bytes of memory.
 MAX_VALUES = 1 << 21
 CONTAINER_COST = 8
+# Not bool, which is an int elsewhere.
+KEY_TYPES = frozenset({str, int})
 
 T = TypeVar("T", bound=Message)
 
@@ -76,7 +78,9 @@ def decode_body(frame: bytes | memoryview, into: type[T]) -> T:
             list_hook=counter.array,
             object_pairs_hook=counter.map,
         )
-        _check_depth(raw)
+        # So few cannot nest deeper.
+        if counter.num_containers > MAX_DEPTH:
+            _check_depth(raw)
         return msgspec.convert(raw, into)
     except msgspec.ValidationError as e:
         raise RemoteProtocolError(f"{into.__name__}: {e}") from None
@@ -90,6 +94,7 @@ class _Counter:
 
     def __init__(self) -> None:
         self._num_left = MAX_VALUES
+        self.num_containers = 0
 
     def array(self, items: list[Any]) -> list[Any]:
         self._count(len(items))
@@ -100,11 +105,12 @@ class _Counter:
         result = dict(pairs)
         if len(result) != len(pairs):
             raise ValueError("duplicate keys in a map")
-        if not all(isinstance(key, (str, int)) for key in result):
+        if not KEY_TYPES.issuperset(map(type, result)):
             raise ValueError("a map key is neither text nor integer")
         return result
 
     def _count(self, num_items: int) -> None:
+        self.num_containers += 1
         self._num_left -= CONTAINER_COST + num_items
         if self._num_left < 0:
             raise ValueError(f"more than {MAX_VALUES} values")
