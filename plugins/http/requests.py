@@ -9,6 +9,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Raw, Struct
 
+from plugins.media.picture import Detail
+
 MAX_INT32 = 2**31 - 1
 # Prompts of one completion request: lm-eval sends its batch as a list.
 MAX_PROMPTS = 32
@@ -36,7 +38,7 @@ class ImageUrl(Struct, frozen=True, kw_only=True):
     """A picture by its URL, which may hold the picture itself."""
 
     url: str
-    detail: Literal["auto", "low", "high"] | None = None
+    detail: Detail | None = None
 
 
 class InputFile(Struct, frozen=True, kw_only=True):
@@ -55,7 +57,7 @@ class ContentPart(Struct, frozen=True, kw_only=True):
     text: str | None = None
     # OpenAI has an object with type "image_url" and a string with "input_image"; clients mix them.
     image_url: ImageUrl | str | None = None
-    detail: Literal["auto", "low", "high"] | None = None
+    detail: Detail | None = None
     # With type "file"; "input_file" has its fields in the part itself.
     file: InputFile | None = None
     file_data: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Detail: TypeAlias = Literal["auto", "low", "high"]
+Detail: TypeAlias = Literal["auto", "low", "high", "original"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,7 @@ def side_of(detail: Detail, setting: int) -> int:
     """The largest side, pixels, of a picture that was sent with *detail*.
 
     Args:
-        detail: "high" and "auto" are the full size; nothing makes it larger.
+        detail: all but "low" are the full size; nothing makes it larger.
         setting: `media.max_image_side`; 0 chooses by memory.
     """
     import psutil  # noqa: PLC0415  # 20 ms that no start should wait for.

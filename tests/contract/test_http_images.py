@@ -183,11 +183,11 @@ async def test_detail_decides_the_size() -> None:
     large = data_url(png(plain("red", (1500, 500))))
     async with door_that_sees(max_image_side=600) as door:
         sides = {}
-        for detail in ("low", "auto", "high"):
+        for detail in ("low", "auto", "high", "original"):
             assert (await ask(door, image_part(large, detail=detail))).status == 200
             sides[detail] = max(pixels_of(door)[0][0])
 
-    assert sides["low"] < sides["auto"] <= sides["high"]
+    assert sides["low"] < sides["auto"] <= sides["high"] == sides["original"]
     assert sides["auto"] == 600
 
 
