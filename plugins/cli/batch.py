@@ -90,7 +90,8 @@ def run_batch(plan: Plan) -> int:
                 if left:
                     session.run(_run(plan, iter(left), results, view))
             finally:
-                click.echo(view.summary(str(plan.out)), err=True)
+                if view.has_begun or not left:
+                    click.echo(view.summary(str(plan.out)), err=True)
     except ResultsError as e:
         raise click.ClickException(str(e)) from None
     return FAILED if view.num_failed else 0

@@ -28,6 +28,8 @@ class BatchView:
         # Answered by an earlier run.
         self.num_skipped = num_skipped
         self.num_failed = 0
+        # Whether any file was worked on.
+        self.has_begun = False
 
     @property
     def num_ended(self) -> int:
@@ -59,6 +61,7 @@ class BatchView:
         return clean_line(f"{self._num_files} files: {', '.join(parts)}. Results: {out}")
 
     def __enter__(self) -> BatchView:
+        self.has_begun = True
         if self._is_live:
             self._start()
         return self

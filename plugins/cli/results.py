@@ -86,7 +86,11 @@ class Results:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._fd)
+        try:
+            if error and not os.fstat(self._fd).st_size:
+                self._path.unlink(missing_ok=True)
+        finally:
+            os.close(self._fd)
 
     def is_answered(self, file: str, digest: str) -> bool:
         """Whether an earlier batch answered for that content of the file."""

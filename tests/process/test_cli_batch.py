@@ -72,6 +72,15 @@ def test_each_file_has_its_answer_and_a_bad_one_its_error(served: Path) -> None:
     assert done.stderr.count("inbox/cut.png") == 1
 
 
+def test_a_text_model_is_refused_before_anything_is_begun(served: Path) -> None:
+    done = mlxd(served, "run", "echo/plain", "what?", "--each", "inbox/*.png", "--out", "out.jsonl")
+
+    assert done.returncode == 1
+    assert "echo/plain takes text only" in done.stderr
+    assert "left" not in done.stderr
+    assert not Path("out.jsonl").exists()
+
+
 def test_a_second_run_asks_again_only_what_failed_or_changed(served: Path, inbox: Path) -> None:
     batch(served)
     before = Path("out.jsonl").read_text()
