@@ -65,7 +65,9 @@ class RequestReader:
             id=request_id,
             prompt=prompt,
             params=resolve(body.sampling, self.defaults, self.vocab_size),
-            max_tokens=self.max_tokens(body, len(prompt)),
+            max_tokens=self.max_tokens(
+                body, len(prompt), "prompt without its pictures" if fields.get("pictures") else "prompt"
+            ),
             ignores_eos=body.ignore_eos,
             num_top_logprobs=body.top_logprobs,
             detokenizer=self.vocabulary.detokenizer(),
@@ -75,8 +77,11 @@ class RequestReader:
             **fields,
         )
 
-    def max_tokens(self, body: Generate, num_prompt: int) -> int:
+    def max_tokens(self, body: Generate, num_prompt: int, counted: str = "prompt") -> int:
         """How long the answer to *body* may be.
+
+        Args:
+            counted: What *num_prompt* is of, for the error.
 
         Raises:
             RequestError: The prompt leaves no room, or less than is wanted.
@@ -94,7 +99,7 @@ class RequestReader:
         if wanted > room:
             raise ContextLengthExceeded(
                 f"max_tokens: expected at most {room}: the model's context of {self.context_length} less "
-                f"{num_prompt} tokens of prompt, got {wanted}",
+                f"{num_prompt} tokens of {counted}, got {wanted}",
                 param="max_tokens",
             )
         if wanted < 1:
