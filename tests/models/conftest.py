@@ -23,11 +23,7 @@ def host(text_python: str) -> Iterator[Host]:
 def run(host: Host, smollm2: Path) -> Run:
     """Run jobs on the default model; keyword arguments are fields of `Scenario`."""
 
-    def run(*jobs: Job, **fields: object) -> Report:
-        fields = {"path": str(smollm2)} | fields
-        return host.run(Scenario(jobs=list(jobs), **fields))  # type: ignore[arg-type]
-
-    return run
+    return _runner(host, path=str(smollm2))
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +38,11 @@ def vision_host(vision_python: str) -> Iterator[Host]:
 def look(vision_host: Host, tiny_vl: Path) -> Run:
     """Run jobs on the vision model; keyword arguments are fields of `Scenario`."""
 
+    return _runner(vision_host, path=str(tiny_vl), kind="vision")
+
+
+def _runner(host: Host, **defaults: str) -> Run:
     def run(*jobs: Job, **fields: object) -> Report:
-        fields = {"path": str(tiny_vl), "kind": "vision"} | fields
-        return vision_host.run(Scenario(jobs=list(jobs), **fields))  # type: ignore[arg-type]
+        return host.run(Scenario(jobs=list(jobs), **(defaults | fields)))  # type: ignore[arg-type]
 
     return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -19,6 +20,8 @@ import psutil
 MLXD = str(Path(sys.executable).with_name("mlxd"))
 # Far longer than anything here takes; a test that waits for so long has failed.
 TIMEOUT_S = 30.0
+# An echo model that takes pictures.
+EYES = "echo/eyes"
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
@@ -93,6 +96,18 @@ def serving(home: Path, *args: str, **more: str) -> Iterator[Server]:
             server.press_ctrl_c()
             server.press_ctrl_c()
         server.end()
+
+
+@contextmanager
+def serving_echoes(home: Path) -> Iterator[Path]:
+    """An MLXD_HOME with `EYES` and the text model echo/plain; its kernel runs as long as the block."""
+    for model, modalities in ((EYES, ["text", "image"]), ("echo/plain", ["text"])):
+        (home / "models" / model).mkdir(parents=True)
+        config = {"model_type": "echo", "modalities": modalities}
+        (home / "models" / model / "config.json").write_text(json.dumps(config))
+    with serving(home, "--no-preload") as server:
+        server.wait_until_ready()
+        yield home
 
 
 # Colours, cursor movements and modes: prompt_toolkit draws its prompt with them.

@@ -11,23 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_harness import MLXD, TIMEOUT_S, Terminal, environment, mlxd, processes_of, serving
+from cli_harness import EYES, MLXD, TIMEOUT_S, Terminal, environment, mlxd, processes_of, serving_echoes
 from pictures import pdf, plain, png
 
-EYES = "echo/eyes"
 NUM_GOOD = 6
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An MLXD_HOME whose kernel runs, for all tests here."""
-    home = tmp_path_factory.mktemp("served")
-    for model, modalities in ((EYES, ["text", "image"]), ("echo/plain", ["text"])):
-        (home / "models" / model).mkdir(parents=True)
-        config = {"model_type": "echo", "modalities": modalities}
-        (home / "models" / model / "config.json").write_text(json.dumps(config))
-    with serving(home, "--no-preload") as server:
-        server.wait_until_ready()
+    with serving_echoes(tmp_path_factory.mktemp("served")) as home:
         yield home
 
 

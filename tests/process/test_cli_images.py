@@ -8,23 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_harness import Terminal, mlxd, processes_of, serving
+from cli_harness import EYES, Terminal, mlxd, processes_of, serving_echoes
 from pictures import data_url, pdf, plain, png
 
-EYES = "echo/eyes"
 RED, BLUE = "64x48:dc143c-dc143c", "32x32:1e50dc-1e50dc"
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An MLXD_HOME whose kernel runs, for all tests here."""
-    home = tmp_path_factory.mktemp("served")
-    for model, modalities in ((EYES, ["text", "image"]), ("echo/plain", ["text"])):
-        (home / "models" / model).mkdir(parents=True)
-        config = {"model_type": "echo", "modalities": modalities}
-        (home / "models" / model / "config.json").write_text(json.dumps(config))
-    with serving(home, "--no-preload") as server:
-        server.wait_until_ready()
+    with serving_echoes(tmp_path_factory.mktemp("served")) as home:
         yield home
 
 
