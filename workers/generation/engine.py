@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ class BatchSettings(Protocol):
     def prompt_cache_bytes(self) -> int: ...
 
 
-class BatchEngine(Generic[AnyRow]):
+class BatchEngine(ABC, Generic[AnyRow]):
     """The part of `workers.engine.Engine` that does not depend on what a prompt is made of.
 
     Rows wait, join the batch at a step, and leave it one by one.
@@ -145,9 +146,9 @@ class BatchEngine(Generic[AnyRow]):
             outputs += [*row.start(now), *self._insert(row)]
         return outputs
 
+    @abstractmethod
     def _insert(self, row: AnyRow) -> list[Output]:
         """Let a row into the batch; its failure if that cannot be done."""
-        raise NotImplementedError
 
     def _join(
         self,
@@ -259,9 +260,9 @@ class BatchEngine(Generic[AnyRow]):
 
     # --- after a failed step --------------------------------------------------------------
 
+    @abstractmethod
     def _new_generator(self) -> RowGenerator:
         """Without rows."""
-        raise NotImplementedError
 
     def _recover(self, error: Exception) -> list[Output]:
         """Find out whose fault a failed step was; everyone else goes on where they were.
