@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import mlx.core as mx
+import mlx_lm.generate
 import msgspec
 from mlx.utils import tree_flatten
 from mlx_lm.utils import dequantize_model
@@ -32,6 +35,9 @@ _NUM_PORTIONS = 32
 _MAX_REASON = 300
 
 
+T = TypeVar("T", bound=msgspec.Struct)
+
+
 class LoadingSettings(Protocol):
     """What the settings of every kind have."""
 
@@ -39,6 +45,26 @@ class LoadingSettings(Protocol):
     def num_slots(self) -> int: ...
     @property
     def max_context_tokens(self) -> int: ...
+
+
+def check_settings(section: str, fields: Mapping[str, object], into: type[T]) -> T:
+    """The settings of a kind.
+
+    Raises:
+        ConfigError: One is wrong.
+    """
+    try:
+        return msgspec.convert(dict(fields), into)
+    except msgspec.ValidationError as e:
+        raise ConfigError(f"{section}: {e}") from None
+
+
+def keep_off(*, wired_limit: bool) -> None:
+    """What libraries must not do: fetch; and, unless a person wishes it, wire memory."""
+    # Everything is in the folder; a library that thinks otherwise must fail and not fetch.
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    if not wired_limit:
+        mlx_lm.generate.maybe_set_recommended_wired_limit = lambda: None
 
 
 def choose_device(section: str, wanted: str) -> str:

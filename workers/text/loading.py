@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import mlx_lm.generate
-import msgspec
 from mlx_lm.utils import load_model, load_tokenizer
 
-from transports.errors import ConfigError, MlxdError, ModelUnavailable
+from transports.errors import MlxdError, ModelUnavailable
 from transports.messages import Progress
 from transports.settings import TextSettings
 from workers.engine import OnProgress
 from workers.generation.loading import (
     assemble,
+    check_settings,
     choose_device,
     densify,
     eos_tokens,
+    keep_off,
     materialise,
     measure,
     reason,
@@ -39,16 +38,10 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
         ModelUnavailable: The folder or the model in it cannot be used; the message says why.
         ConfigError: Bad settings, or a device that is not there.
     """
-    try:
-        checked = msgspec.convert(dict(settings), TextSettings)
-    except msgspec.ValidationError as e:
-        raise ConfigError(f"text: {e}") from None
+    checked = check_settings("text", settings, TextSettings)
     config = vet(path)
     device = choose_device("text", checked.device)
-    # Everything is in the folder; a library that thinks otherwise must fail and not fetch.
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    if not checked.wired_limit:
-        mlx_lm.generate.maybe_set_recommended_wired_limit = lambda: None
+    keep_off(wired_limit=checked.wired_limit)
     on_progress(Progress(phase="load", fraction=0.0, detail="reading"))
     try:
         model, _ = load_model(path, lazy=True)

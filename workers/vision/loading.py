@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import mlx.core as mx
-import mlx_lm.generate
 import mlx_vlm.utils
-import msgspec
 import transformers.dynamic_module_utils
 from mlx_lm.tokenizer_utils import TokenizerWrapper
 from mlx_vlm.utils import load_image_processor, load_model, load_processor
 from PIL import Image
 
-from transports.errors import ConfigError, MlxdError, ModelUnavailable
+from transports.errors import MlxdError, ModelUnavailable
 from transports.messages import Progress
 from transports.settings import VisionSettings
 from workers.engine import OnProgress
 from workers.generation.loading import (
     assemble,
+    check_settings,
     choose_device,
     densify,
     eos_tokens,
+    keep_off,
     materialise,
     measure,
     reason,
@@ -59,10 +58,7 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
         ModelUnavailable: The folder or the model in it cannot be used; the message says why.
         ConfigError: Bad settings, or a device that is not there.
     """
-    try:
-        checked = msgspec.convert(dict(settings), VisionSettings)
-    except msgspec.ValidationError as e:
-        raise ConfigError(f"vision: {e}") from None
+    checked = check_settings("vision", settings, VisionSettings)
     config = vet(path)
     device = choose_device("vision", checked.device)
     close_doors(checked)
@@ -96,14 +92,11 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
 
 def close_doors(settings: VisionSettings) -> None:
     """What libraries must not do: fetch, run a folder's code, write into it, wire memory."""
-    # Everything is in the folder; a library that thinks otherwise must fail and not fetch.
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    keep_off(wired_limit=settings.wired_limit)
     # mlx-vlm says trust_remote_code=True in places; this is where all such code would be run.
     transformers.dynamic_module_utils.get_class_in_module = _refuse_code
     # Of a type that mlx does not read mlx-vlm rewrites the header in the file, for the time of loading.
     mlx_vlm.utils.SAFETENSORS_DTYPE_FALLBACKS = {}
-    if not settings.wired_limit:
-        mlx_lm.generate.maybe_set_recommended_wired_limit = lambda: None
 
 
 def _refuse_code(*_args: object, **_fields: object) -> NoReturn:
