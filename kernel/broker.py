@@ -82,6 +82,7 @@ class Broker:
         self._questions = Questions(settings.kernel.max_requests_per_peer, self._out.append)
         self._lifecycle = Lifecycle(
             view,
+            settings.models.options,
             self._roster,
             self._supervisor,
             self._residency,

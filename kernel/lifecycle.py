@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kernel.actions import Emit, Log, RemoveFolder, Send
 from kernel.dispatch import Dispatcher
 from kernel.events import ProcessExited
@@ -21,6 +23,7 @@ from transports.errors import (
 from transports.frames import parcel
 from transports.messages import Load, Progress, Ready
 from transports.reports import DoneReply
+from transports.settings import ModelOptions
 
 
 class Lifecycle:
@@ -29,6 +32,7 @@ class Lifecycle:
     def __init__(
         self,
         view: KernelView,
+        options: Mapping[str, ModelOptions],
         roster: Roster,
         supervisor: Supervisor,
         residency: Residency,
@@ -37,6 +41,7 @@ class Lifecycle:
         emit: Emit,
     ) -> None:
         self._view = view
+        self._options = options
         self._roster = roster
         self._supervisor = supervisor
         self._residency = residency
@@ -76,7 +81,9 @@ class Lifecycle:
         if resident is None:
             return
         section = self._view.worker_settings.get(worker.kind, {})
-        self._emit(Send(worker.peer, parcel("load", Load(path=resident.path, settings=section))))
+        options = self._options.get(worker.model, ModelOptions())
+        load = Load(path=resident.path, settings={**section, **options.for_worker()})
+        self._emit(Send(worker.peer, parcel("load", load)))
         self.progressed(worker.model, Progress(phase="load"))
 
     def progressed(self, model: str, progress: Progress) -> None:

@@ -5,34 +5,33 @@ Each value knows its source, and a mistake is one line. Creates no file.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
-import math
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import msgspec
 import msgspec.inspect
 from msgspec import Struct
 
 from transports.errors import ConfigError
-from transports.settings import Settings
+from transports.setting_types import annotations_of, convert, fields_of, nearest, quote
+from transports.settings import ModelOptions, Settings
 
 # Variables of ours that are no setting.
 OTHER_VARIABLES = frozenset({"MLXD_HOME", "MLXD_CONFIG"})
 TEST_PREFIX = "MLXD_TEST_"
-# A wrong value is quoted in the error up to this many characters.
-MAX_QUOTED = 80
+# Tables of tables, by a name of the user's; they come from the file alone.
+NAMED_TABLES: Mapping[str, type[Struct]] = {"models.options": ModelOptions}
 
 
 class Entry(Struct, frozen=True, kw_only=True):
     """One setting, its value, and where the value comes from."""
 
-    # "http.port"
+    # "http.port", 'models.options."demo/tiny-vl".pinned'
     key: str
     value: object
     # "default", the path of the file, "MLXD_HTTP_PORT" or "--port".
@@ -40,7 +39,10 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 
 class Resolved(Struct, frozen=True, kw_only=True):
-    """The settings in force, and one entry for each of them, in the order of settings.py."""
+    """The settings in force, and one entry for each of them, in the order of settings.py.
+
+    Of tables by name the entries hold what was given.
+    """
 
     settings: Settings
     entries: tuple[Entry, ...]
@@ -90,8 +92,10 @@ def resolve(
 def merge(text: str, file: str, environ: Mapping[str, str], flags: Mapping[str, object]) -> Resolved:
     """Put all sources together; *text* is the content of the settings file named *file*."""
     found: dict[str, Entry] = {}
+    tables = _parse(text, file)
+    named = _named_tables(tables, file)
     for entry in (
-        *_from_file(text, file),
+        *_from_file(tables, file),
         *_from_environment(environ),
         *(_from_flag(key, value) for key, value in flags.items() if value is not None),
     ):
@@ -100,44 +104,35 @@ def merge(text: str, file: str, environ: Mapping[str, str], flags: Mapping[str, 
     for entry in found.values():
         section, key = entry.key.split(".")
         sections.setdefault(section, {})[key] = entry.value
+    for path, content in named.items():
+        section, key = path.split(".")
+        sections.setdefault(section, {})[key] = content
     settings = msgspec.convert(sections, Settings)
     _check_together(settings, found)
-    entries = tuple(found.get(key) or _default(settings, key) for key in setting_types())
-    return Resolved(settings=settings, entries=entries)
+    entries = [found.get(key) or _default(settings, key) for key in setting_types()]
+    entries += [
+        Entry(key=f"{path}.{json.dumps(name)}.{key}", value=value, source=file)
+        for path, content in named.items()
+        for name, table in content.items()
+        for key, value in table.items()
+    ]
+    return Resolved(settings=settings, entries=tuple(entries))
 
 
 @functools.cache
 def setting_types() -> dict[str, msgspec.inspect.Type]:
     """Each setting's type with its limits by "section.key", in the order of settings.py."""
     return {
-        f"{section}.{field.name}": field.type
+        f"{section}.{key}": type_
         for section in Settings.__struct_fields__
-        for field in _fields(section)
+        for key, type_ in fields_of(_section(section)).items()
+        if f"{section}.{key}" not in NAMED_TABLES
     }
 
 
 def environment_variable(key: str) -> str:
     """The variable that sets *key*: "http.port" -> "MLXD_HTTP_PORT"."""
     return "MLXD_" + key.replace(".", "_").upper()
-
-
-def describe(type_: msgspec.inspect.Type) -> str:
-    """What a setting of this type takes, in words: "an integer, 0 to 65535"."""
-    match type_:
-        case msgspec.inspect.BoolType():
-            return "true or false"
-        case msgspec.inspect.LiteralType(values=values):
-            return "one of " + ", ".join(str(v) for v in values)
-        case msgspec.inspect.IntType():
-            return "an integer" + _limits(type_)
-        case msgspec.inspect.FloatType():
-            return "a number" + _limits(type_)
-        case msgspec.inspect.StrType():
-            return "a text"
-        case msgspec.inspect.VarTupleType():
-            return "a list of texts"
-        case _:
-            raise TypeError(f"settings.py uses a type that has no description: {type_}")
 
 
 def _check_together(settings: Settings, found: Mapping[str, Entry]) -> None:
@@ -169,21 +164,60 @@ def _read(path: Path, *, must_exist: bool) -> str:
         raise ConfigError(f"{path}: cannot be read: {reason}") from None
 
 
-def _from_file(text: str, file: str) -> Iterable[Entry]:
+def _parse(text: str, file: str) -> dict[str, Any]:  # Any: what TOML gives before it is looked at.
     try:
-        tables = tomllib.loads(text)
+        return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as e:
         raise ConfigError(f"{file}: not valid TOML: {e}") from None
+
+
+def _from_file(tables: Mapping[str, Any], file: str) -> Iterable[Entry]:
     for section, table in tables.items():
         if section not in Settings.__struct_fields__:
             raise ConfigError(f"{file}: {_unknown(section, table)}")
         if not isinstance(table, dict):
-            raise ConfigError(f"{file}: {section}: expected a table, [{section}], got {_quote(table)}")
+            raise ConfigError(f"{file}: {section}: expected a table, [{section}], got {quote(table)}")
         for name, value in table.items():
             key = f"{section}.{name}"
+            if key in NAMED_TABLES:
+                continue
             if key not in setting_types():
                 raise ConfigError(f"{file}: {_unknown(key, value)}")
             yield Entry(key=key, value=_check(f"{file}: {key}", key, value, strict=True), source=file)
+
+
+def _named_tables(tables: Mapping[str, Any], file: str) -> dict[str, dict[str, dict[str, object]]]:
+    """What the file says of single things: path -> name -> key -> value."""
+    found: dict[str, dict[str, dict[str, object]]] = {}
+    for path in NAMED_TABLES:
+        section, key = path.split(".")
+        table = tables.get(section)
+        content = table.get(key, {}) if isinstance(table, dict) else {}
+        for name, given in _tables_of(content, path, file):
+            where = f"{path}.{json.dumps(name)}"
+            found.setdefault(path, {})[name] = {
+                key: _check_named(file, where, path, key, value) for key, value in given.items()
+            }
+    return found
+
+
+def _tables_of(content: object, path: str, file: str) -> Iterable[tuple[str, dict[str, Any]]]:
+    if not isinstance(content, dict):
+        raise ConfigError(f'{file}: {path}: expected tables, [{path}."NAME"], got {quote(content)}')
+    for name, table in content.items():
+        if not isinstance(table, dict):
+            where = f"{path}.{json.dumps(name)}"
+            raise ConfigError(f"{file}: {where}: expected a table, [{where}], got {quote(table)}")
+        yield name, table
+
+
+def _check_named(file: str, where: str, path: str, key: str, value: object) -> object:
+    known = annotations_of(NAMED_TABLES[path])
+    if key not in known:
+        near = nearest(key, known)
+        hint = f"did you mean {near}?" if near else f"it may have {', '.join(known)}"
+        raise ConfigError(f"{file}: {where}.{key}: unknown setting, got {quote(value)}; {hint}")
+    return convert(f"{file}: {where}.{key}", known[key], value, strict=True)
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterable[Entry]:
@@ -192,9 +226,9 @@ def _from_environment(environ: Mapping[str, str]) -> Iterable[Entry]:
         if not name.startswith("MLXD_") or name in OTHER_VARIABLES or name.startswith(TEST_PREFIX):
             continue
         if name not in variables:
-            near = _nearest(name, [*variables, *OTHER_VARIABLES])
+            near = nearest(name, [*variables, *OTHER_VARIABLES])
             hint = f"did you mean {near}?" if near else "`mlxd config show` lists the settings"
-            raise ConfigError(f"{name}: unknown variable, got {_quote(text)}; {hint}")
+            raise ConfigError(f"{name}: unknown variable, got {quote(text)}; {hint}")
         key = variables[name]
         yield Entry(key=key, value=_check(name, key, text, strict=False), source=name)
 
@@ -214,74 +248,36 @@ def _default(settings: Settings, key: str) -> Entry:
 
 def _check(where: str, key: str, value: object, *, strict: bool) -> object:
     """The value in its setting's type; text is converted unless *strict*."""
-    type_ = setting_types()[key]
-    given = value
-    if isinstance(value, str) and not strict and isinstance(type_, msgspec.inspect.VarTupleType):
-        value = [item.strip() for item in value.split(",") if item.strip()]
-    try:
-        checked = msgspec.convert(value, _annotation(key), strict=strict)
-    except msgspec.ValidationError:
-        checked = None
-    # Infinity passes a lower limit, and no setting has a meaning for it.
-    if checked is None or (isinstance(checked, float) and not math.isfinite(checked)):
-        raise ConfigError(f"{where}: expected {describe(type_)}, got {_quote(given)}")
-    return checked
-
-
-# Any: an annotation may be a class, Annotated or Literal, and typing has no name for all of them.
-@functools.cache
-def _annotation(key: str) -> Any:
     section, name = key.split(".")
-    return get_type_hints(type(getattr(Settings(), section)), include_extras=True)[name]
+    annotation = annotations_of(_section(section))[name]
+    if (
+        isinstance(value, str)
+        and not strict
+        and isinstance(setting_types()[key], msgspec.inspect.VarTupleType)
+    ):
+        return convert(where, annotation, [i.strip() for i in value.split(",") if i.strip()], strict=strict)
+    return convert(where, annotation, value, strict=strict)
 
 
-def _fields(section: str) -> tuple[msgspec.inspect.Field, ...]:
-    info = msgspec.inspect.type_info(type(getattr(Settings(), section)))
-    if not isinstance(info, msgspec.inspect.StructType):
-        raise TypeError(f"settings.{section} is not a struct")
-    return info.fields
+def _section(name: str) -> type[Struct]:
+    return type(getattr(Settings(), name))
 
 
 # --- words ------------------------------------------------------------------------------------
-
-
-def _limits(type_: msgspec.inspect.IntType | msgspec.inspect.FloatType) -> str:
-    if type_.ge is not None and type_.le is not None:
-        return f", {type_.ge} to {type_.le}"
-    words = []
-    if type_.ge is not None:
-        words.append(f"at least {type_.ge}")
-    if type_.gt is not None:
-        words.append(f"greater than {type_.gt}")
-    if type_.le is not None:
-        words.append(f"at most {type_.le}")
-    if type_.lt is not None:
-        words.append(f"less than {type_.lt}")
-    return ", " + " and ".join(words) if words else ""
 
 
 def _unknown(key: str, value: object) -> str:
     section, _, name = key.partition(".")
     keys = list(setting_types())
     if name:
-        near = _nearest(key, keys)
+        near = nearest(key, keys)
         known = [k.partition(".")[2] for k in keys if k.startswith(f"{section}.")]
         hint = f"did you mean {near}?" if near else f"[{section}] has {', '.join(known)}"
     else:
         sections = Settings.__struct_fields__
         # A key without its table is the usual slip: `port = 8080` on the first line.
-        near = next((k for k in keys if k.endswith(f".{key}")), None) or _nearest(key, sections)
+        near = next((k for k in keys if k.endswith(f".{key}")), None) or nearest(key, sections)
         hint = f"did you mean {near}?" if near else f"there are {', '.join(f'[{s}]' for s in sections)}"
-    got = "" if isinstance(value, dict) else f", got {_quote(value)}"
-    shown = key if key.isprintable() else _quote(key)
+    got = "" if isinstance(value, dict) else f", got {quote(value)}"
+    shown = key if key.isprintable() else quote(key)
     return f"{shown}: unknown setting{got}; {hint}"
-
-
-def _nearest(word: str, known: Iterable[str]) -> str | None:
-    return next(iter(difflib.get_close_matches(word, known, n=1)), None)
-
-
-def _quote(value: object) -> str:
-    """A value on one line, without control characters, shortened."""
-    text = json.dumps(value, default=str)
-    return text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 1] + "…"

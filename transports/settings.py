@@ -159,8 +159,25 @@ class VisionSettings(Section, frozen=True, kw_only=True):
     wired_limit: bool = False
 
 
+class ModelOptions(Section, frozen=True, kw_only=True):
+    """[models.options."NAME"]: what is different for one model; None takes the general setting."""
+
+    # Makes no room for others and does not leave for being idle.
+    pinned: bool = False
+    # How long it may be without requests before it leaves memory; 0 is for ever.
+    idle_unload_s: Seconds | None = None
+    # Like those of the model's worker kind.
+    num_slots: Annotated[int, Meta(ge=1, le=256)] | None = None
+    max_context_tokens: Annotated[int, Meta(ge=0)] | None = None
+
+    def for_worker(self) -> dict[str, int]:
+        """What replaces keys of the worker kind's section."""
+        given = {"num_slots": self.num_slots, "max_context_tokens": self.max_context_tokens}
+        return {key: value for key, value in given.items() if value is not None}
+
+
 class ModelsSettings(Section, frozen=True, kw_only=True):
-    """[models]: where models are looked for."""
+    """[models]: where models are looked for, and what is different for single ones."""
 
     # Folders of model folders, besides MLXD_HOME/models.
     paths: tuple[str, ...] = ()
@@ -170,6 +187,8 @@ class ModelsSettings(Section, frozen=True, kw_only=True):
     default: str = "demo/smollm2-135m"
     # How long building an environment or fetching a model may take.
     prepare_timeout_s: Annotated[float, Meta(ge=1)] = 1800.0
+    # By model; only a file has tables.
+    options: dict[str, ModelOptions] = {}
 
 
 class LogSettings(Section, frozen=True, kw_only=True):

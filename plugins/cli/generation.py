@@ -11,8 +11,8 @@ import click
 import msgspec
 import msgspec.inspect
 
-from transports.config import describe
 from transports.messages import ChatRequest, Generate, Sampling
+from transports.setting_types import describe
 
 # Field of Generate or Sampling -> its help.
 OPTIONS: Mapping[str, str] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from collections.abc import Mapping
 from random import Random
 
 import msgspec
@@ -52,7 +53,7 @@ from transports.messages import (
     Usage,
 )
 from transports.reports import Admin, ModelInfo
-from transports.settings import KernelSettings, Settings
+from transports.settings import KernelSettings, ModelOptions, ModelsSettings, Settings
 
 TOKEN = "client-token"
 CHAT = ChatRequest(messages=(ChatMessage(role="user", content="hi"),))
@@ -65,6 +66,7 @@ class World:
         self,
         *models: str,
         settings: KernelSettings | None = None,
+        options: Mapping[str, ModelOptions] | None = None,
         num_slots: int = 2,
         preload: tuple[str, ...] = (),
         automatic: bool = True,
@@ -72,9 +74,17 @@ class World:
         self.now = 1000.0
         self.num_slots = num_slots
         self.models = {name: _model(name) for name in models}
-        view = KernelView(version="1", pid=1, home="/home", started_s=self.now, shared_dir="/shared")
+        view = KernelView(
+            version="1",
+            pid=1,
+            home="/home",
+            started_s=self.now,
+            shared_dir="/shared",
+            worker_settings={"echo": {"num_slots": 1, "step_s": 0.5}},
+        )
         kernel = settings or KernelSettings(frontends=())
-        self.broker = Broker(Settings(kernel=kernel), view, TOKEN, Random(0), preload)
+        of_models = ModelsSettings(options=dict(options or {}))
+        self.broker = Broker(Settings(kernel=kernel, models=of_models), view, TOKEN, Random(0), preload)
         # What peers were sent, the newest last.
         self.inbox: dict[str, list[Parcel]] = defaultdict(list)
         self.unreachable: set[str] = set()

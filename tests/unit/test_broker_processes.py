@@ -7,13 +7,20 @@ from kernel_world import World
 
 from kernel.actions import Kill
 from kernel.events import MessageReceived, Prepared, ProcessExited, StopRequested, TimePassed
+from transports.codec import decode_body
 from transports.frames import parcel
-from transports.messages import Failed, Hello, Pong
+from transports.messages import Failed, Hello, Load, Pong
 from transports.reports import DoneReply, ModelsReply
-from transports.settings import KernelSettings
+from transports.settings import KernelSettings, ModelOptions
 
 M = "echo/m"
 W = f"echo:{M}"
+
+
+def load_settings(world: World, worker: str) -> dict[str, str | int | float | bool | None]:
+    """What the worker was told to load with."""
+    inbox = world.inbox[world.workers[worker]]
+    return next(decode_body(m.body, Load).settings for m in inbox if m.envelope.type == "load")
 
 
 def test_an_idle_worker_that_dies_is_started_again_at_once() -> None:
@@ -24,6 +31,17 @@ def test_an_idle_worker_that_dies_is_started_again_at_once() -> None:
 
     assert world.num_spawned[W] == 2
     assert W in world.workers
+
+
+def test_a_worker_is_told_its_kind_s_settings_with_those_of_its_model_in_their_place() -> None:
+    world = World(M, "echo/other", options={M: ModelOptions(num_slots=3, max_context_tokens=64)})
+    peer = world.frontend()
+
+    world.submit(peer, M)
+    world.submit(peer, "echo/other")
+
+    assert {"num_slots": 3, "step_s": 0.5, "max_context_tokens": 64} == load_settings(world, W)
+    assert {"num_slots": 1, "step_s": 0.5} == load_settings(world, "echo:echo/other")
 
 
 def test_a_worker_that_crashes_at_start_stays_down_after_three_times() -> None:

@@ -19,7 +19,7 @@ from transports.config import (
     setting_types,
 )
 from transports.errors import ConfigError
-from transports.settings import Settings
+from transports.settings import ModelOptions, Settings
 
 FILE = "/etc/mlxd.toml"
 SECTIONS = "[kernel], [http], [media], [text], [vision], [models], [log]"
@@ -87,6 +87,16 @@ def test_text_of_a_variable_becomes_the_setting_s_type(variable: str, text: str,
     assert [expected] == [e.value for e in resolved.entries if e.source == variable]
 
 
+def test_what_is_different_for_a_model_comes_from_a_table_with_its_name() -> None:
+    resolved = put_together('[models.options."a/b-2.5"]\npinned = true\nnum_slots = 3')
+
+    assert {"a/b-2.5": ModelOptions(pinned=True, num_slots=3)} == resolved.settings.models.options
+    assert [
+        Entry(key='models.options."a/b-2.5".pinned', value=True, source=FILE),
+        Entry(key='models.options."a/b-2.5".num_slots', value=3, source=FILE),
+    ] == [entry for entry in resolved.entries if entry.source != "default"]
+
+
 def test_a_whole_number_is_fine_where_a_number_is_expected() -> None:
     assert put_together("[kernel]\nheartbeat_s = 2").settings.kernel.heartbeat_s == 2.0
 
@@ -118,6 +128,19 @@ def test_a_whole_number_is_fine_where_a_number_is_expected() -> None:
         (
             '"a\\nb" = 1',
             f'"a\\nb": unknown setting, got 1; there are {SECTIONS}',
+        ),
+        ("[models]\noptions = 1", 'models.options: expected tables, [models.options."NAME"], got 1'),
+        (
+            "[models.options]\nm = 1",
+            'models.options."m": expected a table, [models.options."m"], got 1',
+        ),
+        (
+            '[models.options."a/b.c"]\npined = true',
+            'models.options."a/b.c".pined: unknown setting, got true; did you mean pinned?',
+        ),
+        (
+            "[models.options.m]\nnum_slots = 0",
+            'models.options."m".num_slots: expected an integer, 1 to 256, got 0',
         ),
         ("[log]\nzzz = 1", "log.zzz: unknown setting, got 1; [log] has level, format, max_bytes"),
         (

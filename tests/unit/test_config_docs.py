@@ -6,9 +6,12 @@ import json
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from transports.config import Entry, describe, merge, setting_types
+from transports.config import Entry, merge, setting_types
+from transports.setting_types import annotations_of, describe
+from transports.settings import ModelOptions
 
 DOCS = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
 ENTRIES = merge("", "", {}, {}).entries
@@ -37,3 +40,13 @@ def test_no_row_is_left_of_a_setting_that_is_gone() -> None:
     ]
 
     assert sorted(documented) == sorted(entry.key for entry in ENTRIES)
+
+
+def test_what_may_be_said_of_one_model_has_its_rows() -> None:
+    expected = {
+        key: describe(msgspec.inspect.type_info(one)) for key, one in annotations_of(ModelOptions).items()
+    }
+
+    documented = {row.split("`")[1]: row.split(" | ")[1] for row in rows('models.options."NAME"')}
+
+    assert expected == documented
