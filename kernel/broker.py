@@ -299,7 +299,7 @@ class Broker:
             return
         had_hello = bool(process.peer)
         self._lifecycle.frontend_lost(process.peer)
-        self._supervisor.exited(event.name, event.reason, now)
+        self._supervisor.exited(event.name, event.reason, event.last_words, now)
         if event.is_refusal and not had_hello:
             self._supervisor.give_up(process)
             self._status.refused_frontends[process.kind] = event.reason

@@ -118,7 +118,7 @@ class Lifecycle:
     def exited(self, worker: Process, event: ProcessExited, now: float) -> None:
         """A worker process ended: what it had fails, what waits goes on waiting if it comes back."""
         model, fault, had_hello = worker.model, worker.fault, bool(worker.peer)
-        self._supervisor.exited(worker.name, event.reason, now)
+        self._supervisor.exited(worker.name, event.reason, event.last_words, now)
         error: MlxdError
         if worker.state == "stopped":
             error = ModelUnavailable(f"{model}: unloaded while it answered")

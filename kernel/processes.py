@@ -15,7 +15,9 @@ from kernel.logfiles import LogFiles
 
 # Kept of a child's stderr to tell why it ended.
 NUM_LAST_WORDS = 20
-# Longer lines are cut.
+# Of each of these lines; they travel in messages.
+MAX_LAST_WORDS_CHARACTERS = 500
+# Longer lines are dropped.
 MAX_LINE_BYTES = 64 * 1024
 # For its last words, once it has ended.
 READ_TIMEOUT_S = 1.0
@@ -110,4 +112,4 @@ class Processes:
             text = line.decode(errors="replace").rstrip()
             self._logs.write(name, text)
             if text:
-                last_words.append(text)
+                last_words.append(text[:MAX_LAST_WORDS_CHARACTERS])

@@ -178,8 +178,15 @@ class Residency:
                 return "ready", ""
             case "stopping":
                 return "draining", ""
+            case "crash-looped":
+                return "crash-looped", process.error
             case _:
                 return "backoff", process.error
+
+    def failures(self, now: float) -> Iterator[tuple[str, MlxdError, float]]:
+        """Models that could not be loaded, why, and in how many seconds a request tries again."""
+        for model, (error, failed_s) in self._errors.items():
+            yield model, error, max(0.0, failed_s + self._settings.failed_retry_s - now)
 
     def unavailable(self, model: str, now: float) -> MlxdError | None:
         """Why a request for *model* should not wait: it could not be loaded, or crashes again and again."""
@@ -188,10 +195,12 @@ class Residency:
             return error if now - failed_s < self._settings.failed_retry_s else None
         resident = self._residents.get(model)
         process = self.process(resident) if resident else None
-        if process and process.state == "backoff" and process.policy.is_crash_looped:
+        if process and process.state == "crash-looped":
+            retry_after_s = max(0.0, (process.deadline_s or now) - now)
             return ModelUnavailable(
-                f"{model}: its worker ends again and again ({process.error}); "
-                f"`mlxd load {model}` tries again at once"
+                f"{model}: its worker ends again and again ({process.error}); it is tried again in "
+                f"{retry_after_s:.0f} s; `mlxd load {model}` tries at once",
+                retry_after_s=retry_after_s,
             )
         return None
 

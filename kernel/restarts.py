@@ -12,7 +12,10 @@ JITTER = 0.2
 
 
 class RestartPolicy:
-    """Of one process: at once, then after growing delays, then not for a long while."""
+    """Of one process: at once, then after growing delays, then half open: one try after each long wait.
+
+    A process that stays ready for `crash_window_s` is as good as new.
+    """
 
     def __init__(self, settings: KernelSettings, random: Random) -> None:
         self._settings = settings
@@ -34,21 +37,21 @@ class RestartPolicy:
             Seconds to wait before the next start. `is_crash_looped` says whether that is the long wait.
         """
         settings = self._settings
-        if ready_since_s is not None:
-            self._num_start_crashes = 0
-            if now - ready_since_s >= settings.crash_window_s:
-                self._crashes_s.clear()
-        else:
-            self._num_start_crashes += 1
+        stayed_ready = ready_since_s is not None and now - ready_since_s >= settings.crash_window_s
+        if stayed_ready:
+            self._crashes_s.clear()
+        self._num_start_crashes = self._num_start_crashes + 1 if ready_since_s is None else 0
         self._crashes_s.append(now)
         self.num_restarts += 1
         recent = [crash for crash in self._crashes_s if now - crash <= settings.crash_window_s]
+        # It was half open: that the crashes before are long ago is the long wait's doing.
+        failed_its_try = self.is_crash_looped and not stayed_ready
         self.is_crash_looped = (
-            len(recent) > settings.max_crashes or self._num_start_crashes >= settings.max_start_crashes
+            failed_its_try
+            or len(recent) > settings.max_crashes
+            or self._num_start_crashes >= settings.max_start_crashes
         )
         if self.is_crash_looped:
-            # Half open: one more try after the long wait, and down again if that fails.
-            self._num_start_crashes = settings.max_start_crashes - 1
             return settings.crash_loop_retry_s
         if len(recent) == 1:
             return 0.0

@@ -18,8 +18,9 @@ from transports.messages import Drain, Hello, Pong, Ready, Role, Unload
 from transports.settings import KernelSettings
 
 # starting: no hello yet. loading: a worker that was told to load. stopping: on the kill ladder.
-# backoff: down, will be started again. stopped: down for good.
-State = Literal["starting", "loading", "ready", "stopping", "backoff", "stopped"]
+# backoff: down, will be started again. crash-looped: the same after many crashes and a long wait.
+# stopped: down for good.
+State = Literal["starting", "loading", "ready", "stopping", "backoff", "crash-looped", "stopped"]
 # Between SIGTERM and SIGKILL when everything must end now.
 LAST_MOMENT_S = 0.5
 LIVE_STATES: tuple[State, ...] = ("starting", "loading", "ready", "stopping")
@@ -52,13 +53,23 @@ class Process:
     # Next rung of the kill ladder, or the restart.
     deadline_s: float | None = None
     next_signal: Literal["term", "kill", ""] = ""
-    # Why it ended the last time.
+    # Why it ended the last time, and what it wrote on stderr before.
     error: str = ""
+    last_words: tuple[str, ...] = ()
 
     @property
     def is_live(self) -> bool:
         """Whether the process exists or is being made."""
         return self.state in LIVE_STATES
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it does not exist and is to be started again at `deadline_s`."""
+        return self.state in ("backoff", "crash-looped")
+
+    def retry_in_s(self, now: float) -> float | None:
+        """Until it is started again, seconds; None while it is not down."""
+        return max(0.0, self.deadline_s - now) if self.is_down and self.deadline_s is not None else None
 
 
 class Supervisor:
@@ -130,8 +141,9 @@ class Supervisor:
 
     def stop(self, process: Process, now: float) -> None:
         """Wish no more for a process: ask it to end, and make it if it does not."""
-        if process.state == "backoff":
+        if process.is_down:
             del self._processes[process.name]
+            self._enter(process, "stopped", now)
             return
         if process.state == "stopping":
             process.fault = ""
@@ -150,14 +162,13 @@ class Supervisor:
 
     def fail(self, process: Process, fault: str, now: float) -> None:
         """End a process at once that must not go on; it is started again by the rules."""
-        if process.state in ("stopping", "backoff"):
+        if process.state == "stopping" or process.is_down:
             return
         process.fault = fault
-        self._emit(Log("error", "process_killed", {"name": process.name, "reason": fault}))
         self._emit(Kill(process.name, "kill"))
         process.next_signal = "kill"
         process.deadline_s = now + self._settings.kill_timeout_s
-        self._enter(process, "stopping", now, keep_deadline=True)
+        self._enter(process, "stopping", now, keep_deadline=True, reason=fault)
 
     def end_all(self, now: float) -> None:
         """End everything now: workers are killed, frontends get a moment to tell their clients."""
@@ -173,27 +184,27 @@ class Supervisor:
 
     def retry_now(self, process: Process, now: float) -> None:
         """Do not wait any longer with a restart."""
-        if process.state == "backoff":
+        if process.is_down:
             process.deadline_s = now
 
-    def exited(self, name: str, reason: str, now: float) -> Process | None:
+    def exited(self, name: str, reason: str, last_words: tuple[str, ...], now: float) -> Process | None:
         """A process ended. It is forgotten if nobody wished for it, else it comes back by the rules."""
         process = self._processes.get(name)
         if process is None:
             return None
         was_wished = process.state != "stopping" or process.fault != ""
         process.error = process.fault or reason
+        process.last_words = last_words
         process.fault = ""
         process.pid, process.peer, process.info, process.pong = 0, "", None, Pong()
         if not was_wished:
             del self._processes[name]
-            process.state = "stopped"
+            self._enter(process, "stopped", now)
             return process
         delay_s = process.policy.crashed(now, process.ready_s)
-        self._enter(process, "backoff", now)
+        state: State = "crash-looped" if process.policy.is_crash_looped else "backoff"
+        self._enter(process, state, now, reason=process.error, restart_in_s=round(delay_s, 2))
         process.deadline_s = now + delay_s
-        fields = {"name": name, "reason": process.error, "restart_in_s": round(delay_s, 2)}
-        self._emit(Log("error", "process_ended", fields))
         return process
 
     def give_up(self, process: Process) -> None:
@@ -204,7 +215,9 @@ class Supervisor:
         """Restarts, start timeouts, liveness and the kill ladder."""
         for process in self:
             match process.state:
-                case "backoff" if process.deadline_s is not None and process.deadline_s <= now:
+                case "backoff" | "crash-looped" if (
+                    process.deadline_s is not None and process.deadline_s <= now
+                ):
                     self._spawn(process, now)
                 case "starting" if now - process.since_s >= self._settings.start_timeout_s:
                     self.fail(process, f"no hello within {self._settings.start_timeout_s:g} s", now)
@@ -230,7 +243,22 @@ class Supervisor:
         self._enter(process, "starting", now)
         self._emit(Spawn(process.name, process.role, process.kind, process.token))
 
-    def _enter(self, process: Process, state: State, now: float, *, keep_deadline: bool = False) -> None:
+    def _enter(
+        self,
+        process: Process,
+        state: State,
+        now: float,
+        *,
+        keep_deadline: bool = False,
+        reason: str = "",
+        **fields: object,
+    ) -> None:
+        """Change the state of a process; a *reason* is for what nobody wished."""
+        told = {"name": process.name, "state": state, "was": process.state, **fields}
+        if reason:
+            self._emit(Log("error", "process_changed", {**told, "reason": reason}))
+        else:
+            self._emit(Log("info", "process_changed", told))
         process.state = state
         process.since_s = process.progress_s = now
         if not keep_deadline:
@@ -241,11 +269,16 @@ class Supervisor:
         if now - process.heard_s >= settings.dead_after_s:
             self.fail(process, f"no sign of life for {settings.dead_after_s:g} s", now)
             return
-        stalled_s = now - process.progress_s
-        if process.state == "loading" and stalled_s >= settings.load_stalled_after_s:
-            self.fail(process, f"no progress in loading for {settings.load_stalled_after_s:g} s", now)
-        elif process.pong.num_active and stalled_s >= settings.hung_after_s:
-            self.fail(process, f"no progress for {settings.hung_after_s:g} s while busy", now)
+        if process.state == "loading":
+            limit_s, what = settings.load_stalled_after_s, "while it loaded"
+        elif process.pong.num_prefilling:
+            limit_s, what = settings.prefill_hung_after_s, "while it read a prompt"
+        elif process.pong.num_active:
+            limit_s, what = settings.hung_after_s, "while it decoded"
+        else:
+            return
+        if now - process.progress_s >= limit_s:
+            self.fail(process, f"no progress for {limit_s:g} s {what}", now)
 
     def _climb(self, process: Process, now: float) -> None:
         if not process.next_signal:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from kernel.dispatch import Dispatcher
 from kernel.peers import Peers
 from kernel.residency import Residency
-from kernel.supervisor import Process, Supervisor
+from kernel.supervisor import Supervisor
 from transports.reports import FrontendInfo, ModelInfo, StatusReply, WorkerInfo
 
 Setting = str | int | float | bool | None
@@ -75,16 +75,96 @@ class StatusView:
             home=self._view.home,
             is_ready=not waiting_for,
             waiting_for=waiting_for,
-            workers=tuple(
-                _worker(process, self._dispatcher, memory_bytes, now)
-                for process in self._supervisor
-                if process.role == "worker"
-            ),
-            frontends=_frontends(
-                self._supervisor, self._dispatcher, self._peers, self.refused_frontends, memory_bytes
-            ),
+            workers=(*self._workers(memory_bytes, now), *self._without_process(now)),
+            frontends=(*self._frontends(memory_bytes, now), *self._visitors()),
             num_waiting=self._dispatcher.num_queued,
         )
+
+    def _workers(self, memory_bytes: Mapping[int, int], now: float) -> Iterator[WorkerInfo]:
+        for process in self._supervisor:
+            if process.role != "worker":
+                continue
+            info = process.info
+            resident = self._residency.get(process.model)
+            yield WorkerInfo(
+                name=process.name,
+                pid=process.pid,
+                kind=process.kind,
+                model=process.model,
+                state=process.state,
+                num_slots=info.num_slots if info else 0,
+                num_active=self._dispatcher.num_running_in(process.model),
+                num_queued=self._dispatcher.num_queued_for(process.model),
+                memory_bytes=memory_bytes.get(process.pid, 0),
+                uptime_s=now - process.since_s,
+                num_restarts=process.policy.num_restarts,
+                device=info.device if info else "",
+                notes=info.notes if info else (),
+                error=process.error,
+                retry_in_s=process.retry_in_s(now),
+                last_words=process.last_words if process.is_down else (),
+                progress=resident.progress if resident and process.state in ("starting", "loading") else None,
+            )
+
+    def _without_process(self, now: float) -> Iterator[WorkerInfo]:
+        """Models that are asked for and have no process yet, or will not get one."""
+        for resident in self._residency:
+            if self._residency.process(resident) is None:
+                yield WorkerInfo(
+                    name=resident.worker_name,
+                    pid=0,
+                    kind=resident.kind,
+                    model=resident.name,
+                    state=resident.phase,
+                    num_queued=self._dispatcher.num_queued_for(resident.name),
+                    progress=resident.progress,
+                )
+        for model, error, retry_in_s in self._residency.failures(now):
+            yield WorkerInfo(
+                name=model,
+                pid=0,
+                kind="",
+                model=model,
+                state="failed",
+                error=error.message,
+                retry_in_s=retry_in_s,
+            )
+
+    def _frontends(self, memory_bytes: Mapping[int, int], now: float) -> Iterator[FrontendInfo]:
+        for process in self._supervisor:
+            if process.role == "frontend":
+                yield FrontendInfo(
+                    name=process.name,
+                    pid=process.pid,
+                    kind=process.kind,
+                    supervised=True,
+                    state=process.state,
+                    num_requests=self._dispatcher.num_of_peer(process.peer),
+                    memory_bytes=memory_bytes.get(process.pid, 0),
+                    num_restarts=process.policy.num_restarts,
+                    error=process.error,
+                    address=process.address,
+                    retry_in_s=process.retry_in_s(now),
+                    last_words=process.last_words if process.is_down else (),
+                )
+        for kind, reason in self.refused_frontends.items():
+            yield FrontendInfo(
+                name=f"frontend:{kind}", pid=0, kind=kind, supervised=True, state="failed", error=reason
+            )
+
+    def _visitors(self) -> Iterator[FrontendInfo]:
+        """Frontends that the kernel did not start."""
+        for peer in self._peers:
+            if peer.role == "frontend" and peer.process is None:
+                yield FrontendInfo(
+                    name=peer.name,
+                    pid=peer.pid,
+                    kind=peer.kind,
+                    supervised=False,
+                    state="ready",
+                    num_requests=self._dispatcher.num_of_peer(peer.id),
+                    address=peer.address,
+                )
 
     def _waiting_for(self, state: str) -> tuple[str, ...]:
         models = [f"{name}: not loaded yet" for name in self._preload if self._residency.is_missing(name)]
@@ -95,68 +175,3 @@ class StatusView:
         ]
         refused = [f"frontend {kind}: {reason}" for kind, reason in self.refused_frontends.items()]
         return (*models, *frontends, *refused, *([] if state == "running" else [f"mlxd is {state}"]))
-
-
-def _worker(
-    process: Process, dispatcher: Dispatcher, memory_bytes: Mapping[int, int], now: float
-) -> WorkerInfo:
-    info = process.info
-    return WorkerInfo(
-        name=process.name,
-        pid=process.pid,
-        kind=process.kind,
-        model=process.model,
-        state=process.state,
-        num_slots=info.num_slots if info else 0,
-        num_active=dispatcher.num_running_in(process.model),
-        num_queued=dispatcher.num_queued_for(process.model),
-        memory_bytes=memory_bytes.get(process.pid, 0),
-        uptime_s=now - process.since_s,
-        num_restarts=process.policy.num_restarts,
-        device=info.device if info else "",
-        notes=info.notes if info else (),
-        error=process.error,
-    )
-
-
-def _frontends(
-    supervisor: Supervisor,
-    dispatcher: Dispatcher,
-    peers: Peers,
-    refused: Mapping[str, str],
-    memory_bytes: Mapping[int, int],
-) -> tuple[FrontendInfo, ...]:
-    supervised = [
-        FrontendInfo(
-            name=process.name,
-            pid=process.pid,
-            kind=process.kind,
-            supervised=True,
-            state=process.state,
-            num_requests=dispatcher.num_of_peer(process.peer),
-            memory_bytes=memory_bytes.get(process.pid, 0),
-            num_restarts=process.policy.num_restarts,
-            error=process.error,
-            address=process.address,
-        )
-        for process in supervisor
-        if process.role == "frontend"
-    ]
-    failed = [
-        FrontendInfo(name=f"frontend:{kind}", pid=0, kind=kind, supervised=True, state="failed", error=reason)
-        for kind, reason in refused.items()
-    ]
-    visiting = [
-        FrontendInfo(
-            name=peer.name,
-            pid=peer.pid,
-            kind=peer.kind,
-            supervised=False,
-            state="ready",
-            num_requests=dispatcher.num_of_peer(peer.id),
-            address=peer.address,
-        )
-        for peer in peers
-        if peer.role == "frontend" and peer.process is None
-    ]
-    return (*supervised, *failed, *visiting)

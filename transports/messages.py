@@ -141,6 +141,8 @@ class Pong(Message, frozen=True, kw_only=True):
     progress: int = 0
     # Requests inside the engine.
     num_active: int = 0
+    # Those of them that have no token yet.
+    num_prefilling: int = 0
 
 
 # --- a request --------------------------------------------------------------------------------

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import Literal
 
-from transports.messages import Message
+from transports.messages import Message, Progress
 
-ModelState = Literal["absent", "available", "preparing", "loading", "ready", "draining", "backoff", "failed"]
+ModelState = Literal[
+    "absent",
+    "available",
+    "preparing",
+    "loading",
+    "ready",
+    "draining",
+    "backoff",
+    "crash-looped",
+    "failed",
+]
 # What a model takes.
 Modality = Literal["text", "image"]
 
@@ -43,7 +53,7 @@ class ModelInfo(Message, frozen=True, kw_only=True):
 
 
 class WorkerInfo(Message, frozen=True, kw_only=True):
-    """A worker process, or the place of one."""
+    """A worker process, or why there is none for a model that was asked for."""
 
     name: str
     pid: int
@@ -54,11 +64,19 @@ class WorkerInfo(Message, frozen=True, kw_only=True):
     num_active: int = 0
     num_queued: int = 0
     memory_bytes: int = 0
+    # In this state.
     uptime_s: float = 0.0
     num_restarts: int = 0
     device: str = ""
     notes: tuple[str, ...] = ()
+    # Why it is down, or was the last time.
     error: str = ""
+    # Until it is tried again; None while it is not down.
+    retry_in_s: float | None = None
+    # What a worker that is down wrote on stderr last; not made safe for a terminal.
+    last_words: tuple[str, ...] = ()
+    # How far it is on its way to "ready".
+    progress: Progress | None = None
 
 
 class FrontendInfo(Message, frozen=True, kw_only=True):
@@ -76,6 +94,9 @@ class FrontendInfo(Message, frozen=True, kw_only=True):
     error: str = ""
     # Where it listens, if it does.
     address: str = ""
+    # As of a worker.
+    retry_in_s: float | None = None
+    last_words: tuple[str, ...] = ()
 
 
 class EnvironmentInfo(Message, frozen=True, kw_only=True):

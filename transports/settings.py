@@ -30,8 +30,10 @@ class KernelSettings(Section, frozen=True, kw_only=True):
     heartbeat_s: Annotated[float, Meta(ge=0.05, le=60)] = 1.0
     # Without a pong for this long a peer is dead. RFC 7: three to five heartbeats.
     dead_after_s: Annotated[float, Meta(ge=0.1)] = 5.0
-    # A busy worker without progress for this long is hung: decoding or prefilling.
-    hung_after_s: Annotated[float, Meta(ge=0.1)] = 60.0
+    # A worker that decodes without progress for this long is hung: no step takes so long.
+    hung_after_s: Annotated[float, Meta(ge=0.1)] = 20.0
+    # The same while it reads a prompt: a chunk of it, or a picture, is far more work than a token.
+    prefill_hung_after_s: Annotated[float, Meta(ge=0.1)] = 60.0
     # A loading worker without progress for this long is hung.
     load_stalled_after_s: Annotated[float, Meta(ge=0.1)] = 120.0
     # From the start of a process to its hello.

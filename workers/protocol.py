@@ -47,6 +47,8 @@ class Session:
         self._send = send
         self._shared_dir = shared_dir
         self._active: dict[str, _Active] = {}
+        # Counted, for another thread must not walk through `_active`.
+        self._num_prefilling = 0
 
     def handle(self, message: Parcel) -> None:
         """Take a submit or a cancel from the kernel."""
@@ -63,13 +65,19 @@ class Session:
 
     @property
     def num_active(self) -> int:
-        """Requests inside the engine."""
+        """Requests inside the engine; may be asked for by another thread."""
         return len(self._active)
+
+    @property
+    def num_prefilling(self) -> int:
+        """Those of them that have no token yet; may be asked for by another thread."""
+        return self._num_prefilling
 
     def _submit(self, message: Parcel) -> None:
         envelope = message.envelope
         request_id = envelope.ids[0]
         self._active[request_id] = _Active(envelope.peer, time.monotonic())
+        self._num_prefilling += 1
         try:
             body_type = self._engine.tasks.get(envelope.task)
             if body_type is None:
@@ -108,7 +116,7 @@ class Session:
                 if isinstance(output, Done):
                     finished.add(output.id)
         for request_id in finished:
-            del self._active[request_id]
+            self._num_prefilling -= self._active.pop(request_id).first_delta_s is None
         for peer, items in by_peer.items():
             ids = dict.fromkeys(item.id for item in items)
             ended = [item.id for item in items if isinstance(item, Done)]
@@ -119,12 +127,12 @@ class Session:
             ids_ = (failure.id,)
             self._send(parcel("failed", failure.error.to_failed(), ids=ids_, finished=ids_, peer=peer))
 
-    @staticmethod
-    def _timed(item: Item, active: _Active) -> Item:
+    def _timed(self, item: Item, active: _Active) -> Item:
         """Note the first delta; give Done its timings."""
         now = time.monotonic()
         if isinstance(item, Delta) and active.first_delta_s is None:
             active.first_delta_s = now
+            self._num_prefilling -= 1
         if not isinstance(item, Done):
             return item
         first_s = active.first_delta_s or now

@@ -78,7 +78,13 @@ def _load(link: Link, kind: str) -> Engine | None:
 
 def _serve(link: Link, engine: Engine, shared_dir: str) -> None:
     session = Session(engine, link.send, shared_dir)
-    link.report_with(lambda: Pong(progress=engine.progress(), num_active=session.num_active))
+    link.report_with(
+        lambda: Pong(
+            progress=engine.progress(),
+            num_active=session.num_active,
+            num_prefilling=session.num_prefilling,
+        )
+    )
     while True:
         for message in link.arrived(wait=not engine.has_work()):
             if message.envelope.type == "unload":

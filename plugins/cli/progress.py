@@ -53,7 +53,7 @@ class ProgressView:
         elif self._phases.get(name) != progress.phase and (
             progress.detail or progress.phase not in SHORT_PHASES
         ):
-            click.echo(f"{clean_line(name)}: {_words(progress)}", err=True)
+            click.echo(f"{clean_line(name)}: {words(progress)}", err=True)
         self._phases[name] = progress.phase
 
     def log(self, line: str) -> None:
@@ -93,7 +93,7 @@ class ProgressView:
             bars.reset(self._tasks[name])
         bars.update(
             self._tasks[name],
-            description=f"{clean_line(name)}: {_words(progress)}",
+            description=f"{clean_line(name)}: {words(progress)}",
             total=None if progress.fraction is None else 1,
             completed=progress.fraction or 0,
             percent="" if progress.fraction is None else f"{progress.fraction:.0%}",
@@ -134,6 +134,7 @@ class ProgressView:
         return self._bars
 
 
-def _words(progress: Progress) -> str:
+def words(progress: Progress) -> str:
+    """What is being done."""
     detail = f" ({clean_line(progress.detail)})" if progress.detail else ""
     return WORDS[progress.phase] + detail

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import click
 
 from plugins.cli import session
 from plugins.cli.exits import NOT_RUNNING
 from plugins.cli.output import duration, print_fields, print_json, print_table, size
+from plugins.cli.progress import words
 from plugins.cli.sanitize import clean_line
 from transports.reports import FrontendInfo, StatusReply, WorkerInfo
 
@@ -23,7 +22,7 @@ def ps(as_json: bool) -> None:
     Without a running kernel there are none, and that is no error.
     """
     found = session.run(_fetch())
-    workers = found.workers if found else ()
+    workers = tuple(worker for worker in found.workers if worker.state != "failed") if found else ()
     if as_json:
         print_json(workers)
     elif found is None:
@@ -37,7 +36,7 @@ def ps(as_json: bool) -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(as_json: bool) -> int:
-    """Show what the running kernel does and what it waits for.
+    """Show what the running kernel does, what it waits for, and why something does not run.
 
     The exit code is 0 when a kernel runs and 3 when none does.
     """
@@ -78,7 +77,8 @@ def _print_status(found: StatusReply) -> None:
             [_frontend_row(frontend) for frontend in found.frontends],
             folded="ADDRESS",
         )
-        _print_remarks([(frontend.name, frontend.error) for frontend in found.frontends])
+        for frontend in found.frontends:
+            _print_reason(frontend.name, frontend)
     if found.workers:
         click.echo()
         _print_workers(found.workers)
@@ -86,18 +86,37 @@ def _print_status(found: StatusReply) -> None:
 
 def _print_workers(workers: tuple[WorkerInfo, ...]) -> None:
     print_table(
-        ("MODEL", "KIND", "STATE", "PID", "REQUESTS", "MEMORY", "UP"),
+        ("MODEL", "KIND", "STATE", "PID", "REQUESTS", "MEMORY", "FOR"),
         [_worker_row(worker) for worker in workers],
         folded="MODEL",
     )
-    _print_remarks([(worker.model, worker.error) for worker in workers])
-    _print_remarks([(worker.model, note) for worker in workers for note in worker.notes])
+    for worker in workers:
+        _print_reason(worker.model, worker)
+        for note in worker.notes:
+            click.echo(f"\n{clean_line(worker.model)}: {clean_line(note)}")
 
 
-def _print_remarks(remarks: Iterable[tuple[str, str]]) -> None:
-    for name, remark in remarks:
-        if remark:
-            click.echo(f"\n{clean_line(name)}: {clean_line(remark)}")
+def _print_reason(name: str, process: WorkerInfo | FrontendInfo) -> None:
+    """Why a process is not there, when it is tried again, and what it said last."""
+    name = clean_line(name)
+    parts = [clean_line(process.error)] if process.error else []
+    if isinstance(process, WorkerInfo) and process.progress and process.state != "ready":
+        parts.insert(0, words(process.progress))
+    if process.retry_in_s is not None:
+        parts.append(_next_try(name, process))
+    if parts:
+        click.echo(f"\n{name} is {process.state}: {'; '.join(parts)}")
+    for line in process.last_words:
+        click.echo(f"  | {clean_line(line)}")
+
+
+def _next_try(name: str, process: WorkerInfo | FrontendInfo) -> str:
+    is_model = isinstance(process, WorkerInfo)
+    if process.state != "failed":
+        at_once = f", at once with `mlxd load {name}`" if is_model else ""
+        return f"next try in {duration(process.retry_in_s or 0)}{at_once}"
+    after = f" from {duration(process.retry_in_s)} on" if process.retry_in_s else ""
+    return f"the next request{after} tries again, at once `mlxd load {name}`"
 
 
 def _worker_row(worker: WorkerInfo) -> tuple[str, ...]:
@@ -109,7 +128,7 @@ def _worker_row(worker: WorkerInfo) -> tuple[str, ...]:
         str(worker.pid or "-"),
         f"{worker.num_active}/{worker.num_slots}{queued}" if worker.num_slots else "-",
         size(worker.memory_bytes) if worker.memory_bytes else "-",
-        duration(worker.uptime_s) if worker.pid else "-",
+        duration(worker.uptime_s) if worker.uptime_s else "-",
     )
 
 

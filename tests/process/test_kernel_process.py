@@ -94,7 +94,7 @@ async def test_one_failing_request_leaves_its_neighbours_alone(kernel: RunningKe
 
 
 async def test_a_hung_worker_is_ended_although_its_heart_beats(start_kernel: StartKernel) -> None:
-    kernel = await start_kernel(heartbeat_s=0.1, hung_after_s=1.0)
+    kernel = await start_kernel(heartbeat_s=0.1, hung_after_s=1.0, prefill_hung_after_s=1.0)
 
     with pytest.raises(WorkerHung, match="no progress"):
         await _text(kernel, "HANG", model="echo/faulty")

@@ -1,0 +1,147 @@
+"""Status tells why something does not run, since when, and when it is tried again."""
+
+from __future__ import annotations
+
+import pytest
+from kernel_world import World
+
+from kernel.actions import Log
+from kernel.events import MessageReceived, PrepareFailed, ProcessExited
+from transports.errors import EnvironmentFailed
+from transports.frames import parcel
+from transports.messages import Pong
+from transports.reports import StatusReply, WorkerInfo
+from transports.settings import KernelSettings
+
+M = "echo/m"
+W = f"echo:{M}"
+
+
+def worker_in(world: World) -> WorkerInfo:
+    peer = world.frontend()
+    reply = world.reply(peer, world.admin(peer, "status"), StatusReply)
+    assert isinstance(reply, StatusReply)
+    (worker,) = reply.workers
+    return worker
+
+
+def crash(world: World, times: int) -> None:
+    for _ in range(times):
+        world.die(W, -6, "first line", "it broke")
+        while W not in world.workers and worker_in(world).state == "backoff":
+            world.advance(0.1)
+
+
+def test_a_crash_loop_is_called_by_its_name_with_its_last_words() -> None:
+    world = World(M, preload=(M,))
+
+    crash(world, 6)
+    world.advance(100)
+
+    worker = worker_in(world)
+    assert worker.state == "crash-looped"
+    assert worker.error == "signal 6: it broke"
+    assert worker.last_words == ("first line", "it broke")
+    assert worker.uptime_s == pytest.approx(100, abs=1)
+    assert worker.retry_in_s == pytest.approx(200, abs=1)
+
+
+def test_a_request_for_it_is_told_when_it_is_tried_again() -> None:
+    world = World(M, preload=(M,))
+    crash(world, 6)
+    peer = world.frontend()
+
+    request = world.submit(peer, M)
+
+    failure = world.failure(peer, request)
+    assert failure.code == "model_unavailable"
+    assert "it broke" in failure.message
+    assert failure.retry_after_s == pytest.approx(300, abs=1)
+
+
+def test_it_is_tried_once_after_the_long_wait() -> None:
+    world = World(M, preload=(M,))
+    crash(world, 6)
+
+    world.advance(301)
+    assert worker_in(world).state == "ready"
+    crash(world, 1)
+
+    assert worker_in(world).state == "crash-looped"
+
+
+def test_a_model_that_cannot_be_loaded_is_told_with_the_reason() -> None:
+    world = World(M)
+    world.is_automatic = False
+    peer = world.frontend()
+    world.submit(peer, M)
+
+    world.feed(PrepareFailed(M, EnvironmentFailed("no network")))
+
+    worker = worker_in(world)
+    assert (worker.state, worker.error, worker.retry_in_s) == ("failed", "no network", 30)
+
+
+def test_a_model_on_its_way_is_told_with_its_progress() -> None:
+    world = World(M)
+    world.is_automatic = False
+    world.submit(world.frontend(), M)
+
+    worker = worker_in(world)
+    assert worker.state == "preparing"
+    assert worker.num_queued == 1
+    assert worker.progress
+
+
+@pytest.mark.parametrize(
+    ("pong", "after_s", "said"),
+    [
+        (Pong(progress=1, num_active=1), 20, "no progress for 20 s while it decoded"),
+        (
+            Pong(progress=1, num_active=2, num_prefilling=1),
+            60,
+            "no progress for 60 s while it read a prompt",
+        ),
+    ],
+)
+def test_a_hang_says_in_which_phase(pong: Pong, after_s: int, said: str) -> None:
+    world = World(M)
+    peer = world.frontend()
+    request = world.submit(peer, M)
+    world.is_automatic = False
+
+    for _ in range(after_s - 1):
+        world.feed(MessageReceived(world.workers[W], parcel("pong", pong)))
+        world.feed_pongs(peer, 1)
+    assert not world.kills
+    for _ in range(3):
+        world.feed(MessageReceived(world.workers[W], parcel("pong", pong)))
+        world.feed_pongs(peer, 1)
+    world.die(W)
+
+    assert said in world.failure(peer, request).message
+
+
+def test_every_change_of_state_is_logged() -> None:
+    world = World(M, settings=KernelSettings(frontends=(), max_crashes=1))
+    peer = world.frontend()
+    world.admin(peer, "load", model=M)
+
+    world.die(W, 1, "bad")
+    world.advance(0.1)
+    world.feed(ProcessExited(W, 1, ("bad",)))
+    world.admin(peer, "unload", model=M)
+
+    logged = [
+        (action.fields["state"], action.fields.get("reason"))
+        for action in world.actions
+        if isinstance(action, Log) and action.event == "process_changed"
+    ]
+    alive = [("starting", None), ("loading", None), ("ready", None)]
+    assert logged == [
+        *alive,
+        ("backoff", "exit code 1: bad"),
+        *alive,
+        ("crash-looped", "exit code 1: bad"),
+        ("stopped", None),
+    ]
