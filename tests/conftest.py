@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -15,6 +15,7 @@ from running import DEFAULT_MODEL, ECHO_MODELS, VISION_MODEL, RunningKernel, Sta
 
 from kernel.demos import EMBEDDED
 from kernel.environment_build import environment_name
+from kernel.filelock import locked
 from plugins.client import KernelClient
 from plugins.launch import KernelProcess
 from transports import rundir
@@ -22,6 +23,8 @@ from transports.reports import Admin, DoneReply
 from transports.settings import HttpSettings, KernelSettings, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
+# For another process of pytest to build an environment and fetch a model; a test has 120 s in all.
+PREPARE_TIMEOUT_S = 110.0
 
 
 @pytest.fixture(autouse=True)
@@ -107,18 +110,27 @@ async def _address(client: KernelClient) -> str:
 def prepared(request: pytest.FixtureRequest) -> Path:
     """A folder that outlives the run with the text environment and the default model, made when missing."""
     path = Path(os.environ.get("MLXD_TEST_CACHE") or request.config.cache.mkdir("mlxd")).resolve()
+
     # Not attempted twice: what is there is checked by the kernel when a test loads it.
-    if not (path / "models" / DEFAULT_MODEL).is_dir() or not any((path / "envs").glob("text-*")):
-        asyncio.run(_load_once(path, DEFAULT_MODEL))
+    def is_there() -> bool:
+        return (path / "models" / DEFAULT_MODEL).is_dir() and any((path / "envs").glob("text-*"))
+
+    asyncio.run(_make_once(path, DEFAULT_MODEL, is_there))
     return path
 
 
 @pytest.fixture(scope="session")
 def vision_prepared(prepared: Path) -> Path:
     """The folder `prepared`, with the vision environment too."""
-    if not _environment(prepared, "vision").is_dir():
-        asyncio.run(_load_once(prepared, VISION_MODEL))
+    asyncio.run(_make_once(prepared, VISION_MODEL, _environment(prepared, "vision").is_dir))
     return prepared
+
+
+async def _make_once(path: Path, model: str, is_there: Callable[[], bool]) -> None:
+    """Have a kernel make what a model needs; pytest's processes share the folder, and wait for each other."""
+    async with locked(path / "tests.lock", timeout_s=PREPARE_TIMEOUT_S):
+        if not is_there():
+            await _load_once(path, model)
 
 
 async def _load_once(path: Path, model: str) -> None:
