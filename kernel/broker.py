@@ -246,7 +246,7 @@ class Broker:
             case "submit":
                 self._submit(event, peer.id, message, now)
             case "cancel":
-                self._cancel(peer.id, message.envelope.ids)
+                self._cancel(peer.id, message.envelope.ids, now)
             case "admin":
                 if len(message.envelope.ids) != 1:
                     raise RemoteProtocolError(f"admin: expected one id, got {len(message.envelope.ids)}")
@@ -278,8 +278,8 @@ class Broker:
         self._admin.scanned(now)
         self._lifecycle.load_missing(self._preload, now)
 
-    def _cancel(self, peer: str, ids: tuple[str, ...]) -> None:
-        self._dispatcher.cancel(peer, ids)
+    def _cancel(self, peer: str, ids: tuple[str, ...], now: float) -> None:
+        self._dispatcher.cancel(peer, ids, now)
         for request_id in self._roster.take_parked(peer, ids):
             self._dispatcher.tell_cancelled(peer, request_id)
 
@@ -298,7 +298,7 @@ class Broker:
             self._lifecycle.exited(process, event, now)
             return
         had_hello = bool(process.peer)
-        self._lifecycle.frontend_lost(process.peer)
+        self._lifecycle.frontend_lost(process.peer, now)
         self._supervisor.exited(event.name, event.reason, event.last_words, now)
         if event.is_refusal and not had_hello:
             self._supervisor.give_up(process)
@@ -324,7 +324,7 @@ class Broker:
             if peer.process:
                 self._supervisor.fail(peer.process, f"its connection was lost: {reason}", now)
             return
-        self._lifecycle.frontend_lost(peer_id)
+        self._lifecycle.frontend_lost(peer_id, now)
 
     def _awake(self, now: float) -> float:
         """*now* less the time in which the kernel stood still, as after SIGSTOP or a laptop's sleep.
@@ -368,7 +368,7 @@ class Broker:
         self._supervisor.end_all(now)
 
     def _fail_all(self, error: MlxdError, now: float) -> None:
-        self._dispatcher.fail_all(error)
+        self._dispatcher.fail_all(error, now)
         for parked in self._roster.take_all_parked():
             self._refuse(parked.peer, parked.message, error, now)
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import msgspec
 
 from kernel.actions import Emit, Send
+from kernel.quarantine import Quarantine
+from kernel.ratelimit import RateLimiter
+from kernel.request import Request
 from kernel.residency import Residency
-from kernel.scheduler import Request, Scheduler
+from kernel.running import Route, Running
+from kernel.scheduler import Scheduler
 from kernel.supervisor import Process
-from transports.errors import MlxdError, QueueTimeout, RemoteProtocolError, RequestError
+from transports.errors import MlxdError, QueueFull, QueueTimeout, RemoteProtocolError
 from transports.frames import Parcel, parcel
 from transports.messages import Cancel, Done, Events, Progress, Usage
 from transports.reports import ModelInfo
@@ -20,18 +23,6 @@ from transports.settings import KernelSettings
 
 # Named in one message: so many ids of 64 characters, twice, stay within an envelope.
 MAX_IDS_TOLD = 256
-
-
-@dataclass(slots=True)
-class Route:
-    """A request inside a worker."""
-
-    id: str
-    peer: str
-    model: str
-    # The supervisor's name of the worker.
-    worker: str
-    started_s: float
 
 
 class Dispatcher:
@@ -42,13 +33,17 @@ class Dispatcher:
         self._residency = residency
         self._emit = emit
         self._queue = Scheduler(settings)
-        self._routes: dict[str, Route] = {}
-        self._num_running: dict[str, int] = defaultdict(int)
+        self._running = Running()
+        self._quarantine = Quarantine(settings.quarantine_s)
+        self._limiter = RateLimiter(settings.max_requests_per_client_per_minute)
+        # Of each model's worker, the last that it had.
+        self._num_slots: dict[str, int] = {}
+        self._num_accepted = 0
         self._num_of_peer: dict[str, int] = defaultdict(int)
 
     def __len__(self) -> int:
         """Requests that have not ended."""
-        return len(self._queue) + len(self._routes)
+        return len(self._queue) + len(self._running)
 
     @property
     def num_queued(self) -> int:
@@ -61,11 +56,11 @@ class Dispatcher:
 
     def num_queued_for(self, model: str) -> int:
         """Requests that wait for *model*."""
-        return len(self._queue.waiting(model))
+        return self._queue.num_waiting(model)
 
     def num_running_in(self, model: str) -> int:
         """Requests inside the worker of *model*."""
-        return self._num_running.get(model, 0)
+        return self._running.num_in(model)
 
     def is_busy(self, model: str) -> bool:
         """Whether anybody waits for *model* or is served by it."""
@@ -83,43 +78,65 @@ class Dispatcher:
         Raises:
             MlxdError: Refused; nothing was kept.
         """
-        envelope = message.envelope
-        request_id = envelope.ids[0]
-        if request_id in self._queue or request_id in self._routes:
-            raise RemoteProtocolError(f"submit: request {request_id} is running already")
-        if self.num_of_peer(peer) >= self._settings.max_requests_per_peer:
-            raise RequestError(
-                f"submit: this frontend has {self.num_of_peer(peer)} requests open, the most that "
-                "kernel.max_requests_per_peer allows"
-            )
+        request = self._request(peer, message, model.name, now)
         if error := self._residency.unavailable(model.name, now):
+            raise error
+        if error := self._quarantine.verdict(request.fingerprint, now):
             raise error
         is_ready = self._residency.worker(model.name) is not None
         deadline_s = now + self._settings.max_queued_s if is_ready else None
-        if envelope.timeout_s:
-            deadline_s = now + envelope.timeout_s
-        self._queue.add(Request(request_id, peer, model.name, envelope.priority, message, now, deadline_s))
+        if message.envelope.timeout_s:
+            deadline_s = now + message.envelope.timeout_s
+        given = self._queue.add(request, deadline_s, self._slots(model.name))
         self._num_of_peer[peer] += 1
+        if given:
+            self._end_waiting(given, self._given_way(model.name))
         self._residency.want(model, now)
         self.dispatch(model.name, now)
-        if request_id in self._queue:
-            self._tell_why_it_waits(request_id, peer, model.name)
+        if request.id in self._queue:
+            self._tell_why_it_waits(request)
 
-    def cancel(self, peer: str, ids: Iterable[str]) -> None:
+    def _given_way(self, model: str) -> QueueFull:
+        return QueueFull(
+            f"{model}: the queue is full, and most of it was this client's: this request gave its place to "
+            "another client; try again later",
+            retry_after_s=self._queue.retry_after_s(model, self._slots(model)),
+        )
+
+    def _request(self, peer: str, message: Parcel, model: str, now: float) -> Request:
+        request_id = message.envelope.ids[0]
+        if request_id in self._queue or request_id in self._running:
+            raise RemoteProtocolError(f"submit: request {request_id} is running already")
+        if self.num_of_peer(peer) >= self._settings.max_requests_per_peer:
+            raise QueueFull(
+                f"{self.num_of_peer(peer)} requests of this frontend are open, the most that "
+                "kernel.max_requests_per_peer allows; try again later",
+                retry_after_s=self._queue.retry_after_s(model, self._slots(model)),
+            )
+        self._num_accepted += 1
+        request = Request(request_id, peer, model, message, now, number=self._num_accepted)
+        self._limiter.check(request.client, now)
+        return request
+
+    def cancel(self, peer: str, ids: Iterable[str], now: float) -> None:
         """A frontend wants these of its requests no more; ids of others are ignored."""
         by_model: dict[str, list[str]] = defaultdict(list)
+        left: set[str] = set()
         for request_id in ids:
-            if (route := self._routes.get(request_id)) and route.peer == peer:
+            if (route := self._running.get(request_id)) and route.peer == peer:
+                route.is_cancelled = True
                 by_model[route.model].append(request_id)
             elif (request := self._queue.get(request_id)) and request.peer == peer:
                 self._queue.remove(request_id)
                 self._forget(peer)
+                left.add(request.model)
                 self.tell_cancelled(peer, request_id)
         for model, cancelled in by_model.items():
             if worker := self._residency.worker(model):
                 process, _ = worker
                 for some in _batches(cancelled):
                     self._emit(Send(process.peer, parcel("cancel", Cancel(), ids=some)))
+        self._dispatch_after(left, now)
 
     def tell_cancelled(self, peer: str, request_id: str) -> None:
         """End a request that no worker has seen."""
@@ -127,12 +144,14 @@ class Dispatcher:
         events = Events(items=(Done(id=request_id, finish_reason="cancelled", usage=usage),))
         self._emit(Send(peer, parcel("events", events, ids=(request_id,), finished=(request_id,))))
 
-    def peer_lost(self, peer: str) -> None:
+    def peer_lost(self, peer: str, now: float) -> None:
         """A frontend is gone: nobody wants the answers to its requests."""
-        for request in self._queue.select(lambda r: r.peer == peer):
+        queued = self._queue.select(lambda r: r.peer == peer)
+        for request in queued:
             self._queue.remove(request.id)
             self._forget(peer)
-        self.cancel(peer, [route.id for route in self._routes.values() if route.peer == peer])
+        self.cancel(peer, [route.id for route in self._running if route.peer == peer], now)
+        self._dispatch_after({request.model for request in queued}, now)
 
     # --- to and from workers --------------------------------------------------------------------
 
@@ -142,14 +161,43 @@ class Dispatcher:
         if worker is None:
             return
         process, info = worker
-        while self._num_running[model] < info.num_slots and (request := self._queue.take(model)):
-            self._routes[request.id] = Route(request.id, request.peer, model, process.name, now)
-            self._num_running[model] += 1
-            envelope = msgspec.structs.replace(request.message.envelope, peer=request.peer)
-            self._emit(Send(process.peer, Parcel(envelope, request.message.frames)))
+        while self._running.has_slot(model, info.num_slots) and (request := self._queue.next(model)):
+            if error := self._quarantine.verdict(request.fingerprint, now):
+                self._fail_queued((request,), error)
+                continue
+            is_suspect = self._quarantine.is_suspect(request.fingerprint, now)
+            if is_suspect and self._running.num_in(model):
+                # It runs alone; until the others have ended nobody goes before it.
+                return
+            self._send(request, process, is_suspect, now)
+
+    def _dispatch_after(self, models: Iterable[str], now: float) -> None:
+        """Requests left the queues of *models*: one may have been a suspect that kept others waiting."""
+        for model in models:
+            self.dispatch(model, now)
+
+    def _send(self, request: Request, process: Process, is_suspect: bool, now: float) -> None:
+        envelope = msgspec.structs.replace(request.message.envelope, peer=request.peer)
+        self._running.add(
+            Route(
+                id=request.id,
+                peer=request.peer,
+                model=request.model,
+                worker=process.name,
+                started_s=now,
+                client=request.client,
+                priority=request.priority,
+                fingerprint=request.fingerprint,
+                charged_s=self._queue.start(request),
+                is_alone=is_suspect,
+            )
+        )
+        self._emit(Send(process.peer, Parcel(envelope, request.message.frames)))
 
     def model_ready(self, model: str, now: float) -> None:
         """The worker answers requests from now on."""
+        if worker := self._residency.worker(model):
+            self._num_slots[model] = worker[1].num_slots
         self._queue.model_ready(model, now)
         self.dispatch(model, now)
 
@@ -162,7 +210,7 @@ class Dispatcher:
         """
         envelope = message.envelope
         for request_id in envelope.ids:
-            route = self._routes.get(request_id)
+            route = self._running.get(request_id)
             if route is None or route.worker != worker.name or route.peer != envelope.peer:
                 raise RemoteProtocolError(f"{envelope.type}: request {request_id} is not this worker's")
         finished = set(envelope.finished)
@@ -176,17 +224,27 @@ class Dispatcher:
             raise RemoteProtocolError(f"{envelope.type}: finished names a request twice")
         self._emit(Send(envelope.peer, message))
         for request_id in envelope.finished:
-            route = self._routes[request_id]
-            self._queue.served(route.model, now - route.started_s)
-            self._end(route)
+            if route := self._running.get(request_id):
+                self._end(route, now)
+                if route.is_alone and not route.is_cancelled:
+                    self._quarantine.clear(route.fingerprint)
         if envelope.finished:
             self.dispatch(worker.model, now)
 
-    def worker_lost(self, worker: str, error: MlxdError) -> None:
-        """A worker is gone: what it had ends in *error*; what waits goes on waiting."""
-        lost = [route for route in self._routes.values() if route.worker == worker]
+    def worker_lost(self, worker: str, error: MlxdError, now: float, *, was_wished: bool) -> None:
+        """A worker is gone: what it had ends in *error*; what waits goes on waiting.
+
+        Args:
+            worker: The supervisor's name of it.
+            error: What its requests are told.
+            now: Monotonic seconds.
+            was_wished: It ended by itself, or was ended because it hung: perhaps by a request.
+        """
+        lost = [route for route in self._running if route.worker == worker]
         for route in lost:
-            self._end(route)
+            self._end(route, now)
+        if was_wished:
+            self._quarantine.strike((route.fingerprint for route in lost), now)
         self._tell_failed([(route.peer, route.id) for route in lost], error)
 
     # --- ends -----------------------------------------------------------------------------------
@@ -195,36 +253,45 @@ class Dispatcher:
         """End everything that waits for *model*."""
         self._fail_queued(self._queue.waiting(model), error)
 
-    def fail_all(self, error: MlxdError) -> None:
+    def fail_all(self, error: MlxdError, now: float) -> None:
         """End everything; workers are told to stop what they do."""
         self._fail_queued(self._queue.select(lambda _: True), error)
-        routes = list(self._routes.values())
+        routes = list(self._running)
         for route in routes:
-            self._end(route)
+            self._end(route, now)
         self._tell_failed([(route.peer, route.id) for route in routes], error)
 
     def expire(self, now: float) -> None:
         """End requests that have waited for too long."""
-        for request in (*self._queue.expired(now), *self._without_place(now)):
-            waited_s = now - request.arrived_s
-            self._fail_queued(
-                (request,),
-                QueueTimeout(
-                    f"{request.model}: waited {waited_s:.0f} s for a free slot, longer than allowed; "
-                    "try again later",
-                    retry_after_s=self._queue.retry_after_s(request.model),
-                ),
-            )
+        expired = self._queue.pop_expired(now)
+        for request in expired:
+            self._end_waiting((request,), self._timeout(request, now))
+        for request in self._without_place(now):
+            self._fail_queued((request,), self._timeout(request, now))
+        self._dispatch_after({request.model for request in expired}, now)
 
-    def _without_place(self, now: float) -> tuple[Request, ...]:
+    def _timeout(self, request: Request, now: float) -> QueueTimeout:
+        is_ready = self._residency.worker(request.model) is not None
+        awaited = "a free slot" if is_ready else "its model to be loaded"
+        return QueueTimeout(
+            f"{request.model}: waited {now - request.arrived_s:.0f} s for {awaited}, longer than allowed; "
+            "try again later",
+            retry_after_s=self._queue.retry_after_s(request.model, self._slots(request.model)),
+        )
+
+    def _without_place(self, now: float) -> list[Request]:
         """Those whose model found no place in memory in all the time that they may wait."""
-
-        def is_late(request: Request) -> bool:
-            resident = self._residency.get(request.model)
-            has_no_place = resident is None or resident.phase == "waiting"
-            return has_no_place and now - request.arrived_s >= self._settings.max_queued_s
-
-        return self._queue.select(lambda r: r.deadline_s is None and is_late(r))
+        late: list[Request] = []
+        for model in self._queue.models():
+            resident = self._residency.get(model)
+            if resident is None or resident.phase == "waiting":
+                late += [
+                    request
+                    for request in self._queue.waiting(model)
+                    if not self._queue.has_deadline(request.id)
+                    and now - request.arrived_s >= self._settings.max_queued_s
+                ]
+        return late
 
     def next_deadline(self) -> float | None:
         """When `expire` has something to do; for a place in memory it looks at each heartbeat."""
@@ -243,29 +310,47 @@ class Dispatcher:
         """Raise AssertionError if a request could be lost, doubled or left waiting beside a free slot."""
         counts: dict[str, int] = defaultdict(int)
         peers: dict[str, int] = defaultdict(int)
-        for route in self._routes.values():
+        alone: set[str] = set()
+        for route in self._running:
             _ensure(route.id not in self._queue, "a request is queued and running")
             counts[route.model] += 1
             peers[route.peer] += 1
+            if route.is_alone:
+                alone.add(route.model)
         for request in self._queue.select(lambda _: True):
             peers[request.peer] += 1
-        _ensure(counts == {m: n for m, n in self._num_running.items() if n}, "running requests miscounted")
+        for model, num_running in counts.items():
+            _ensure(num_running == self._running.num_in(model), "running requests miscounted")
+            _ensure(num_running == 1 or model not in alone, "a suspect does not run alone")
         _ensure(peers == {p: n for p, n in self._num_of_peer.items() if n}, "a peer's requests miscounted")
+        self._queue.check()
         for model in self._queue.models():
-            worker = self._residency.worker(model)
-            if worker:
-                _ensure(counts[model] >= worker[1].num_slots, "a request waits while a slot is free")
+            worker, first = self._residency.worker(model), self._queue.next(model)
+            if worker and counts[model] < worker[1].num_slots:
+                is_suspect = first is not None and self._quarantine.has_struck(first.fingerprint)
+                _ensure(counts[model] > 0, "a request waits while its worker is idle")
+                _ensure(is_suspect or model in alone, "a request waits while a slot is free")
 
-    def _tell_why_it_waits(self, request_id: str, peer: str, model: str) -> None:
-        resident = self._residency.get(model)
-        is_ready = self._residency.worker(model) is not None
+    def _tell_why_it_waits(self, request: Request) -> None:
+        resident = self._residency.get(request.model)
+        is_ready = self._residency.worker(request.model) is not None
         progress = Progress(phase="queued") if is_ready or resident is None else resident.progress
-        self._emit(Send(peer, parcel("progress", progress, ids=(request_id,))))
+        self._emit(Send(request.peer, parcel("progress", progress, ids=(request.id,))))
+
+    def _slots(self, model: str) -> int:
+        """How many requests the worker of *model* takes at once, as far as that is known."""
+        return self._num_slots.get(model, 1)
 
     def _fail_queued(self, requests: Iterable[Request], error: MlxdError) -> None:
+        requests = tuple(requests)
+        for request in requests:
+            self._queue.remove(request.id)
+        self._end_waiting(requests, error)
+
+    def _end_waiting(self, requests: Iterable[Request], error: MlxdError) -> None:
+        """The bad end of requests that are not queued any more."""
         ended = [(request.peer, request.id) for request in requests]
-        for peer, request_id in ended:
-            self._queue.remove(request_id)
+        for peer, _ in ended:
             self._forget(peer)
         self._tell_failed(ended, error)
 
@@ -277,9 +362,10 @@ class Dispatcher:
             for some in _batches(ids):
                 self._emit(Send(peer, parcel("failed", error.to_failed(), ids=some, finished=some)))
 
-    def _end(self, route: Route) -> None:
-        del self._routes[route.id]
-        self._num_running[route.model] -= 1
+    def _end(self, route: Route, now: float) -> None:
+        self._running.remove(route)
+        service_s = now - route.started_s
+        self._queue.end(route.model, route.client, route.priority, route.charged_s, service_s)
         self._forget(route.peer)
 
     def _forget(self, peer: str) -> None:

@@ -67,12 +67,12 @@ class Lifecycle:
             if model and self._residency.is_missing(name) and not self._residency.unavailable(name, now):
                 self._residency.want(model, now)
 
-    def frontend_lost(self, peer: str) -> None:
+    def frontend_lost(self, peer: str, now: float) -> None:
         """Nobody wants the answers to what it asked for, and nobody else removes its files."""
         if peer:
             self._emit(RemoveFolder(peer))
         self._roster.take_parked(peer)
-        self._dispatcher.peer_lost(peer)
+        self._dispatcher.peer_lost(peer, now)
         self._questions.peer_lost(peer)
 
     def connected(self, worker: Process) -> None:
@@ -126,7 +126,8 @@ class Lifecycle:
             error = WorkerHung(f"{model}: its worker was ended: {fault}; it is being started again")
         else:
             error = WorkerCrashed(f"{model}: its worker ended: {event.reason}; it is being started again")
-        self._dispatcher.worker_lost(worker.name, error)
+        was_wished = worker.state != "stopped"
+        self._dispatcher.worker_lost(worker.name, error, now, was_wished=was_wished)
         if worker.state == "stopped":
             self._residency.gone(model, now)
             if self._residency.get(model) is None:

@@ -103,6 +103,13 @@ class TaskNotSupported(RequestError):
     code = "task_not_supported"
 
 
+class PoisonRequest(RequestError):
+    """The same request has ended its model's worker twice, the second time alone in it."""
+
+    code = "poison_request"
+    http_status = 422
+
+
 class Forbidden(RequestError):
     """Not allowed from there."""
 
@@ -125,6 +132,13 @@ class QueueFull(CapacityError):
     """The model's queue is full."""
 
     code = "queue_full"
+    http_status = 429
+
+
+class RateLimited(CapacityError):
+    """The client asks for more requests in a minute than it may."""
+
+    code = "rate_limited"
     http_status = 429
 
 

@@ -59,6 +59,7 @@ def parcel(
     priority: int = 0,
     client: str = "",
     timeout_s: float = 0.0,
+    fingerprint: str = "",
 ) -> Parcel:
     """A message of ours; the arguments are `Envelope`'s."""
     envelope = Envelope(
@@ -72,6 +73,7 @@ def parcel(
         priority=priority,
         client=client,
         timeout_s=timeout_s,
+        fingerprint=fingerprint,
     )
     return Parcel(envelope, () if body is None else (encode(body), *buffers))
 

@@ -52,6 +52,7 @@ RequestId: TypeAlias = Annotated[str, Meta(min_length=8, max_length=64)]
 PeerId: TypeAlias = Annotated[str, Meta(max_length=MAX_PEER_ID)]
 MAX_MODEL_NAME = 256
 MAX_CLIENT = 128
+MAX_FINGERPRINT = 64
 ModelName: TypeAlias = Annotated[str, Meta(max_length=MAX_MODEL_NAME)]
 
 
@@ -84,6 +85,8 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
     client: Annotated[str, Meta(max_length=MAX_CLIENT)] = ""
     # Longest wait in a queue, seconds; 0 leaves it to the kernel's setting.
     timeout_s: Annotated[float, Meta(ge=0, le=MAX_TIMEOUT_S)] = 0.0
+    # The same for the same request, whoever asks: a digest of all that a worker gets of it. "" hides it.
+    fingerprint: Annotated[str, Meta(max_length=MAX_FINGERPRINT)] = ""
 
 
 # --- life of a peer ---------------------------------------------------------------------------

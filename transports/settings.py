@@ -43,6 +43,12 @@ class KernelSettings(Section, frozen=True, kw_only=True):
     max_queued_bytes: Bytes = 256 * MIB
     # How long a request waits for a slot once its model is loaded.
     max_queued_s: Seconds = 300.0
+    # Of one client of a frontend, so many at once and on average; 0 is no limit: most share a machine
+    # with people whom they know.
+    max_requests_per_client_per_minute: Annotated[int, Meta(ge=0)] = 0
+    # A request that was inside a worker when that died may run only alone, and after a second time not at
+    # all, for so long; 0 trusts every request.
+    quarantine_s: Seconds = 600.0
     # Requests of one frontend inside the kernel.
     max_requests_per_peer: Count = 1024
     max_peers: Count = 256

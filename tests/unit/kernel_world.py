@@ -175,7 +175,15 @@ class World:
         self.feed(CatalogScanned(tuple(self.models.values())))
 
     def submit(
-        self, peer: str, model: str, *, priority: int = 0, timeout_s: float = 0.0, request_id: str = ""
+        self,
+        peer: str,
+        model: str,
+        *,
+        priority: int = 0,
+        timeout_s: float = 0.0,
+        request_id: str = "",
+        client: str = "",
+        fingerprint: str = "",
     ) -> str:
         self._num_ids += 1
         request_id = request_id or f"request-{self._num_ids}"
@@ -187,6 +195,8 @@ class World:
             task="chat",
             priority=priority,
             timeout_s=timeout_s,
+            client=client,
+            fingerprint=fingerprint,
         )
         self.feed(MessageReceived(peer, message))
         return request_id

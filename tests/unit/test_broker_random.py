@@ -27,6 +27,8 @@ class Chaos:
             max_queued=self.random.choice([3, 20]),
             max_models=self.random.choice([1, 2]),
             max_queued_s=self.random.choice([5, 60]),
+            quarantine_s=self.random.choice([0, 10, 600]),
+            max_requests_per_client_per_minute=self.random.choice([0, 0, 5]),
             max_requests_per_peer=self.random.choice([4, 1024]),
             start_timeout_s=5,
             hung_after_s=20,
@@ -72,7 +74,14 @@ class Chaos:
         peer = self.random.choice(self.alive())
         model = self.random.choice((*MODELS, "echo/unknown"))
         timeout_s = self.random.choice((0.0, 0.0, 3.0))
-        request = self.world.submit(peer, model, priority=self.random.choice((-1, 0, 1)), timeout_s=timeout_s)
+        request = self.world.submit(
+            peer,
+            model,
+            priority=self.random.choice((-1, 0, 1)),
+            timeout_s=timeout_s,
+            client=self.random.choice(("", "a", "b")),
+            fingerprint=self.random.choice(("", "one", "two", "three")),
+        )
         self.submitted.append((peer, request))
 
     def cancel(self) -> None:

@@ -1,0 +1,124 @@
+"""The broker among clients: places in the queue, turns, limits of time and of requests."""
+
+from __future__ import annotations
+
+from kernel_world import World
+
+from transports.settings import KernelSettings
+
+M = "echo/m"
+W = f"echo:{M}"
+
+
+def served(world: World, num: int) -> list[str]:
+    """The ids in the order in which the only slot serves them, a second each."""
+    order = []
+    for _ in range(num):
+        (running,) = world.running[W]
+        order.append(running)
+        world.advance(1)
+        world.finish(W, running)
+    return order
+
+
+def test_clients_of_one_frontend_take_turns() -> None:
+    world = World(M, num_slots=1)
+    peer = world.frontend()
+    many = [world.submit(peer, M, client="many") for _ in range(4)]
+    few = world.submit(peer, M, client="few")
+
+    assert served(world, 5) == [many[0], few, *many[1:]]
+
+
+def test_clients_of_two_frontends_are_different_ones() -> None:
+    world = World(M, num_slots=1)
+    mine = [world.submit(world.frontend(), M) for _ in range(3)]
+    other = world.submit(world.frontend(), M)
+
+    assert served(world, 4) == [*mine, other]
+
+
+def test_one_client_cannot_keep_another_out() -> None:
+    world = World(M, num_slots=1, settings=KernelSettings(frontends=(), max_queued=4))
+    peer = world.frontend()
+    many = [world.submit(peer, M, client="many") for _ in range(6)]
+    few = world.submit(peer, M, client="few")
+
+    assert world.failure(peer, many[5]).code == "queue_full"
+    failure = world.failure(peer, many[4])
+    assert failure.code == "queue_full"
+    assert "gave its place" in failure.message
+    assert world.ends[peer, few] == []
+    assert served(world, 5) == [many[0], few, *many[1:4]]
+
+
+def test_retry_after_is_the_time_that_the_queue_takes() -> None:
+    world = World(M, num_slots=2, settings=KernelSettings(frontends=(), max_queued=6))
+    peer = world.frontend()
+    for _ in range(2):
+        world.submit(peer, M)
+    world.advance(4)
+    for request in list(world.running[W]):
+        world.finish(W, request)
+    for _ in range(8):
+        world.submit(peer, M)
+
+    refused = world.submit(peer, M)
+
+    # Six wait, two go at a time, four seconds each.
+    assert world.failure(peer, refused).retry_after_s == 12
+
+
+def test_deadlines_end_requests_in_order_and_they_never_run() -> None:
+    world = World(M, num_slots=1)
+    peer = world.frontend()
+    running = world.submit(peer, M)
+    late, early = world.submit(peer, M, timeout_s=3), world.submit(peer, M, timeout_s=2)
+
+    world.advance(4)
+    world.finish(W, running)
+
+    ended = [id_ for message in world.inbox[peer] for id_ in message.envelope.finished]
+    assert ended == [early, late, running]
+    assert world.failure(peer, early).message.startswith(f"{M}: waited 2 s for a free slot")
+    assert not world.running[W]
+
+
+def test_a_deadline_holds_while_the_model_is_loaded() -> None:
+    world = World(M)
+    world.is_automatic = False
+    peer = world.frontend()
+    request = world.submit(peer, M, timeout_s=2)
+
+    world.advance(3)
+
+    failure = world.failure(peer, request)
+    assert failure.code == "queue_timeout"
+    assert "for its model to be loaded" in failure.message
+
+
+def test_a_client_over_its_rate_is_refused_and_others_are_not() -> None:
+    settings = KernelSettings(frontends=(), max_requests_per_client_per_minute=2)
+    world = World(M, settings=settings)
+    peer = world.frontend()
+    for _ in range(2):
+        world.finish(W, world.submit(peer, M, client="quick"))
+
+    refused = world.submit(peer, M, client="quick")
+    other = world.submit(peer, M, client="slow")
+
+    failure = world.failure(peer, refused)
+    assert (failure.code, failure.retry_after_s) == ("rate_limited", 30)
+    assert list(world.running[W]) == [other]
+
+
+def test_a_frontend_with_too_many_open_requests_is_told_to_come_back() -> None:
+    """A full house is no mistake of the client that the frontend asks for."""
+    world = World(M, num_slots=1, settings=KernelSettings(frontends=(), max_requests_per_peer=2))
+    peer = world.frontend()
+    for _ in range(2):
+        world.submit(peer, M)
+
+    refused = world.submit(peer, M)
+
+    assert world.failure(peer, refused).code == "queue_full"
