@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import zmq
 
+from plugins.fingerprint import fingerprint
 from plugins.submission import Submission, Update
 from transports import errors, pixels
 from transports.codec import decode_body
@@ -150,6 +151,7 @@ class KernelClient:
             priority=priority,
             client=client[:MAX_CLIENT],
             timeout_s=timeout_s,
+            fingerprint=fingerprint(model, task, body),
         )
         try:
             self.send(message)
