@@ -1,4 +1,4 @@
-"""What administrators can have done: load, unload, list, and jobs beside the loop."""
+"""What administrators can have done: load, unload, pin, list, and jobs beside the loop."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from kernel.questions import Question, Questions
 from kernel.residency import Residency
 from kernel.roster import Roster
 from kernel.supervisor import Supervisor
+from kernel.tenure import Tenure
 from kernel.view import model_info
 from transports.errors import MlxdError, ModelUnavailable, NotFound, RequestError
 from transports.messages import Message
@@ -24,12 +25,14 @@ class Administrator:
         questions: Questions,
         roster: Roster,
         residency: Residency,
+        tenure: Tenure,
         dispatcher: Dispatcher,
         supervisor: Supervisor,
     ) -> None:
         self._questions = questions
         self._roster = roster
         self._residency = residency
+        self._tenure = tenure
         self._dispatcher = dispatcher
         self._supervisor = supervisor
 
@@ -43,10 +46,12 @@ class Administrator:
             case "status":
                 pids = [process.pid for process in self._supervisor if process.pid]
                 self._questions.after_measuring(question, tuple(pids))
-            case "models.list" | "load":
+            case "models.list" | "load" | "pin":
                 self._questions.after_scan(question)
             case "unload":
                 self._unload(question, now)
+            case "unpin":
+                self._unpin(question)
             case operation if operation in JOBS:
                 self._questions.run_job(question)
             case operation:
@@ -60,15 +65,16 @@ class Administrator:
         if question.operation == "models.list":
             return ModelsReply(models=tuple(model_info(model, self._residency) for model in self._roster))
         try:
-            return self._load(question, now)
+            return self._pin(question) if question.operation == "pin" else self._load(question, now)
         except MlxdError as e:
             return e
 
     def _load(self, question: Question, now: float) -> Message | None:
         model = self._roster.find(question.args.model)
         if self._residency.worker(model.name):
+            self._residency.want(model, now, question.args.keep_alive_s)
             return DoneReply(detail="loaded already")
-        self._residency.want(model, now)
+        self._residency.want(model, now, question.args.keep_alive_s)
         resident = self._residency.get(model.name)
         if resident is None:
             raise ModelUnavailable(f"{model.name}: mlxd is shutting down and loads no more models")
@@ -76,6 +82,18 @@ class Administrator:
             self._supervisor.retry_now(process, now)
         self._questions.after_load(question, model.name)
         return None
+
+    def _pin(self, question: Question) -> Message:
+        model = self._roster.find(question.args.model)
+        self._tenure.pin(model.name)
+        return DoneReply(detail="pinned" if self._residency.get(model.name) else "pinned, not loaded")
+
+    def _unpin(self, question: Question) -> None:
+        name = question.args.model
+        if not self._tenure.is_pinned(name):
+            raise NotFound(f"{name}: not pinned")
+        self._tenure.unpin(name)
+        self._questions.answer(question, DoneReply(detail="unpinned"))
 
     def _unload(self, question: Question, now: float) -> None:
         name = question.args.model

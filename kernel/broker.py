@@ -34,6 +34,7 @@ from kernel.questions import Question, Questions
 from kernel.residency import Residency
 from kernel.roster import Roster
 from kernel.supervisor import Process, Supervisor
+from kernel.tenure import Tenure
 from kernel.view import KernelView, StatusView
 from transports.codec import decode_body
 from transports.errors import (
@@ -69,14 +70,17 @@ class Broker:
             view: What status tells of the kernel that never changes.
             client_token: What frontends say in hello that the kernel did not start.
             random: For jitter.
-            preload: Models to load at the start; the kernel is not ready without them.
+            preload: Models to load at the start, and to keep; the kernel is not ready without them.
         """
         self._settings = settings
         self._view = view
         self._out: list[Action] = []
         self._supervisor = Supervisor(settings.kernel, self._out.append, random)
         self._peers = Peers(settings.kernel, view.version, view.shared_dir, client_token, self._supervisor)
-        self._residency = Residency(settings.kernel, self._supervisor, self._out.append, self._is_busy)
+        self._tenure = Tenure(settings.kernel, settings.models.options, preload)
+        self._residency = Residency(
+            settings.kernel, self._tenure, self._supervisor, self._out.append, self._is_busy
+        )
         self._dispatcher = Dispatcher(settings.kernel, self._residency, self._out.append)
         self._roster = Roster(settings.kernel, self._out.append)
         self._questions = Questions(settings.kernel.max_requests_per_peer, self._out.append)
@@ -91,7 +95,12 @@ class Broker:
             self._out.append,
         )
         self._admin = Administrator(
-            self._questions, self._roster, self._residency, self._dispatcher, self._supervisor
+            self._questions,
+            self._roster,
+            self._residency,
+            self._tenure,
+            self._dispatcher,
+            self._supervisor,
         )
         self._preload = preload
         self._status = StatusView(
@@ -163,6 +172,7 @@ class Broker:
             self._next_ping_s,
             self._supervisor.next_deadline(),
             self._dispatcher.next_deadline(),
+            self._residency.next_deadline(),
             self._drain_deadline_s,
             self._exit_deadline_s,
         )
@@ -393,6 +403,7 @@ class Broker:
                 self._out.append(Exit(1 if left else 0))
             return
         self._lifecycle.load_wanted(now)
+        self._residency.unload_idle(now)
 
     def _taken(self) -> list[Action]:
         actions = self._out.copy()

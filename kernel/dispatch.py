@@ -91,7 +91,7 @@ class Dispatcher:
         self._num_of_peer[peer] += 1
         if given:
             self._end_waiting(given, self._given_way(model.name))
-        self._residency.want(model, now)
+        self._residency.want(model, now, message.envelope.keep_alive_s)
         self.dispatch(model.name, now)
         if request.id in self._queue:
             self._tell_why_it_waits(request)

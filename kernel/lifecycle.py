@@ -102,7 +102,7 @@ class Lifecycle:
         if info.num_slots < 1:
             raise RemoteProtocolError(f"ready: num_slots: expected 1 or more, got {info.num_slots}")
         self._supervisor.ready(worker, info, now)
-        self._residency.ready(worker.model)
+        self._residency.ready(worker.model, now)
         self._emit(Log("info", "model_ready", {"model": worker.model, "pid": worker.pid}))
         for note in info.notes:
             self._emit(Log("warning", "worker_note", {"model": worker.model, "note": note}))

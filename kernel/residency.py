@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
 from kernel.actions import Emit, Log, Prepare
 from kernel.supervisor import Process, Supervisor
+from kernel.tenure import Tenure
 from transports.errors import MlxdError, ModelUnavailable
 from transports.messages import Progress, Ready
 from transports.reports import ModelInfo, ModelState
@@ -23,11 +25,15 @@ class Resident:
 
     name: str
     kind: str
+    wanted_s: float
+    # When somebody last asked for it, or had an answer of it.
     used_s: float
     phase: Phase = "waiting"
     path: str = ""
     # How far it is, for those who wait.
     progress: Progress = Progress(phase="queued")  # noqa: RUF009  # Frozen.
+    # What the last request that said so wished, see `Tenure.idle_s`.
+    keep_alive_s: float | None = None
     # The supervisor's name for its worker.
     worker_name: str = field(init=False)
 
@@ -39,9 +45,15 @@ class Residency:
     """All models that are in memory or on their way."""
 
     def __init__(
-        self, settings: KernelSettings, supervisor: Supervisor, emit: Emit, is_busy: Callable[[str], bool]
+        self,
+        settings: KernelSettings,
+        tenure: Tenure,
+        supervisor: Supervisor,
+        emit: Emit,
+        is_busy: Callable[[str], bool],
     ) -> None:
         self._settings = settings
+        self._tenure = tenure
         self._supervisor = supervisor
         self._emit = emit
         self._is_busy = is_busy
@@ -58,14 +70,22 @@ class Residency:
         """The resident of that name."""
         return self._residents.get(model)
 
-    def want(self, model: ModelInfo, now: float) -> None:
-        """Have a model loaded; if it is already on its way this only counts as use."""
-        if resident := self._residents.get(model.name):
-            resident.used_s = now
-            return
-        self._errors.pop(model.name, None)
-        self._residents[model.name] = Resident(model.name, model.kind, now)
-        self.make_room(now)
+    def want(self, model: ModelInfo, now: float, keep_alive_s: float | None = None) -> None:
+        """Have a model loaded; if it is already on its way this only counts as use.
+
+        Args:
+            model: Of the catalog.
+            now: Monotonic seconds.
+            keep_alive_s: See `Tenure.idle_s`; None changes nothing.
+        """
+        resident = self._residents.get(model.name)
+        if resident is None:
+            self._errors.pop(model.name, None)
+            resident = self._residents[model.name] = Resident(model.name, model.kind, now, now)
+            self.make_room(now)
+        resident.used_s = now
+        if keep_alive_s is not None:
+            resident.keep_alive_s = keep_alive_s
 
     def shut(self) -> None:
         """Load nothing any more."""
@@ -79,7 +99,7 @@ class Residency:
         waiting = [r for r in self._residents.values() if r.phase == "waiting"]
         if self._is_shut or not waiting:
             return
-        for resident in sorted(waiting, key=lambda r: r.used_s):
+        for resident in sorted(waiting, key=lambda r: r.wanted_s):
             if self.process(resident):
                 continue  # Its last worker has not left yet, and the next will have the same name.
             placed = [r for r in self if r.phase != "waiting"]
@@ -87,8 +107,7 @@ class Residency:
                 resident.phase = "preparing"
                 self._emit(Prepare(resident.name))
                 continue
-            # One that loads is let finish: two models that evict each other would never be loaded.
-            idle = [r for r in placed if not self._is_loading(r) and not self._is_busy(r.name)]
+            idle = [r for r in placed if self._is_idle(r) and not self._tenure.is_pinned(r.name)]
             leaving = [r for r in placed if self._is_leaving(r)]
             if idle and not leaving:
                 oldest = min(idle, key=lambda r: r.used_s)
@@ -119,9 +138,26 @@ class Residency:
             self._supervisor.stop(process, now)
         self.make_room(now)
 
-    def ready(self, model: str) -> None:
+    def ready(self, model: str, now: float) -> None:
         """The model answers requests."""
         self._were_ready.add(model)
+        if resident := self._residents.get(model):
+            resident.used_s = now
+
+    def unload_idle(self, now: float) -> None:
+        """Take models out of memory that nobody has asked for in their time."""
+        for resident in self:
+            if not self._is_idle(resident):
+                resident.used_s = now
+            elif now >= self._leaves_s(resident):
+                idle_s = round(now - resident.used_s, 1)
+                self._emit(Log("info", "model_idle", {"model": resident.name, "idle_s": idle_s}))
+                self.unload(resident.name, now)
+
+    def next_deadline(self) -> float | None:
+        """When `unload_idle` has something to do, if nothing else happens before."""
+        leaving = [self._leaves_s(resident) for resident in self if self._is_idle(resident)]
+        return min((leaves_s for leaves_s in leaving if leaves_s < math.inf), default=None)
 
     def is_missing(self, model: str) -> bool:
         """Whether a model that was to be there from the start is not; one that left again is not missed."""
@@ -203,6 +239,16 @@ class Residency:
                 retry_after_s=retry_after_s,
             )
         return None
+
+    def _leaves_s(self, resident: Resident) -> float:
+        return resident.used_s + self._tenure.idle_s(resident.name, resident.keep_alive_s)
+
+    def _is_idle(self, resident: Resident) -> bool:
+        """Whether it could leave without anybody noticing; one that leaves already could not."""
+        if resident.phase != "process" or self._is_leaving(resident):
+            return False
+        # One that loads is let finish: two models that evict each other would never be loaded.
+        return not self._is_loading(resident) and not self._is_busy(resident.name)
 
     def _is_loading(self, resident: Resident) -> bool:
         process = self.process(resident)

@@ -126,6 +126,7 @@ class KernelClient:
         priority: int = 0,
         client: str = "",
         timeout_s: float = 0.0,
+        keep_alive_s: float | None = None,
     ) -> Submission:
         """Send a request; its end comes through the submission, also when it cannot be sent.
 
@@ -152,6 +153,7 @@ class KernelClient:
             client=client[:MAX_CLIENT],
             timeout_s=timeout_s,
             fingerprint=fingerprint(model, task, body),
+            keep_alive_s=keep_alive_s,
         )
         try:
             self.send(message)

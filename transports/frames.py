@@ -60,6 +60,7 @@ def parcel(
     client: str = "",
     timeout_s: float = 0.0,
     fingerprint: str = "",
+    keep_alive_s: float | None = None,
 ) -> Parcel:
     """A message of ours; the arguments are `Envelope`'s."""
     envelope = Envelope(
@@ -74,6 +75,7 @@ def parcel(
         client=client,
         timeout_s=timeout_s,
         fingerprint=fingerprint,
+        keep_alive_s=keep_alive_s,
     )
     return Parcel(envelope, () if body is None else (encode(body), *buffers))
 

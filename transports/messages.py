@@ -53,6 +53,10 @@ PeerId: TypeAlias = Annotated[str, Meta(max_length=MAX_PEER_ID)]
 MAX_MODEL_NAME = 256
 MAX_CLIENT = 128
 MAX_FINGERPRINT = 64
+# Seconds; 30 years are for ever.
+MAX_KEEP_ALIVE_S = 10**9
+# How long a model stays in memory without requests, seconds; below 0 is for ever.
+KeepAlive: TypeAlias = Annotated[float, Meta(ge=-1, le=MAX_KEEP_ALIVE_S)]
 ModelName: TypeAlias = Annotated[str, Meta(max_length=MAX_MODEL_NAME)]
 
 
@@ -87,6 +91,8 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
     timeout_s: Annotated[float, Meta(ge=0, le=MAX_TIMEOUT_S)] = 0.0
     # The same for the same request, whoever asks: a digest of all that a worker gets of it. "" hides it.
     fingerprint: Annotated[str, Meta(max_length=MAX_FINGERPRINT)] = ""
+    # For submit, until another one says it; None leaves it as it is, at first to the settings.
+    keep_alive_s: KeepAlive | None = None
 
 
 # --- life of a peer ---------------------------------------------------------------------------

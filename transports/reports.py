@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from transports.messages import Message, Progress
+from transports.messages import KeepAlive, Message, Progress
 
 ModelState = Literal[
     "absent",
@@ -32,6 +32,8 @@ class Admin(Message, frozen=True, kw_only=True):
     name: str = ""
     # Do it although something is in the way.
     force: bool = False
+    # For load, as `Envelope.keep_alive_s`.
+    keep_alive_s: KeepAlive | None = None
 
 
 class ModelInfo(Message, frozen=True, kw_only=True):

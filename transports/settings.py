@@ -58,6 +58,8 @@ class KernelSettings(Section, frozen=True, kw_only=True):
     max_unsent: Count = 1000
     # Models in memory at once; the least recently used idle one makes room.
     max_models: Count = 4
+    # Without requests for so long a model leaves memory; 0 keeps it. Longer than a pause in a conversation.
+    idle_unload_s: Seconds = 1800.0
     # Kill ladder: after a request to end, after SIGTERM.
     stop_timeout_s: Seconds = 2.0
     kill_timeout_s: Seconds = 3.0
@@ -172,7 +174,7 @@ class ModelOptions(Section, frozen=True, kw_only=True):
 
     # Makes no room for others and does not leave for being idle.
     pinned: bool = False
-    # How long it may be without requests before it leaves memory; 0 is for ever.
+    # Like `kernel.idle_unload_s`.
     idle_unload_s: Seconds | None = None
     # Like those of the model's worker kind.
     num_slots: Annotated[int, Meta(ge=1, le=256)] | None = None

@@ -60,6 +60,8 @@ class Plan:
     out: Path
     # Files at a time.
     concurrency: int
+    # As `Envelope.keep_alive_s`.
+    keep_alive_s: float | None = None
 
     @property
     def digest(self) -> str:
@@ -101,7 +103,7 @@ async def _run(plan: Plan, files: Iterator[_File], results: Results, view: Batch
     settings = resolve().settings.media
     async with session.any_kernel() as client:
         await check_takes_images(client, plan.model, "--each")
-        await session.load(client, plan.model)
+        await session.load(client, plan.model, plan.keep_alive_s)
         async with open_intake(client, settings) as intake:
             asker = _Asker(plan, client, intake, settings.max_file_bytes)
             with view:

@@ -23,6 +23,7 @@ from plugins.cli.conversation import PICTURE_COMMANDS, CommandError, Conversatio
 from plugins.cli.exits import complain
 from plugins.cli.generation import generation_flags
 from plugins.cli.history import history_file
+from plugins.cli.keep_alive import keep_alive_flag
 from plugins.cli.pictures import Named, submit
 from plugins.cli.progress import ProgressView
 from plugins.cli.sanitize import clean_line
@@ -39,6 +40,7 @@ LOCAL_FLAGS = 3
 @click.option("--system", metavar="TEXT", default="", help="Instructions that go before the conversation.")
 @media_flags
 @generation_flags
+@keep_alive_flag
 @click.option("--raw", is_flag=True, help="Leave terminal control sequences in the answers.")
 def chat(
     model: str,
@@ -46,6 +48,7 @@ def chat(
     image: tuple[str, ...],
     pdf: tuple[str, ...],
     pages: str,
+    keep_alive: float | None,
     raw: bool,
     **options: object,
 ) -> None:
@@ -57,14 +60,16 @@ def chat(
         raise click.UsageError("chat needs a terminal; `mlxd run` reads from a pipe")
     given = {name: value for name, value in options.items() if value not in (None, ())}
     conversation = Conversation(model, system=system, options=given)
-    session.run(_chat(conversation, Named(image, pdf, pages), is_raw=raw))
+    session.run(_chat(conversation, Named(image, pdf, pages), keep_alive, is_raw=raw))
 
 
-async def _chat(conversation: Conversation, named: Named, *, is_raw: bool) -> None:
+async def _chat(
+    conversation: Conversation, named: Named, keep_alive_s: float | None, *, is_raw: bool
+) -> None:
     async with session.any_kernel() as client, AsyncExitStack() as stack:
         pictures = ChatPictures(client, conversation, stack)
         attached = await pictures.attach(named) if named else ""
-        await session.load(client, conversation.model)
+        await session.load(client, conversation.model, keep_alive_s)
         click.echo(f"{clean_line(conversation.model)}: /help lists the commands, Ctrl-D leaves.")
         if attached:
             click.echo(clean_line(attached))

@@ -22,6 +22,8 @@ class Commands(LazyGroup):
         "models": Lazy("plugins.cli.models:models", "List, show and import models."),
         "load": Lazy("plugins.cli.lifecycle:load", "Load a model into memory."),
         "unload": Lazy("plugins.cli.lifecycle:unload", "Free the memory of a model."),
+        "pin": Lazy("plugins.cli.lifecycle:pin", "Keep a model in memory."),
+        "unpin": Lazy("plugins.cli.lifecycle:unpin", "Let a model leave memory again."),
         "stop": Lazy("plugins.cli.lifecycle:stop", "End the running kernel."),
         "envs": Lazy("plugins.cli.envs:envs", "List, build and remove the workers' environments."),
         "config": Lazy("plugins.cli.settings:config", "Show the settings and where they come from."),

@@ -1,4 +1,4 @@
-"""`mlxd load`, `mlxd unload` and `mlxd stop`: change what runs."""
+"""`mlxd load`, `unload`, `pin`, `unpin` and `stop`: change what runs and what stays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from plugins.cli import session
 from plugins.cli.completion import complete_model
-from plugins.cli.progress import ProgressView
+from plugins.cli.keep_alive import keep_alive_flag
 from plugins.cli.sanitize import clean_line
 from plugins.cli.status import NO_KERNEL
 from plugins.client import KernelClient
@@ -22,9 +22,10 @@ POLL_S = 0.05
 
 @click.command()
 @click.argument("model", shell_complete=complete_model)
-def load(model: str) -> None:
+@keep_alive_flag
+def load(model: str, keep_alive: float | None) -> None:
     """Load MODEL into memory, and wait until it answers."""
-    session.run(_load(model))
+    session.run(_load(model, keep_alive))
     click.echo(f"{clean_line(model)} is loaded.", err=True)
 
 
@@ -38,6 +39,25 @@ def unload(model: str, force: bool) -> None:
 
 
 @click.command()
+@click.argument("model", shell_complete=complete_model)
+def pin(model: str) -> None:
+    """Keep MODEL in memory: it makes no room for others, and does not leave when it is idle.
+
+    Does not load it. Until the kernel ends; for longer say `pinned` in the settings.
+    """
+    done = session.run(_do("pin", model))
+    click.echo(f"{clean_line(model)} is {done.detail}.", err=True)
+
+
+@click.command()
+@click.argument("model", shell_complete=complete_model)
+def unpin(model: str) -> None:
+    """Let MODEL leave memory again, when it is idle or another one needs its place."""
+    session.run(_do("unpin", model))
+    click.echo(f"{clean_line(model)} is unpinned.", err=True)
+
+
+@click.command()
 @click.option("--now", is_flag=True, help="Do not finish running requests first.")
 def stop(now: bool) -> None:
     """End the running kernel, and wait until it is gone.
@@ -48,12 +68,14 @@ def stop(now: bool) -> None:
     click.echo("Stopped." if was_running else NO_KERNEL, err=True)
 
 
-async def _load(model: str) -> None:
-    with ProgressView() as view:
-        async with session.required_kernel() as client:
-            await client.admin(
-                "load", Admin(model=model), DoneReply, lambda progress: view.update(model, progress)
-            )
+async def _load(model: str, keep_alive_s: float | None) -> None:
+    async with session.required_kernel() as client:
+        await session.load(client, model, keep_alive_s)
+
+
+async def _do(operation: str, model: str) -> DoneReply:
+    async with session.required_kernel() as client:
+        return await client.admin(operation, Admin(model=model), DoneReply)
 
 
 async def _unload(model: str, *, force: bool) -> None:

@@ -78,7 +78,11 @@ async def open_intake(
 
 @asynccontextmanager
 async def submitted(
-    client: KernelClient, model: str, request: ChatRequest, named: Named
+    client: KernelClient,
+    model: str,
+    request: ChatRequest,
+    named: Named,
+    keep_alive_s: float | None = None,
 ) -> AsyncIterator[Submission]:
     """A request, its last message about what was *named*; sent for the length of the block.
 
@@ -91,7 +95,8 @@ async def submitted(
         settings = resolve().settings.media
         async with open_intake(client, settings) as intake:
             pictures = await take_in(intake, await named.sources(settings.max_file_bytes))
-    async with submit(client, model, about(request, len(pictures)), pictures) as submission:
+    question = about(request, len(pictures))
+    async with submit(client, model, question, pictures, keep_alive_s) as submission:
         yield submission
 
 
@@ -100,7 +105,13 @@ async def take_in(intake: MediaIntake, sources: Sequence[Source]) -> list[Pictur
     return [picture for pictures in await intake.pictures(sources) for picture in pictures]
 
 
-def submit(client: KernelClient, model: str, request: ChatRequest, pictures: Sequence[Picture]) -> Submission:
+def submit(
+    client: KernelClient,
+    model: str,
+    request: ChatRequest,
+    pictures: Sequence[Picture],
+    keep_alive_s: float | None = None,
+) -> Submission:
     """Send a request with the pictures that its image parts count; from here on they are the submission's.
 
     Raises:
@@ -108,7 +119,9 @@ def submit(client: KernelClient, model: str, request: ChatRequest, pictures: Seq
     """
     packed = pack(pictures, _welcome(client).max_frame_bytes)
     body = msgspec.structs.replace(request, images=packed.images)
-    return client.submit(task="chat", model=model, body=body, buffers=packed.buffers)
+    return client.submit(
+        task="chat", model=model, body=body, buffers=packed.buffers, keep_alive_s=keep_alive_s
+    )
 
 
 def _welcome(client: KernelClient) -> Welcome:

@@ -14,6 +14,7 @@ from plugins.cli.answer import Answer
 from plugins.cli.attachments import media_flags
 from plugins.cli.completion import complete_model
 from plugins.cli.generation import chat_request, generation_flags
+from plugins.cli.keep_alive import keep_alive_flag
 from plugins.cli.output import print_json
 from plugins.cli.pictures import Named, submitted
 from plugins.cli.progress import ProgressView
@@ -55,6 +56,7 @@ MAX_CONCURRENCY = 64
     help="Files of --each at a time.",
 )
 @generation_flags
+@keep_alive_flag
 @click.option("--raw", is_flag=True, help="Leave terminal control sequences in the answer.")
 @click.option("--json", "as_json", is_flag=True, help="Print answer, usage and timings as one JSON object.")
 def run(
@@ -68,6 +70,7 @@ def run(
     each: tuple[str, ...],
     out: Path | None,
     concurrency: int,
+    keep_alive: float | None,
     raw: bool,
     as_json: bool,
     **options: object,
@@ -100,8 +103,9 @@ def run(
     given = {name: value for name, value in options.items() if value is not None}
     request = chat_request(tuple(messages), given)
     if out:
-        return _batch(model, request, pages, each, out, concurrency)
-    session.run(_answer(model, request, Named(image, pdf, pages), is_raw=raw, as_json=as_json))
+        return _batch(model, request, pages, each, out, concurrency, keep_alive)
+    named = Named(image, pdf, pages)
+    session.run(_answer(model, request, named, keep_alive, is_raw=raw, as_json=as_json))
     return 0
 
 
@@ -112,7 +116,13 @@ def join_prompt(*parts: str | None) -> str:
 
 
 def _batch(
-    model: str, request: ChatRequest, pages: str, patterns: Sequence[str], out: Path, concurrency: int
+    model: str,
+    request: ChatRequest,
+    pages: str,
+    patterns: Sequence[str],
+    out: Path,
+    concurrency: int,
+    keep_alive_s: float | None,
 ) -> int:
     from plugins.cli.batch import Plan, run_batch  # noqa: PLC0415  # Not for a single answer.
     from plugins.cli.batch_files import expand  # noqa: PLC0415
@@ -121,7 +131,15 @@ def _batch(
     if not files:
         raise click.UsageError(f"--each: no file matches {', '.join(patterns)}")
     return run_batch(
-        Plan(model=model, request=request, pages=pages, files=files, out=out, concurrency=concurrency)
+        Plan(
+            model=model,
+            request=request,
+            pages=pages,
+            files=files,
+            out=out,
+            concurrency=concurrency,
+            keep_alive_s=keep_alive_s,
+        )
     )
 
 
@@ -142,10 +160,21 @@ def _decoded(content: bytes, name: str) -> str:
         raise click.UsageError(f"{name} is not UTF-8 text (byte {e.start})") from None
 
 
-async def _answer(model: str, request: ChatRequest, named: Named, *, is_raw: bool, as_json: bool) -> None:
+async def _answer(
+    model: str,
+    request: ChatRequest,
+    named: Named,
+    keep_alive_s: float | None,
+    *,
+    is_raw: bool,
+    as_json: bool,
+) -> None:
     answer = Answer()
     with ProgressView() as view:
-        async with session.any_kernel() as client, submitted(client, model, request, named) as updates:
+        async with (
+            session.any_kernel() as client,
+            submitted(client, model, request, named, keep_alive_s) as updates,
+        ):
             try:
                 await answer.read(
                     updates, name=model, view=view, write=_ignore if as_json else _write, is_raw=is_raw

@@ -48,14 +48,19 @@ async def running_kernel() -> AsyncIterator[KernelClient | None]:
             await client.close()
 
 
-async def load(client: KernelClient, model: str) -> None:
+async def load(client: KernelClient, model: str, keep_alive_s: float | None = None) -> None:
     """Have a model in memory, and show how far it is.
+
+    Args:
+        client: To the kernel.
+        model: Its name.
+        keep_alive_s: As `Envelope.keep_alive_s`.
 
     Raises:
         MlxdError: It cannot be loaded.
     """
     with ProgressView() as view:
-        args = Admin(model=model)
+        args = Admin(model=model, keep_alive_s=keep_alive_s)
         await client.admin("load", args, DoneReply, lambda progress: view.update(model, progress))
 
 

@@ -15,7 +15,7 @@ from plugins.http.events import EventStream
 from plugins.http.exchange import Exchange
 from plugins.http.requests import ChatBody, CompletionBody, GenerateBody, has_value
 from plugins.http.shapes import DONE, Answer, ChatShape, CompletionShape, Shape, total
-from plugins.http.translate import chat_request, check_chat, completion_requests
+from plugins.http.translate import chat_request, check_chat, completion_requests, keep_alive_s
 from plugins.http.validation import Reader
 from plugins.image_models import check_takes_images
 from plugins.media.intake import Picture, Source
@@ -103,6 +103,7 @@ async def _answer(
     shape: Shape,
     buffers: Sequence[bytes] = (),
 ) -> web.StreamResponse:
+    lasts_s = keep_alive_s(body)
     async with AsyncExitStack() as stack:
         # All at once: the worker batches them. Leaving the stack cancels what has not ended.
         submissions = [
@@ -113,6 +114,7 @@ async def _answer(
                     body=request,
                     buffers=buffers,
                     client=exchange.request.remote or "",
+                    keep_alive_s=lasts_s,
                 )
             )
             for request in requests

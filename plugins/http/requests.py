@@ -105,6 +105,8 @@ class GenerateBody(Struct, frozen=True, kw_only=True):
     # Ollama's and llama.cpp's name for repetition_penalty.
     repeat_penalty: Annotated[float, Meta(gt=0, le=2)] | None = None
     ignore_eos: bool | None = None
+    # Ollama's: how long the model stays in memory after this.
+    keep_alive: float | Annotated[str, Meta(max_length=40)] | None = None
 
 
 class ChatBody(GenerateBody, frozen=True, kw_only=True):

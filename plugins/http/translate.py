@@ -15,6 +15,7 @@ from plugins.http.requests import (
     GenerateBody,
     has_value,
 )
+from plugins.keep_alive import read_keep_alive
 from transports.errors import RequestError
 from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Image, Sampling
 
@@ -53,6 +54,7 @@ def check_chat(body: ChatBody) -> None:
         raise RequestError("top_logprobs: only with logprobs true", param="top_logprobs")
     _max_tokens(body)
     _common(body)
+    keep_alive_s(body)
 
 
 def chat_request(
@@ -88,6 +90,20 @@ def completion_requests(body: CompletionBody) -> list[CompletionRequest]:
         )
         for prompt in _prompts(body)
     ]
+
+
+def keep_alive_s(body: GenerateBody) -> float | None:
+    """`Envelope.keep_alive_s`.
+
+    Raises:
+        RequestError: It is no duration.
+    """
+    if body.keep_alive is None:
+        return None
+    try:
+        return read_keep_alive(body.keep_alive)
+    except ValueError as e:
+        raise RequestError(f"keep_alive: expected {e}", param="keep_alive") from None
 
 
 def _max_tokens(body: ChatBody) -> int | None:

@@ -38,6 +38,7 @@ BAD_COMMON = {
     "seed": [1.5, INT63, -INT63 - 1, 10**4000, *BAD_NUMBERS],
     "n": [0, 2, 10**9, 1.5, *BAD_NUMBERS],
     "ignore_eos": ["yes", 1],
+    "keep_alive": ["soon", "", "5 m", "x" * 41, True, [], {}],
     "stream_options": [5, "x", [], {"include_usage": True}],
 }
 BAD_CHAT = {
@@ -253,6 +254,7 @@ async def test_all_fields_reach_the_worker():
         "logit_bias": {"5": -100},
         "seed": -5,
         "ignore_eos": True,
+        "keep_alive": "5m",
     }
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     async with open_door() as door:
@@ -263,6 +265,7 @@ async def test_all_fields_reach_the_worker():
     assert reply.status == 200
     assert "x-mlxd-ignored" not in reply.headers
     assert (submitted["task"], submitted["model"]) == ("chat", MODEL)
+    assert submitted["keep_alive_s"] == 300
     assert [(m.role, m.content, m.name) for m in body.messages] == [
         ("system", "ab", "n"),
         ("user", "secret", None),

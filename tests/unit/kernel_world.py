@@ -184,6 +184,7 @@ class World:
         request_id: str = "",
         client: str = "",
         fingerprint: str = "",
+        keep_alive_s: float | None = None,
     ) -> str:
         self._num_ids += 1
         request_id = request_id or f"request-{self._num_ids}"
@@ -197,6 +198,7 @@ class World:
             timeout_s=timeout_s,
             client=client,
             fingerprint=fingerprint,
+            keep_alive_s=keep_alive_s,
         )
         self.feed(MessageReceived(peer, message))
         return request_id

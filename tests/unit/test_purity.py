@@ -30,6 +30,7 @@ LOGIC = (
     "running",
     "scheduler",
     "supervisor",
+    "tenure",
     "view",
 )
 IMPURE = {
