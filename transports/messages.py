@@ -328,7 +328,10 @@ Item: TypeAlias = Prefill | Delta | Done
 
 
 class Events(Message, frozen=True, kw_only=True):
-    """Worker -> one frontend through the kernel, once per step: what is new for many requests."""
+    """Worker -> one frontend through the kernel, what is new for many requests.
+
+    The first text and every end come at once; further text may be that of some steps together.
+    """
 
     items: tuple[Item, ...]
 

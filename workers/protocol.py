@@ -6,17 +6,19 @@ Runs on the engine's thread. Knows the Engine contract, no model and no ZeroMQ s
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from transports.codec import decode_body
 from transports.errors import MlxdError, RemoteProtocolError, TaskNotSupported, WorkerError
-from transports.frames import Buffer, Parcel, as_buffer, parcel
+from transports.frames import Buffer, Parcel, as_buffer
 from transports.logs import get_logger
-from transports.messages import ChatRequest, Delta, Done, Events, ImagePart, Item, Message, Timings
+from transports.messages import ChatRequest, Delta, Done, ImagePart, Item, Message, Timings
 from transports.pixels import read_pixels
 from workers.engine import Engine, Failure, Output
+from workers.outbox import Outbox
 
 log = get_logger()
 
@@ -35,17 +37,25 @@ class _Active:
 class Session:
     """The requests of one loaded engine, from submit to their one end."""
 
-    def __init__(self, engine: Engine, send: Send, shared_dir: str = "") -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        send: Send,
+        shared_dir: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Nothing is inside yet.
 
         Args:
             engine: A loaded engine.
             send: Takes what is for the kernel.
             shared_dir: `Welcome.shared_dir`.
+            clock: Monotonic seconds.
         """
         self._engine = engine
-        self._send = send
+        self._outbox = Outbox(send)
         self._shared_dir = shared_dir
+        self._clock = clock
         self._active: dict[str, _Active] = {}
         # Counted, for another thread must not walk through `_active`.
         self._num_prefilling = 0
@@ -61,7 +71,7 @@ class Session:
 
     def step(self) -> None:
         """One unit of the engine's work; its output leaves as one events message a frontend."""
-        self._emit(self._engine.step())
+        self._emit(self._engine.step(), may_wait=True)
 
     @property
     def num_active(self) -> int:
@@ -76,8 +86,11 @@ class Session:
     def _submit(self, message: Parcel) -> None:
         envelope = message.envelope
         request_id = envelope.ids[0]
-        self._active[request_id] = _Active(envelope.peer, time.monotonic())
+        now = self._clock()
+        self._active[request_id] = _Active(envelope.peer, now)
         self._num_prefilling += 1
+        # The next step reads its prompt.
+        self._outbox.flush(now)
         try:
             body_type = self._engine.tasks.get(envelope.task)
             if body_type is None:
@@ -99,47 +112,40 @@ class Session:
             return read_pixels(body.images, message.buffers, self._shared_dir, message.envelope.peer)
         return [as_buffer(frame) for frame in message.buffers]
 
-    def _emit(self, outputs: list[Output]) -> None:
-        by_peer: dict[str, list[Item]] = defaultdict(list)
-        failures: list[tuple[str, Failure]] = []
-        finished: set[str] = set()
+    def _emit(self, outputs: list[Output], *, may_wait: bool = False) -> None:
+        """Send *outputs*; with *may_wait* what is only more text may wait for the next ones."""
+        now = self._clock()
         for output in outputs:
             active = self._active.get(output.id)
             if active is None:
                 log.error("engine_spoke_of_unknown_request", request_id=output.id)
-                continue
-            if isinstance(output, Failure):
-                failures.append((active.peer, output))
-                finished.add(output.id)
+            elif isinstance(output, Failure):
+                self._outbox.fail(active.peer, output)
+                self._end(active, output.id)
+                may_wait = False
             else:
-                by_peer[active.peer].append(self._timed(output, active))
-                if isinstance(output, Done):
-                    finished.add(output.id)
-        for request_id in finished:
-            self._num_prefilling -= self._active.pop(request_id).first_delta_s is None
-        for peer, items in by_peer.items():
-            ids = dict.fromkeys(item.id for item in items)
-            ended = [item.id for item in items if isinstance(item, Done)]
-            self._send(
-                parcel("events", Events(items=tuple(items)), ids=tuple(ids), finished=ended, peer=peer)
-            )
-        for peer, failure in failures:
-            ids_ = (failure.id,)
-            self._send(parcel("failed", failure.error.to_failed(), ids=ids_, finished=ids_, peer=peer))
+                # Ends are waited for, and so is the first text.
+                may_wait = may_wait and isinstance(output, Delta) and active.first_delta_s is not None
+                self._outbox.put(active.peer, self._timed(output, active, now))
+        # A step that reads a prompt may take long.
+        if not (may_wait and self._num_prefilling == 0) or self._outbox.is_due(now):
+            self._outbox.flush(now)
 
-    def _timed(self, item: Item, active: _Active) -> Item:
-        """Note the first delta; give Done its timings."""
-        now = time.monotonic()
+    def _timed(self, item: Item, active: _Active, now: float) -> Item:
+        """Note the first delta and the end; give Done its timings."""
         if isinstance(item, Delta) and active.first_delta_s is None:
             active.first_delta_s = now
             self._num_prefilling -= 1
         if not isinstance(item, Done):
             return item
+        self._end(active, item.id)
         first_s = active.first_delta_s or now
         timings = Timings(ttft_s=first_s - active.arrived_s, total_s=now - active.arrived_s)
-        return Done(
-            id=item.id, finish_reason=item.finish_reason, usage=item.usage, stop=item.stop, timings=timings
-        )
+        return msgspec.structs.replace(item, timings=timings)
+
+    def _end(self, active: _Active, request_id: str) -> None:
+        del self._active[request_id]
+        self._num_prefilling -= active.first_delta_s is None
 
 
 def _check_image_parts(body: ChatRequest) -> None:
