@@ -10,6 +10,26 @@ from transports.reports import ModelInfo
 
 # Models named in an error.
 MAX_NAMED = 10
+# Names kept; there are far fewer models that take images.
+MAX_KNOWN = 1024
+
+
+class ImageModels:
+    """Remembers which models take images: to ask costs a look at the disk.
+
+    One that took them yesterday and does not today refuses them itself, in its worker.
+    """
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    async def check(self, client: KernelClient, model: str, param: str) -> None:
+        """As `check_takes_images`, asking only for models that were not let through before."""
+        if model in self._known:
+            return
+        await check_takes_images(client, model, param)
+        if len(self._known) < MAX_KNOWN:
+            self._known.add(model)
 
 
 async def check_takes_images(client: KernelClient, model: str, param: str) -> None:

@@ -17,7 +17,7 @@ from plugins.http.requests import ChatBody, CompletionBody, GenerateBody, has_va
 from plugins.http.shapes import DONE, Answer, ChatShape, CompletionShape, Shape, total
 from plugins.http.translate import chat_request, check_chat, completion_requests, keep_alive_s
 from plugins.http.validation import Reader
-from plugins.image_models import check_takes_images
+from plugins.image_models import ImageModels
 from plugins.media.intake import Picture, Source
 from transports.errors import KernelUnavailable, MlxdError, ShuttingDown, WorkerError
 from transports.messages import ChatRequest, CompletionRequest, Delta, Done, Prefill, Progress, Usage
@@ -32,6 +32,7 @@ class Generator:
     def __init__(self, *, strict: bool) -> None:
         self._chat = Reader(ChatBody, strict=strict)
         self._completion = Reader(CompletionBody, strict=strict)
+        self._image_models = ImageModels()
 
     async def chat(self, exchange: Exchange) -> web.StreamResponse:
         """POST /v1/chat/completions."""
@@ -44,7 +45,7 @@ class Generator:
         turns = read_turns(body.messages)
         shape = ChatShape(body.model, include_usage=_include_usage(body), with_logprobs=body.logprobs is True)
         _begin(exchange, body, shape)
-        pictures = await _pictures(exchange, [source for turn in turns for source in turn.sources])
+        pictures = await self._pictures(exchange, [source for turn in turns for source in turn.sources])
         packed = _packed(exchange, [picture for found in pictures for picture in found])
         messages = chat_messages(turns, [len(found) for found in pictures])
         request = chat_request(body, messages, packed.images)
@@ -61,6 +62,13 @@ class Generator:
         _begin(exchange, body, shape)
         return await _answer(exchange, body, "completion", completion_requests(body), shape)
 
+    async def _pictures(self, exchange: Exchange, sources: Sequence[Source]) -> list[list[Picture]]:
+        """Decode what a request shows, if its model can look at it."""
+        if not sources:
+            return []
+        await self._image_models.check(exchange.client, exchange.model, sources[0].path)
+        return await exchange.intake.pictures(sources)
+
 
 def _include_usage(body: GenerateBody) -> bool:
     return bool(body.stream_options and body.stream_options.include_usage)
@@ -73,14 +81,6 @@ def _begin(exchange: Exchange, body: GenerateBody, shape: Shape) -> None:
     exchange.model = body.model
     exchange.request_id = shape.id
     exchange.headers["X-Request-Id"] = shape.id
-
-
-async def _pictures(exchange: Exchange, sources: Sequence[Source]) -> list[list[Picture]]:
-    """Decode what a request shows, if its model can look at it."""
-    if not sources:
-        return []
-    await check_takes_images(exchange.client, exchange.model, sources[0].path)
-    return await exchange.intake.pictures(sources)
 
 
 def _packed(exchange: Exchange, pictures: Sequence[Picture]) -> Packed:

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from plugins.client import KernelClient
-from plugins.image_models import MAX_NAMED, check_takes_images
+from plugins.image_models import MAX_NAMED, ImageModels, check_takes_images
 from transports.errors import ModelNotFound, TaskNotSupported
 from transports.reports import Modality, ModelInfo
 
@@ -20,8 +20,10 @@ class Kernel:
 
     def __init__(self, *known: ModelInfo) -> None:
         self.known = known
+        self.num_asked = 0
 
     async def models(self) -> tuple[ModelInfo, ...]:
+        self.num_asked += 1
         return self.known
 
 
@@ -65,3 +67,25 @@ async def test_an_unknown_model_is_not_found() -> None:
 
 async def test_a_broken_model_is_left_to_the_kernel() -> None:
     await check_takes_images(client(info("broken", kind="")), "broken", PARAM)
+
+
+async def test_a_model_that_took_images_is_not_asked_about_again() -> None:
+    kernel = Kernel(info("eyes", BOTH))
+    image_models = ImageModels()
+
+    for _ in range(3):
+        await image_models.check(cast(KernelClient, kernel), "eyes", PARAM)
+
+    assert kernel.num_asked == 1
+
+
+async def test_a_refused_model_is_asked_about_each_time() -> None:
+    """It may be replaced by one with eyes."""
+    kernel = Kernel(info("blind"))
+    image_models = ImageModels()
+
+    for _ in range(2):
+        with pytest.raises(TaskNotSupported):
+            await image_models.check(cast(KernelClient, kernel), "blind", PARAM)
+
+    assert kernel.num_asked == 2
