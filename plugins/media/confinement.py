@@ -14,6 +14,7 @@ import resource
 import signal
 import struct
 import sys
+from pathlib import Path
 
 # A CMYK picture of 50 megapixels and its RGB copy take half of it.
 MAX_MEMORY_BYTES = 1024**3
@@ -21,6 +22,8 @@ MAX_MEMORY_BYTES = 1024**3
 MAX_FILES = 32
 # Decoding yields to the models that answer somebody; alone on the machine it is as fast as ever.
 NICENESS = 10
+# man 7 sched: where sessions share the processor, niceness counts inside one only, and each has its own.
+AUTOGROUP = "/proc/self/autogroup"
 # Time on the clock for each second of processor time: the machine may be busy.
 CLOCK_FACTOR = 4
 
@@ -43,7 +46,7 @@ REFUSED_CALLS = {
 
 def confine() -> None:
     """Give up, for good, what decoding does not need."""
-    os.nice(NICENESS)
+    _yield_to_others()
     _limit(resource.RLIMIT_AS, MAX_MEMORY_BYTES)
     _limit(resource.RLIMIT_NOFILE, MAX_FILES)
     _limit(resource.RLIMIT_CORE, 0)
@@ -62,6 +65,15 @@ def stop_time() -> None:
     """No picture, no limit."""
     signal.setitimer(signal.ITIMER_REAL, 0)
     _set_cpu_limit(resource.RLIM_INFINITY)
+
+
+def _yield_to_others() -> None:
+    os.nice(NICENESS)
+    if Path(AUTOGROUP).exists():
+        # In our parent's session we would get as much of the processor as a whole worker.
+        with contextlib.suppress(OSError):
+            os.setsid()
+            Path(AUTOGROUP).write_text(str(NICENESS))
 
 
 def _set_cpu_limit(seconds: int) -> None:

@@ -19,6 +19,7 @@ from pdf_files import EMPTY_PAGE, pdf_of
 from pictures import data_url, encoded, png
 from PIL import Image
 
+from plugins.media.confinement import NICENESS
 from plugins.media.intake import MediaIntake, Source
 from transports.errors import (
     CapacityError,
@@ -429,6 +430,18 @@ print(refused(lambda: socket.socket()), refused(lambda: socket.socketpair()),
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux's")
+async def test_decoding_yields_to_all_sessions(intake: MediaIntake) -> None:
+    await intake.pictures([source()])
+    (pid,) = intake.decoder_pids
+
+    shares = Path(f"/proc/{pid}/autogroup")
+
+    assert os.getpriority(os.PRIO_PROCESS, pid) == NICENESS
+    if shares.exists():  # Not on every system.
+        assert shares.read_text().split()[-1] == str(NICENESS)
+        assert os.getsid(pid) == pid
+
+
 def test_what_is_confined_has_no_network_and_starts_no_program() -> None:
     told = subprocess.run([sys.executable, "-P", "-c", CONFINED], capture_output=True, check=True, text=True)
 
