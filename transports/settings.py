@@ -144,6 +144,8 @@ class TextSettings(Section, frozen=True, kw_only=True):
     prefill_batch_size: Annotated[int, Meta(ge=1, le=64)] = 8
     # Keys and values kept for prompts that come back.
     prompt_cache_bytes: Bytes = 1024 * MIB
+    # Keys and values of running requests and of the prompt cache together; 0 leaves it to the kernel.
+    kv_cache_bytes: Bytes = 0
     # 0 takes the model's own; smaller saves memory.
     max_context_tokens: Annotated[int, Meta(ge=0)] = 0
     # Servers that set it met kernel panics on macOS under load (mlx#3186).
@@ -161,6 +163,8 @@ class VisionSettings(Section, frozen=True, kw_only=True):
     prefill_step_tokens: Annotated[int, Meta(ge=16, le=8192)] = 256
     # Keys and values kept for prompts that come back.
     prompt_cache_bytes: Bytes = 1024 * MIB
+    # Keys and values of running requests and of the prompt cache together; 0 leaves it to the kernel.
+    kv_cache_bytes: Bytes = 0
     # What the model made of pictures, kept for those that come back.
     image_cache_bytes: Bytes = 256 * MIB
     # 0 takes the model's own; smaller saves memory.

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,6 +19,9 @@ from transports import logs
 from transports.errors import MlxdError
 from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Delta, Done, Prefill, Progress
 from workers.engine import Failure
+
+# Where a kind's library has its key-value caches.
+CACHES = {"text": "mlx_lm.models.cache", "vision": "mlx_vlm.models.cache"}
 
 
 class Job(msgspec.Struct, kw_only=True):
@@ -39,6 +43,8 @@ class Scenario(msgspec.Struct, kw_only=True):
     kind: str = "text"
     jobs: list[Job] = []
     settings: dict[str, int | str | bool] = {}
+    # mlx-lm's caches grow by so many tokens; fewer than its own 256 show in a short test what comes of it.
+    growth_tokens: int = 256
     # Sampling raises when a row with this seed is in the batch, from this place in its answer on.
     broken_seed: int | None = None
     broken_from: int = 0
@@ -58,6 +64,12 @@ class Report(msgspec.Struct, kw_only=True):
 
     outputs: list[tuple[int, Prefill | Delta | Done | Failed]] = []
     progress: list[int] = []
+    # The most that keys and values took after a step, with those in the prompt cache.
+    most_kv_bytes: int = 0
+    # What mlx had allocated at most, more than before the first step.
+    peak_bytes: int = 0
+    # How often a row was taken out of the batch to wait again.
+    num_withdrawn: int = 0
     load_error: Failed | None = None
     load_fractions: list[float | None] = []
     device: str = ""
@@ -116,8 +128,13 @@ class Host:
 
 def play(scenario: Scenario, engine) -> Report:  # type: ignore[no-untyped-def]
     """Run the jobs to their ends."""
+    import mlx.core as mx
+
     report = Report(device=engine.info.device, notes=list(engine.info.notes))
     step = 0
+    count_withdrawn(engine, report)
+    mx.reset_peak_memory()
+    before_bytes = mx.get_active_memory()
     while engine.has_work() or any(job.add_at >= step for job in scenario.jobs):
         outputs = []
         for job in scenario.jobs:
@@ -134,8 +151,22 @@ def play(scenario: Scenario, engine) -> Report:  # type: ignore[no-untyped-def]
             (step, failed(one.error, one.id) if isinstance(one, Failure) else one) for one in outputs
         ]
         report.progress.append(engine.progress())
+        kv_bytes = engine._generator.prompt_cache_nbytes + engine._prompt_cache.size_bytes
+        report.most_kv_bytes = max(report.most_kv_bytes, kv_bytes)
         step += 1
+    report.peak_bytes = mx.get_peak_memory() - before_bytes
     return report
+
+
+def count_withdrawn(engine, report: Report) -> None:  # type: ignore[no-untyped-def]
+    """Note in the report how many rows have to wait again."""
+    withdraw = type(engine)._withdraw
+
+    def counted(rows) -> None:  # type: ignore[no-untyped-def]
+        report.num_withdrawn += len(rows)
+        withdraw(engine, rows)
+
+    engine._withdraw = counted
 
 
 def failed(error: MlxdError, job: str) -> Failed:
@@ -176,9 +207,12 @@ def main() -> None:
             fractions.append(progress.fraction)
 
         try:
-            if (scenario.path, scenario.settings) != loaded or engine is None:
+            wanted = (scenario.path, scenario.settings, scenario.growth_tokens)
+            if wanted != loaded or engine is None:
+                caches = import_module(CACHES[scenario.kind])
+                caches.KVCache.step = caches.BatchKVCache.step = scenario.growth_tokens
                 engine = loader(scenario.kind)(Path(scenario.path), scenario.settings, on_progress)
-                loaded = (scenario.path, scenario.settings)
+                loaded = wanted
             break_sampling(scenario, sampling.sample)
             report = play(scenario, engine)
         except MlxdError as e:

@@ -75,6 +75,26 @@ def test_rows_say_the_same_alone_and_among_others(look: Run) -> None:
     assert alone == {one.id: together.text(one.id) for one in jobs}
 
 
+def test_rows_taken_out_and_let_in_again_say_the_same(look: Run) -> None:
+    """Keys and values within a limit: rows wait, also those whose pictures are seen already."""
+    long = {"ignore_eos": True, "max_tokens": 60}
+    drawn = Sampling(temperature=1.5, seed=5)
+    jobs = [
+        job("circle", [RED_CIRCLE, "Describe the image."], **long),
+        job("count", [COUNT], add_at=1, **long),
+        job("both", [RED_CIRCLE, BLUE_SQUARE, "Describe the images."], add_at=2, **long),
+        job("drawn", [CARD, "Describe the image."], sampling=drawn, add_at=3, **long),
+    ]
+    free = look(*jobs, growth_tokens=16, settings={"prompt_cache_bytes": 0})
+    limit = free.most_kv_bytes * 4 // 5
+
+    report = look(*jobs, growth_tokens=16, settings={"prompt_cache_bytes": 0, "kv_cache_bytes": limit})
+
+    assert report.num_withdrawn >= 1
+    assert report.most_kv_bytes <= limit
+    assert [report.text(one.id) for one in jobs] == [free.text(one.id) for one in jobs]
+
+
 def test_two_pictures_keep_their_order(look: Run) -> None:
     question = "What color is the shape in the second image?"
     report = look(

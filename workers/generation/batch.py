@@ -19,6 +19,7 @@ from mlx_lm.generate import (
 )
 from mlx_lm.models.cache import make_prompt_cache
 
+from workers.generation.kv_memory import is_full
 from workers.generation.logprobs import Chosen, StepLogprobs
 from workers.generation.params import SamplingParams
 from workers.generation.penalties import Penalties, penalise
@@ -28,6 +29,10 @@ from workers.generation.sampling import sample
 Array = Any
 Model = Any
 KvCache = Any
+
+
+# A copy of more is made a layer at a time, which takes a wait each, so that it never all exists twice.
+LARGE_COPY_BYTES = 64 * 1024 * 1024
 
 
 class RowSampler:
@@ -124,9 +129,15 @@ class RowBatch(GenerationBatch):  # type: ignore[misc]  # untyped base
         return list(self.prompt_cache) if len(self) == 1 else super().extract_cache(idx)
 
 
-def single_caches(batch_of_one: Sequence[KvCache]) -> list[KvCache]:
-    """The caches of a batch with one row as those of a sequence; copied."""
-    return [cache.extract(0) for cache in batch_of_one]
+def single_caches(batch_of_one: list[KvCache]) -> list[KvCache]:
+    """The caches of a batch with one row as those of a sequence; copied, and taken from the batch."""
+    is_large = sum(cache.nbytes for cache in batch_of_one) > LARGE_COPY_BYTES
+    for layer, cache in enumerate(batch_of_one):
+        batch_of_one[layer] = cache.extract(0)
+        if is_large:
+            # Now, so that this layer's old arrays go before the next one is copied.
+            mx.eval(batch_of_one[layer].state)
+    return batch_of_one
 
 
 class RowPrompts(PromptProcessingBatch):  # type: ignore[misc]  # untyped base
@@ -195,6 +206,10 @@ class RowGenerator(BatchGenerator):  # type: ignore[misc]  # untyped base
             stop_sequences=[stops],
         )
         return int(uid)
+
+    def must_grow(self) -> bool:
+        """Whether the caches of the running rows have no room for the next step."""
+        return is_full(self._generation_batch.prompt_cache)
 
     def limit_prefill(self, num_tokens: int) -> None:
         """Share *num_tokens* of the next step among the prompts that will be processed in it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -14,12 +15,13 @@ import mlx.core as mx
 from mlx_lm.generate import StopSequences
 from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
 
-from transports.errors import WorkerError
+from transports.errors import OutOfMemory, WorkerError
 from transports.logs import get_logger
 from transports.messages import ChatRequest, CompletionRequest, FinishReason, Message, Prefill, TokenLogprob
 from workers.engine import EngineInfo, Failure, Output
 from workers.generation.batch import LogprobsOfRow, RowGenerator, RowSampler
 from workers.generation.detokenize import Vocabulary
+from workers.generation.kv_memory import KvBudget, KvSizes
 from workers.generation.prompt_cache import PromptCache
 from workers.generation.requests import RequestReader
 from workers.generation.rows import Row
@@ -50,6 +52,7 @@ class LoadedModel:
     eos_tokens: frozenset[int]
     vocabulary: Vocabulary
     reader: RequestReader
+    kv_sizes: KvSizes
     info: EngineInfo
 
 
@@ -62,6 +65,8 @@ class BatchSettings(Protocol):
     def prefill_step_tokens(self) -> int: ...
     @property
     def prompt_cache_bytes(self) -> int: ...
+    @property
+    def kv_cache_bytes(self) -> int: ...
 
 
 class BatchEngine(ABC, Generic[AnyRow]):
@@ -80,6 +85,7 @@ class BatchEngine(ABC, Generic[AnyRow]):
         self._eos = StopSequences([(token,) for token in sorted(loaded.eos_tokens)] or None)
         self._no_eos = StopSequences(None)
         self._prompt_cache: PromptCache[list[KvCache]] = PromptCache(settings.prompt_cache_bytes)
+        self._budget = KvBudget(loaded.kv_sizes, settings.kv_cache_bytes, settings.prefill_step_tokens)
         self._generator = self._new_generator()
         # Not in the batch yet, oldest first.
         self._waiting: deque[AnyRow] = deque()
@@ -105,7 +111,7 @@ class BatchEngine(ABC, Generic[AnyRow]):
     def step(self) -> list[Output]:
         """See `Engine.step`."""
         now = time.monotonic()
-        outputs = self._admit(now)
+        outputs = [*self._make_room(now), *self._admit(now)]
         self._generator.limit_prefill(self._settings.prefill_step_tokens)
         try:
             prefilled, responses = self._generator.next()
@@ -138,13 +144,26 @@ class BatchEngine(ABC, Generic[AnyRow]):
     def _admit(self, now: float) -> list[Output]:
         if self._on_trial is None and self._suspects:
             self._on_trial = self._suspects.popleft()
-            return self._insert(self._on_trial)
+            return self._let_in(self._on_trial)
         outputs: list[Output] = []
         # Nobody new while rows are tried: a failure must point at one row.
         while self._waiting and self._on_trial is None:
-            row = self._waiting.popleft()
-            outputs += [*row.start(now), *self._insert(row)]
+            row, inside = self._waiting[0], self._rows_inside()
+            left = self._left([*inside, row])
+            # Nobody overtakes: a long prompt would wait for ever.
+            if left < 0 and inside:
+                break
+            self._waiting.popleft()
+            if left < 0:
+                outputs += self._give_up(row, now)
+                continue
+            outputs += [*row.start(now), *self._let_in(row)]
+            self._prompt_cache.shrink(left)
         return outputs
+
+    def _let_in(self, row: AnyRow) -> list[Output]:
+        row.is_reading = True
+        return self._insert(row)
 
     @abstractmethod
     def _insert(self, row: AnyRow) -> list[Output]:
@@ -174,6 +193,59 @@ class BatchEngine(ABC, Generic[AnyRow]):
         )
         self._running[uid] = row
 
+    # --- memory for keys and values -------------------------------------------------------
+
+    def _rows_inside(self) -> list[AnyRow]:
+        """The rows that have keys and values."""
+        return list(self._running.values())
+
+    def _left(self, rows: Sequence[AnyRow]) -> float:
+        """What these rows leave of the memory, in bytes; negative if they do not fit."""
+        if not self._budget.is_limited:
+            return math.inf
+        decoding = [row.num_tokens for row in rows if not row.is_reading]
+        return self._budget.left(decoding, [row.num_tokens for row in rows if row.is_reading])
+
+    def _make_room(self, now: float) -> list[Output]:
+        """Before the batch grows beyond the memory: those that came last wait until there is room again."""
+        if not self._budget.is_limited or not self._generator.must_grow():
+            return []
+        staying = sorted(self._rows_inside(), key=lambda row: row.arrived)
+        ending = [row for row in staying if self._left([row]) < 0]
+        for row in ending:
+            staying.remove(row)
+        leaving: list[AnyRow] = []
+        while (left := self._left(staying)) < 0:
+            leaving.append(staying.pop())
+        self._withdraw([*ending, *leaving])
+        self._prompt_cache.shrink(left)
+        # They were here before everyone who waits, and the one that came first is put in front last.
+        self._waiting.extendleft(leaving)
+        return [output for row in ending for output in self._give_up(row, now)]
+
+    def _withdraw(self, rows: Sequence[AnyRow]) -> None:
+        """Take rows out of the batch that are not at their end; what they have said stays with them."""
+        ids = {row.id for row in rows}
+        uids = [uid for uid, row in self._running.items() if row.id in ids]
+        self._generator.remove(uids)
+        for uid in uids:
+            self._leave(uid)
+
+    def _give_up(self, row: AnyRow, now: float) -> list[Output]:
+        """End a row that would not fit if it were alone."""
+        if row.answer:
+            return [*row.finish("length", now)]
+        needed, limit = self._budget.needed([], [row.num_tokens]), self._budget.max_bytes
+        return [
+            Failure(
+                id=row.id,
+                error=OutOfMemory(
+                    f"keys and values: {row.num_tokens} tokens of prompt and room to answer need {needed} "
+                    f"bytes, this model has {limit}: shorten the prompt or raise kv_cache_bytes"
+                ),
+            )
+        ]
+
     # --- what a step gave -----------------------------------------------------------------
 
     def _prefilled(self, response: Response) -> list[Output]:
@@ -186,6 +258,7 @@ class BatchEngine(ABC, Generic[AnyRow]):
 
     def _generated(self, response: Response, now: float) -> list[Output]:
         row = self._running[response.uid]
+        row.is_reading = False
         if response.finish_reason == "stop":
             row.take_stop_token()
             return self._finished(response, row.finish("stop", now))
@@ -254,9 +327,14 @@ class BatchEngine(ABC, Generic[AnyRow]):
     def _store(self, row: AnyRow, tokens: Sequence[int], cache: list[KvCache]) -> None:
         if not tokens or self._settings.prompt_cache_bytes == 0 or not can_trim_prompt_cache(cache):
             return
+        size_bytes = sum(one.nbytes for one in cache)
+        left = self._left(self._rows_inside())
+        if size_bytes > left:
+            return
         # Not waited for: the next step is already under way on the device.
         mx.async_eval([one.state for one in cache])
-        self._prompt_cache.store(row.cache_key(tokens), cache, sum(one.nbytes for one in cache))
+        self._prompt_cache.store(row.cache_key(tokens), cache, size_bytes)
+        self._prompt_cache.shrink(left)
 
     # --- after a failed step --------------------------------------------------------------
 
@@ -287,7 +365,7 @@ class BatchEngine(ABC, Generic[AnyRow]):
         outputs: list[Output] = [self._failure(culprit, error)]
         for row in rows:
             if row is not culprit:
-                outputs += self._insert(row)
+                outputs += self._let_in(row)
         return outputs
 
     def _failure(self, row: AnyRow, error: Exception) -> Failure:

@@ -20,6 +20,7 @@ from workers.blas import openblas_is_loaded
 from workers.engine import EngineInfo, OnProgress
 from workers.generation.detokenize import Vocabulary, decoder_of
 from workers.generation.engine import LoadedModel
+from workers.generation.kv_memory import KvSizes
 from workers.generation.model_files import Config, context_length
 from workers.generation.params import read_defaults
 from workers.generation.prompts import Prompts
@@ -28,6 +29,7 @@ from workers.generation.requests import RequestReader
 # Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
 Model = Any
 Tokenizer = Any
+KvCache = Any
 
 SLOW_BLAS_NOTE = "reference BLAS: prompts are read 10 times slower; install libopenblas (libopenblas0)"
 # Weights are brought into memory in so many portions, each a step of the progress bar.
@@ -107,13 +109,16 @@ def materialise(model: Model, on_progress: OnProgress) -> None:
     mx.clear_cache()
 
 
-def measure(model: Model, config: Config, settings: LoadingSettings) -> tuple[int, int]:
+def measure(
+    model: Model, config: Config, settings: LoadingSettings, cache: list[KvCache] | None = None
+) -> tuple[int, int]:
     """Size of the vocabulary and longest sequence; also shows that the model computes.
 
     Args:
         model: Gives logits for tokens and caches.
+        cache: Holds one token afterwards.
     """
-    logits = model(mx.array([[0]]), cache=None)
+    logits = model(mx.array([[0]]), cache=cache)
     mx.eval(logits)
     longest = context_length(config)
     if settings.max_context_tokens:
@@ -128,6 +133,7 @@ def assemble(
     prompts: Prompts,
     settings: LoadingSettings,
     device: str,
+    kv_sizes: KvSizes,
 ) -> LoadedModel:
     """Put together what an engine needs, and try the template once."""
     _try_template(path, prompts, tokenizer)
@@ -150,6 +156,7 @@ def assemble(
         eos_tokens=frozenset(tokenizer.eos_token_ids),
         vocabulary=vocabulary,
         reader=reader,
+        kv_sizes=kv_sizes,
         info=info,
     )
 

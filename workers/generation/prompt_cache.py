@@ -74,7 +74,11 @@ class PromptCache(Generic[Cache]):
             self._drop(other)
         self._entries[key] = _Entry(cache, len(tokens), size_bytes)
         self.size_bytes += size_bytes
-        while self.size_bytes > self._max_bytes:
+        self.shrink(self._max_bytes)
+
+    def shrink(self, max_bytes: float) -> None:
+        """Drop entries until at most so many bytes are kept."""
+        while self._entries and self.size_bytes > max_bytes:
             self._drop(next(iter(self._entries)))
 
     def clear(self) -> None:

@@ -33,6 +33,8 @@ class Row:
     # Tokens that left the batch, in order; the stop token is not among them.
     answer: list[int] = field(default_factory=list)
     num_generated: int = 0
+    # In the batch, and its next token is not computed yet.
+    is_reading: bool = False
     num_cached: int = 0
     first_delta: float | None = None
 
@@ -44,6 +46,11 @@ class Row:
     def cache_key(self, tokens: Sequence[int]) -> Sequence[int]:
         """What *tokens* are called in the prompt cache: equal only where keys and values are."""
         return tokens
+
+    @property
+    def num_tokens(self) -> int:
+        """Length of `tokens`."""
+        return len(self.prompt) + len(self.answer)
 
     @property
     def num_left(self) -> int:

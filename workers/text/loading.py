@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import load_model, load_tokenizer
 
 from transports.errors import MlxdError, ModelUnavailable
 from transports.messages import Progress
 from transports.settings import TextSettings
 from workers.engine import OnProgress
+from workers.generation.kv_memory import KvSizes
 from workers.generation.loading import (
     assemble,
     check_settings,
@@ -49,8 +51,9 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
             model = densify(model)
         materialise(model, on_progress)
         tokenizer = _tokenizer(path, config)
-        prompts = Prompts(tokenizer, *measure(model, config, checked))
-        loaded = assemble(path, model, tokenizer, prompts, checked, device)
+        cache = make_prompt_cache(model)
+        prompts = Prompts(tokenizer, *measure(model, config, checked, cache))
+        loaded = assemble(path, model, tokenizer, prompts, checked, device, KvSizes.of(cache))
     except MlxdError:
         raise
     except Exception as e:

@@ -92,6 +92,18 @@ class VisionEngine(BatchEngine[VisionRow]):
                 return row
         return None
 
+    def _rows_inside(self) -> list[VisionRow]:
+        return [*super()._rows_inside(), *(row for row in self._turns if row.reading is not None)]
+
+    def _withdraw(self, rows: Sequence[VisionRow]) -> None:
+        super()._withdraw(rows)
+        for row in rows:
+            if row.reading is not None:
+                row.reading = None
+                self._turns.remove(row)
+                if row is self._on_trial:
+                    self._on_trial = None
+
     # --- pictures -------------------------------------------------------------------------
 
     def _look(self, row: VisionRow) -> None:

@@ -17,6 +17,7 @@ from transports.errors import MlxdError, ModelUnavailable
 from transports.messages import Progress
 from transports.settings import VisionSettings
 from workers.engine import OnProgress
+from workers.generation.kv_memory import KvSizes
 from workers.generation.loading import (
     assemble,
     check_settings,
@@ -40,6 +41,7 @@ from workers.vision.requests import VisionReader
 Model = Any
 Processor = Any
 Tokenizer = Any
+KvCache = Any
 
 # What stands for a picture in the prompts of models whose processor does not say.
 _COMMON_PLACEHOLDER = "<image>"
@@ -74,11 +76,11 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
         seeing = VisionModel(model)
         placeholders = _placeholders(processor, tokenizer)
         prompts = VisionPrompts(tokenizer, *measure(seeing, config, checked), placeholders)
-        loaded = assemble(path, seeing, tokenizer, prompts, checked, device)
         pictures = PictureProcessor(
             processor, prompts.placeholder, _image_token(model), tokenizer.bos_token_id
         )
-        _try_picture(path, seeing, pictures)
+        kv_sizes = KvSizes.of(_try_picture(path, seeing, pictures))
+        loaded = assemble(path, seeing, tokenizer, prompts, checked, device, kv_sizes)
     except MlxdError:
         raise
     except Exception as e:
@@ -144,8 +146,12 @@ def _image_token(model: Model) -> int | None:
     return getattr(config, "image_token_index", None) or getattr(config, "image_token_id", None)
 
 
-def _try_picture(path: Path, model: VisionModel, processor: PictureProcessor) -> None:
-    """Shows, before the first request does, that a picture can be seen, read and spoken about."""
+def _try_picture(path: Path, model: VisionModel, processor: PictureProcessor) -> list[KvCache]:
+    """Shows, before the first request does, that a picture can be seen, read and spoken about.
+
+    Returns:
+        Keys and values of what was read.
+    """
     grey = bytes([128]) * (_TRIAL_SIDE * _TRIAL_SIDE * 3)
     try:
         tokens, inputs = processor.prepare(Picture(bytes(32), _TRIAL_SIDE, _TRIAL_SIDE, grey))
@@ -160,3 +166,4 @@ def _try_picture(path: Path, model: VisionModel, processor: PictureProcessor) ->
         mx.eval(model(mx.array([[0]]), cache, **next_given))
     except Exception as e:
         raise ModelUnavailable(f"{path}: the model cannot be shown a picture: {reason(e)}") from e
+    return cache
