@@ -25,6 +25,7 @@ from plugins.cli.turns import about
 from plugins.client import KernelClient
 from plugins.image_models import check_takes_images
 from plugins.media.picture import Source
+from plugins.terms import Terms
 from transports.config import resolve
 from transports.errors import (
     CapacityError,
@@ -60,8 +61,7 @@ class Plan:
     out: Path
     # Files at a time.
     concurrency: int
-    # As `Envelope.keep_alive_s`.
-    keep_alive_s: float | None = None
+    terms: Terms
 
     @property
     def digest(self) -> str:
@@ -103,7 +103,7 @@ async def _run(plan: Plan, files: Iterator[_File], results: Results, view: Batch
     settings = resolve().settings.media
     async with session.any_kernel() as client:
         await check_takes_images(client, plan.model, "--each")
-        await session.load(client, plan.model, plan.keep_alive_s)
+        await session.load(client, plan.model, plan.terms.keep_alive_s)
         async with open_intake(client, settings) as intake:
             asker = _Asker(plan, client, intake, settings.max_file_bytes)
             with view:
@@ -188,7 +188,7 @@ class _Asker:
         answer = Answer()
         request = about(self._plan.request, len(pictures))
         try:
-            submission = submit(self._client, self._plan.model, request, pictures)
+            submission = submit(self._client, self._plan.model, request, pictures, self._plan.terms)
         except MlxdError:
             self._intake.discard(pictures)
             raise

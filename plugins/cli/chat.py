@@ -27,7 +27,9 @@ from plugins.cli.keep_alive import keep_alive_flag
 from plugins.cli.pictures import Named, submit
 from plugins.cli.progress import ProgressView
 from plugins.cli.sanitize import clean_line
+from plugins.cli.urgency import urgency_flags
 from plugins.client import KernelClient, Submission
+from plugins.terms import PRIORITIES, Terms
 from transports.config import home
 from transports.errors import MlxdError
 
@@ -40,6 +42,7 @@ LOCAL_FLAGS = 3
 @click.option("--system", metavar="TEXT", default="", help="Instructions that go before the conversation.")
 @media_flags
 @generation_flags
+@urgency_flags
 @keep_alive_flag
 @click.option("--raw", is_flag=True, help="Leave terminal control sequences in the answers.")
 def chat(
@@ -48,6 +51,8 @@ def chat(
     image: tuple[str, ...],
     pdf: tuple[str, ...],
     pages: str,
+    priority: str | None,
+    queue_timeout_s: float,
     keep_alive: float | None,
     raw: bool,
     **options: object,
@@ -60,16 +65,15 @@ def chat(
         raise click.UsageError("chat needs a terminal; `mlxd run` reads from a pipe")
     given = {name: value for name, value in options.items() if value not in (None, ())}
     conversation = Conversation(model, system=system, options=given)
-    session.run(_chat(conversation, Named(image, pdf, pages), keep_alive, is_raw=raw))
+    terms = Terms(PRIORITIES[priority or "normal"], queue_timeout_s, keep_alive)
+    session.run(_chat(conversation, Named(image, pdf, pages), terms, is_raw=raw))
 
 
-async def _chat(
-    conversation: Conversation, named: Named, keep_alive_s: float | None, *, is_raw: bool
-) -> None:
+async def _chat(conversation: Conversation, named: Named, terms: Terms, *, is_raw: bool) -> None:
     async with session.any_kernel() as client, AsyncExitStack() as stack:
         pictures = ChatPictures(client, conversation, stack)
         attached = await pictures.attach(named) if named else ""
-        await session.load(client, conversation.model, keep_alive_s)
+        await session.load(client, conversation.model, terms.keep_alive_s)
         click.echo(f"{clean_line(conversation.model)}: /help lists the commands, Ctrl-D leaves.")
         if attached:
             click.echo(clean_line(attached))
@@ -91,7 +95,7 @@ async def _chat(
             if conversation.is_command(line):
                 await _command(client, conversation, pictures, line.strip())
             elif line.strip():
-                await _message(client, conversation, pictures, line.strip(), is_raw=is_raw)
+                await _message(client, conversation, pictures, line.strip(), terms, is_raw=is_raw)
 
 
 async def _command(
@@ -113,7 +117,13 @@ async def _command(
 
 
 async def _message(
-    client: KernelClient, conversation: Conversation, pictures: ChatPictures, line: str, *, is_raw: bool
+    client: KernelClient,
+    conversation: Conversation,
+    pictures: ChatPictures,
+    line: str,
+    terms: Terms,
+    *,
+    is_raw: bool,
 ) -> None:
     """A question, with the pictures whose paths stand in it; a path alone is kept for the next one."""
     answer = Answer()
@@ -123,7 +133,7 @@ async def _message(
             click.echo(clean_line(told))
         if not question:
             return
-        await _turn(client, conversation, question, answer, is_raw=is_raw)
+        await _turn(client, conversation, question, answer, terms, is_raw=is_raw)
     except CommandError as e:
         complain(clean_line(str(e)))
     except MlxdError as e:
@@ -133,11 +143,17 @@ async def _message(
 
 
 async def _turn(
-    client: KernelClient, conversation: Conversation, question: str, answer: Answer, *, is_raw: bool
+    client: KernelClient,
+    conversation: Conversation,
+    question: str,
+    answer: Answer,
+    terms: Terms,
+    *,
+    is_raw: bool,
 ) -> None:
     model, request = conversation.model, conversation.request(question)
     with ProgressView() as view:
-        async with submit(client, model, request, conversation.pictures) as submission:
+        async with submit(client, model, request, conversation.pictures, terms) as submission:
             with _stopped_by_ctrl_c(submission), _no_echo():
                 await answer.read(submission, name=model, view=view, write=_write, is_raw=is_raw)
     click.echo()

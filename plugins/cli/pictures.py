@@ -15,6 +15,7 @@ from plugins.cli.turns import about
 from plugins.client import KernelClient, Submission
 from plugins.image_models import check_takes_images
 from plugins.media.picture import Picture, Source
+from plugins.terms import Terms
 from transports.config import resolve
 from transports.errors import KernelUnavailable
 from transports.messages import ChatRequest, Welcome
@@ -82,7 +83,7 @@ async def submitted(
     model: str,
     request: ChatRequest,
     named: Named,
-    keep_alive_s: float | None = None,
+    terms: Terms,
 ) -> AsyncIterator[Submission]:
     """A request, its last message about what was *named*; sent for the length of the block.
 
@@ -96,7 +97,7 @@ async def submitted(
         async with open_intake(client, settings) as intake:
             pictures = await take_in(intake, await named.sources(settings.max_file_bytes))
     question = about(request, len(pictures))
-    async with submit(client, model, question, pictures, keep_alive_s) as submission:
+    async with submit(client, model, question, pictures, terms) as submission:
         yield submission
 
 
@@ -110,7 +111,7 @@ def submit(
     model: str,
     request: ChatRequest,
     pictures: Sequence[Picture],
-    keep_alive_s: float | None = None,
+    terms: Terms,
 ) -> Submission:
     """Send a request with the pictures that its image parts count; from here on they are the submission's.
 
@@ -119,9 +120,7 @@ def submit(
     """
     packed = pack(pictures, _welcome(client).max_frame_bytes)
     body = msgspec.structs.replace(request, images=packed.images)
-    return client.submit(
-        task="chat", model=model, body=body, buffers=packed.buffers, keep_alive_s=keep_alive_s
-    )
+    return client.submit(task="chat", model=model, body=body, buffers=packed.buffers, **terms._asdict())
 
 
 def _welcome(client: KernelClient) -> Welcome:

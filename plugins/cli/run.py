@@ -18,6 +18,8 @@ from plugins.cli.keep_alive import keep_alive_flag
 from plugins.cli.output import print_json
 from plugins.cli.pictures import Named, submitted
 from plugins.cli.progress import ProgressView
+from plugins.cli.urgency import urgency_flags
+from plugins.terms import PRIORITIES, Terms
 from transports.messages import ChatMessage, ChatRequest
 
 # Silence on stdin for so long, seconds, and a person may wonder what we wait for.
@@ -56,6 +58,7 @@ MAX_CONCURRENCY = 64
     help="Files of --each at a time.",
 )
 @generation_flags
+@urgency_flags
 @keep_alive_flag
 @click.option("--raw", is_flag=True, help="Leave terminal control sequences in the answer.")
 @click.option("--json", "as_json", is_flag=True, help="Print answer, usage and timings as one JSON object.")
@@ -70,6 +73,8 @@ def run(
     each: tuple[str, ...],
     out: Path | None,
     concurrency: int,
+    priority: str | None,
+    queue_timeout_s: float,
     keep_alive: float | None,
     raw: bool,
     as_json: bool,
@@ -103,9 +108,11 @@ def run(
     given = {name: value for name, value in options.items() if value is not None}
     request = chat_request(tuple(messages), given)
     if out:
-        return _batch(model, request, pages, each, out, concurrency, keep_alive)
-    named = Named(image, pdf, pages)
-    session.run(_answer(model, request, named, keep_alive, is_raw=raw, as_json=as_json))
+        # Nobody waits for each answer of a batch: whoever does goes before it.
+        terms = Terms(PRIORITIES[priority or "low"], queue_timeout_s, keep_alive)
+        return _batch(model, request, pages, each, out, concurrency, terms)
+    terms = Terms(PRIORITIES[priority or "normal"], queue_timeout_s, keep_alive)
+    session.run(_answer(model, request, Named(image, pdf, pages), terms, is_raw=raw, as_json=as_json))
     return 0
 
 
@@ -122,7 +129,7 @@ def _batch(
     patterns: Sequence[str],
     out: Path,
     concurrency: int,
-    keep_alive_s: float | None,
+    terms: Terms,
 ) -> int:
     from plugins.cli.batch import Plan, run_batch  # noqa: PLC0415  # Not for a single answer.
     from plugins.cli.batch_files import expand  # noqa: PLC0415
@@ -138,7 +145,7 @@ def _batch(
             files=files,
             out=out,
             concurrency=concurrency,
-            keep_alive_s=keep_alive_s,
+            terms=terms,
         )
     )
 
@@ -164,7 +171,7 @@ async def _answer(
     model: str,
     request: ChatRequest,
     named: Named,
-    keep_alive_s: float | None,
+    terms: Terms,
     *,
     is_raw: bool,
     as_json: bool,
@@ -173,7 +180,7 @@ async def _answer(
     with ProgressView() as view:
         async with (
             session.any_kernel() as client,
-            submitted(client, model, request, named, keep_alive_s) as updates,
+            submitted(client, model, request, named, terms) as updates,
         ):
             try:
                 await answer.read(

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from aiohttp import web
 
 from plugins.client import Submission, Update
+from plugins.http.asker import client_of, terms_of
 from plugins.http.body import read_body
 from plugins.http.content import chat_messages, read_turns
 from plugins.http.events import EventStream
@@ -19,6 +20,7 @@ from plugins.http.translate import chat_request, check_chat, completion_requests
 from plugins.http.validation import Reader
 from plugins.image_models import ImageModels
 from plugins.media.intake import Picture, Source
+from plugins.terms import Terms
 from transports.errors import KernelUnavailable, MlxdError, ShuttingDown, WorkerError
 from transports.messages import ChatRequest, CompletionRequest, Delta, Done, Prefill, Progress, Usage
 from transports.pixels import Packed, pack
@@ -36,6 +38,7 @@ class Generator:
 
     async def chat(self, exchange: Exchange) -> web.StreamResponse:
         """POST /v1/chat/completions."""
+        terms = terms_of(exchange.request.headers)
         data = await read_body(exchange.request, exchange.settings)
         body, ignored = await self._chat.read_aside(data)
         if any(has_value(message.tool_calls) for message in body.messages):
@@ -49,10 +52,11 @@ class Generator:
         packed = _packed(exchange, [picture for found in pictures for picture in found])
         messages = chat_messages(turns, [len(found) for found in pictures])
         request = chat_request(body, messages, packed.images)
-        return await _answer(exchange, body, "chat", [request], shape, packed.buffers)
+        return await _answer(exchange, body, "chat", [request], shape, terms, packed.buffers)
 
     async def completion(self, exchange: Exchange) -> web.StreamResponse:
         """POST /v1/completions."""
+        terms = terms_of(exchange.request.headers)
         data = await read_body(exchange.request, exchange.settings)
         body, ignored = await self._completion.read_aside(data)
         exchange.note_ignored(ignored)
@@ -60,7 +64,7 @@ class Generator:
             body.model, include_usage=_include_usage(body), with_logprobs=body.logprobs is not None
         )
         _begin(exchange, body, shape)
-        return await _answer(exchange, body, "completion", completion_requests(body), shape)
+        return await _answer(exchange, body, "completion", completion_requests(body), shape, terms)
 
     async def _pictures(self, exchange: Exchange, sources: Sequence[Source]) -> list[list[Picture]]:
         """Decode what a request shows, if its model can look at it."""
@@ -101,9 +105,11 @@ async def _answer(
     task: str,
     requests: Sequence[ChatRequest | CompletionRequest],
     shape: Shape,
+    terms: Terms,
     buffers: Sequence[bytes] = (),
 ) -> web.StreamResponse:
-    lasts_s = keep_alive_s(body)
+    terms = terms._replace(keep_alive_s=keep_alive_s(body))
+    client = client_of(exchange.request.headers, exchange.request.remote)
     async with AsyncExitStack() as stack:
         # All at once: the worker batches them. Leaving the stack cancels what has not ended.
         submissions = [
@@ -113,8 +119,8 @@ async def _answer(
                     model=body.model,
                     body=request,
                     buffers=buffers,
-                    client=exchange.request.remote or "",
-                    keep_alive_s=lasts_s,
+                    client=client,
+                    **terms._asdict(),
                 )
             )
             for request in requests

@@ -1,0 +1,69 @@
+"""Who asks, and how urgently: what the headers of a request say to the kernel's queues.
+
+mlxd has no keys yet, so this tells clients apart for fair turns, and for nothing else: it proves nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from plugins.terms import Terms, parse_priority, parse_timeout_s
+from transports.errors import RequestError
+
+# New with each process: nobody can tell from a digest which key it was.
+_SECRET = secrets.token_bytes(16)
+DIGEST_BYTES = 6
+# RFC 9110: the first product of User-Agent, without its version.
+_PRODUCT = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
+
+T = TypeVar("T")
+
+
+def client_of(headers: Mapping[str, str], remote: str | None) -> str:
+    """The client's name, such as "127.0.0.1 OpenAI key-5f0d3a9c21be": address, product, digest of its key.
+
+    Two programs of one machine are two clients, and so are two people behind one program with keys of
+    their own. Holds no secret.
+    """
+    parts = [remote or "unknown"]
+    if product := _PRODUCT.match(headers.get("User-Agent", "")):
+        parts.append(product[0])
+    if key := _key(headers):
+        digest = hashlib.blake2b(
+            key.encode("utf-8", "surrogateescape"), digest_size=DIGEST_BYTES, key=_SECRET
+        )
+        parts.append(f"key-{digest.hexdigest()}")
+    return " ".join(parts)
+
+
+def terms_of(headers: Mapping[str, str]) -> Terms:
+    """What X-Priority and X-Queue-Timeout say.
+
+    Raises:
+        RequestError: One of them is wrong.
+    """
+    return Terms(
+        priority=_read(headers, "X-Priority", parse_priority, 0),
+        timeout_s=_read(headers, "X-Queue-Timeout", parse_timeout_s, 0.0),
+    )
+
+
+def _key(headers: Mapping[str, str]) -> str:
+    scheme, _, token = headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return headers.get("X-Api-Key", "").strip()
+
+
+def _read(headers: Mapping[str, str], name: str, parse: Callable[[str], T], default: T) -> T:
+    text = headers.get(name)
+    if text is None:
+        return default
+    try:
+        return parse(text.strip().lower())
+    except ValueError as e:
+        raise RequestError(f"{name}: {e}", param=name) from None

@@ -1,0 +1,64 @@
+"""Who asks, by headers: programs and keys are told apart, and nothing secret gets on."""
+
+from __future__ import annotations
+
+import pytest
+
+from plugins.http.asker import client_of, terms_of
+from plugins.terms import Terms
+from transports.errors import RequestError
+from transports.messages import MAX_CLIENT
+
+KEY = "sk-very-secret"
+
+
+def test_programs_keys_and_addresses_are_different_clients() -> None:
+    agent = {"User-Agent": "OpenAI/Python 2.8.1"}
+    names = [
+        client_of({}, "127.0.0.1"),
+        client_of({}, "::1"),
+        client_of(agent, "127.0.0.1"),
+        client_of({"User-Agent": "curl/8.5"}, "127.0.0.1"),
+        client_of({**agent, "Authorization": f"Bearer {KEY}"}, "127.0.0.1"),
+        client_of({**agent, "Authorization": "Bearer other"}, "127.0.0.1"),
+    ]
+
+    assert len(set(names)) == len(names)
+    assert names[2] == "127.0.0.1 OpenAI"
+
+
+def test_a_key_is_the_same_one_wherever_it_stands_and_whatever_the_version() -> None:
+    bearer = client_of({"Authorization": f"bearer  {KEY}", "User-Agent": "x/1"}, "127.0.0.1")
+
+    assert bearer == client_of({"X-Api-Key": KEY, "User-Agent": "x/2"}, "127.0.0.1")
+
+
+@pytest.mark.parametrize("agent", ["", "(no product)", "a" * 500, "\udcff/1", KEY])
+def test_a_name_holds_no_key_and_has_its_limit(agent: str) -> None:
+    name = client_of({"User-Agent": agent, "X-Api-Key": KEY + "\udcff"}, "127.0.0.1")
+
+    assert len(name) < MAX_CLIENT
+    assert name.isascii()
+    assert KEY not in name.rpartition(" ")[2]
+
+
+@pytest.mark.parametrize(("text", "priority"), [("high", 1), (" Normal ", 0), ("LOW", -1)])
+def test_a_priority_is_a_word(text: str, priority: int) -> None:
+    assert terms_of({"X-Priority": text}) == Terms(priority=priority)
+
+
+@pytest.mark.parametrize("text", ["", "urgent", "1", "high,low", "\udcff"])
+def test_another_priority_is_refused(text: str) -> None:
+    with pytest.raises(RequestError, match="X-Priority: expected high, normal, low"):
+        terms_of({"X-Priority": text})
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "nan", "inf", "86401", "soon", "1 s"])
+def test_a_timeout_is_a_number_of_seconds_in_bounds(text: str) -> None:
+    with pytest.raises(RequestError, match="X-Queue-Timeout: expected seconds"):
+        terms_of({"X-Queue-Timeout": text})
+
+
+def test_nothing_said_leaves_it_to_the_kernel() -> None:
+    assert terms_of({}) == Terms()
+    assert terms_of({"X-Queue-Timeout": "2.5"}) == Terms(timeout_s=2.5)
