@@ -66,6 +66,12 @@ class RunJob(Struct, frozen=True):
     name: str
 
 
+class CancelJob(Struct, frozen=True):
+    """Stop a job that nobody waits for; nothing follows."""
+
+    job: str
+
+
 class Measure(Struct, frozen=True):
     """Measure memory; Measured follows."""
 
@@ -87,7 +93,18 @@ class Exit(Struct, frozen=True):
 
 
 Action: TypeAlias = (
-    Send | MakeFolder | RemoveFolder | Spawn | Kill | Prepare | ScanCatalog | RunJob | Measure | Log | Exit
+    Send
+    | MakeFolder
+    | RemoveFolder
+    | Spawn
+    | Kill
+    | Prepare
+    | ScanCatalog
+    | RunJob
+    | CancelJob
+    | Measure
+    | Log
+    | Exit
 )
 # How the parts of the state machine hand out actions.
 Emit: TypeAlias = Callable[[Action], None]

@@ -14,7 +14,7 @@ from transports.messages import Message
 from transports.reports import DoneReply, ModelsReply
 
 # Operations that the shell does beside the loop; the others only read or change the kernel's state.
-JOBS = frozenset({"models.import", "envs.list", "envs.sync", "envs.rm"})
+JOBS = frozenset({"models.import", "models.pull", "envs.list", "envs.sync", "envs.rm"})
 
 
 class Administrator:

@@ -25,6 +25,14 @@ _ALLOWED = frozenset(
 )
 _ALLOWED_PREFIXES = ("LC_", "MLX_", "OMP_", "OPENBLAS_", "VECLIB_", "METAL_", "MTL_")
 _SECRET_WORDS = ("TOKEN", "SECRET", "PASSWORD", "API_KEY")
+# For a program that fetches from a model hub, and only for that.
+_HUB = frozenset(
+    (
+        *("HF_ENDPOINT", "HF_HOME", "HF_TOKEN", "HF_TOKEN_PATH", "HUGGING_FACE_HUB_TOKEN", "XDG_CACHE_HOME"),
+        *("HF_HUB_OFFLINE", "HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    )
+)
 _FIXED = {
     # A name that is no folder must never become a download.
     "HF_HUB_OFFLINE": "1",
@@ -68,6 +76,15 @@ def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The variables of *environ* that a worker gets, and those that every worker gets; not yet PYTHONPATH."""
     inherited = {name: value for name, value in environ.items() if _is_allowed(name)}
     return inherited | _FIXED
+
+
+def hub_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a worker gets, and what a program needs that fetches from the model hub, its token among it."""
+    without = {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"}
+    env = {name: value for name, value in worker_environment(environ).items() if name not in without}
+    env |= {name: value for name, value in environ.items() if name.upper() in _HUB}
+    # Its own downloader is not used, and what it prints would go between our lines.
+    return env | {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 
 def _is_allowed(name: str) -> bool:

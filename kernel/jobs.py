@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from kernel.actions import RunJob
-from kernel.catalog import Catalog
+from kernel.catalog import Catalog, hub_folder
 from kernel.environments import Environments
 from kernel.events import Event, JobEnded, JobProgressed, Prepared, PrepareFailed, PrepareProgressed
-from kernel.provision import import_file, provision
-from transports.errors import EnvironmentFailed, MlxdError, ModelNotFound
+from kernel.provision import IMPORTER_KIND, import_file, provision
+from kernel.pull import Source, pull
+from transports.errors import EnvironmentFailed, MlxdError, ModelNotFound, RequestError
 from transports.logs import get_logger
 from transports.messages import Message, Progress
 from transports.reports import DoneReply, EnvironmentsReply, ModelsReply
@@ -46,6 +47,8 @@ class Jobs:
         self._link_dir = link_dir
         self._on_event = on_event
         self._tasks: set[asyncio.Task[None]] = set()
+        # An administrator's, by the action's id.
+        self._jobs: dict[str, asyncio.Task[None]] = {}
 
     def prepare(self, model: str) -> None:
         """Build the model's environment and fetch its files."""
@@ -53,7 +56,14 @@ class Jobs:
 
     def run(self, action: RunJob) -> None:
         """Do an administrator's operation."""
-        self._start(self._run(action))
+        task = self._start(self._run(action))
+        self._jobs[action.job] = task
+        task.add_done_callback(lambda _: self._jobs.pop(action.job, None))
+
+    def cancel(self, job: str) -> None:
+        """Stop an operation; programs that it started are killed, and no event follows."""
+        if task := self._jobs.get(job):
+            task.cancel()
 
     async def close(self) -> None:
         """Cancel what runs; programs that it started are killed."""
@@ -111,11 +121,13 @@ class Jobs:
                 return EnvironmentsReply(environments=self._environments.list())
             case "models.import":
                 return await self._import(action, on_progress)
+            case "models.pull":
+                return await self._pull(action, on_progress)
             case _:
                 return DoneReply()
 
     async def _import(self, action: RunJob, on_progress: OnProgress) -> Message:
-        python = await self._environments.ensure("text", on_progress)
+        python = await self._environments.ensure(IMPORTER_KIND, on_progress)
         name = await import_file(
             Path(action.name), action.model, self._home, python, self._link_dir, on_progress
         )
@@ -123,10 +135,27 @@ class Jobs:
         entry = self._catalog.entry(name)
         return ModelsReply(models=() if entry is None else (entry.info(),))
 
-    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    async def _pull(self, action: RunJob, on_progress: OnProgress) -> Message:
+        if not self._settings.models.hub_cache:
+            raise RequestError("models.pull: needs models.hub_cache = true: models of a hub go to its cache")
+        source = Source.of(action.model, action.name)
+        python = await self._environments.ensure(IMPORTER_KIND, on_progress)
+        snapshot = await pull(
+            source,
+            hub_folder(),
+            python,
+            self._link_dir,
+            on_progress,
+            timeout_s=self._settings.models.pull_timeout_s,
+        )
+        entries = await asyncio.to_thread(self._catalog.scan)
+        return ModelsReply(models=tuple(entry.info() for entry in entries if entry.path == str(snapshot)))
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _seldom(on_progress: OnProgress) -> OnProgress:

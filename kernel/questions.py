@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from kernel.actions import Emit, Measure, RunJob, ScanCatalog, Send
+from kernel.actions import CancelJob, Emit, Measure, RunJob, ScanCatalog, Send
 from transports.codec import decode_body
 from transports.errors import MlxdError, NotFound, RequestError
 from transports.frames import Parcel, parcel
 from transports.messages import Message, Progress
 from transports.reports import Admin
+
+# Jobs that end when their asker goes.
+FOR_THEIR_ASKER = frozenset({"models.import", "models.pull"})
+# After these the disk holds other models.
+CHANGE_MODELS = frozenset({"models.import", "models.pull"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,7 @@ class Questions:
         if question is None:
             return
         self.answer(question, result)
-        if question.operation == "models.import":
+        if question.operation in CHANGE_MODELS:
             self._emit(ScanCatalog())
 
     def after_scan(self, question: Question) -> None:
@@ -131,7 +136,9 @@ class Questions:
 
     def peer_lost(self, peer: str) -> None:
         """Nobody waits for the answers to this peer's questions."""
-        self._jobs = {job: q for job, q in self._jobs.items() if q.peer != peer}
+        for job in [job for job, question in self._jobs.items() if question.peer == peer]:
+            if self._jobs.pop(job).operation in FOR_THEIR_ASKER:
+                self._emit(CancelJob(job))
         self._waiting_for_scan = [q for q in self._waiting_for_scan if q.peer != peer]
         self._waiting_for_memory = [q for q in self._waiting_for_memory if q.peer != peer]
         for waiting in (self._waiting_for_load, self._waiting_for_unload):

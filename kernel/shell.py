@@ -13,6 +13,7 @@ import zmq
 
 from kernel.actions import (
     Action,
+    CancelJob,
     Exit,
     Kill,
     Log,
@@ -192,6 +193,8 @@ class Shell:
                 self._start(self._scan())
             case RunJob():
                 self._jobs.run(action)
+            case CancelJob(job):
+                self._jobs.cancel(job)
             case Measure(pids):
                 self.feed(Measured(_memory_bytes(pids)))
             case Log(level, event, fields):

@@ -350,6 +350,9 @@ class Progress(Message, frozen=True, kw_only=True):
     # In [0, 1]; None while it cannot be known.
     fraction: float | None = None
     detail: str = ""
+    # Of a download: what is there, and all of it; 0 while that is not known.
+    num_bytes: int = 0
+    total_bytes: int = 0
 
 
 class Failed(Message, frozen=True, kw_only=True):

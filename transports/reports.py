@@ -27,8 +27,9 @@ class Admin(Message, frozen=True, kw_only=True):
     Followed by any number of progress messages and one reply or failed.
     """
 
+    # For models.pull the repository.
     model: str = ""
-    # A file for models.import; an environment for envs.rm.
+    # A file for models.import; a revision for models.pull; an environment for envs.rm.
     name: str = ""
     # Do it although something is in the way.
     force: bool = False
@@ -114,7 +115,7 @@ class EnvironmentInfo(Message, frozen=True, kw_only=True):
 
 
 class ModelsReply(Message, frozen=True, kw_only=True):
-    """Reply to models.list, and to models.import with the new model alone."""
+    """Reply to models.list, and to models.import and models.pull with the new model alone."""
 
     models: tuple[ModelInfo, ...]
 

@@ -201,6 +201,8 @@ class ModelsSettings(Section, frozen=True, kw_only=True):
     default: str = "demo/smollm2-135m"
     # How long building an environment or fetching a model may take.
     prepare_timeout_s: Annotated[float, Meta(ge=1)] = 1800.0
+    # How long one `mlxd pull` may take; the next goes on where it ended. A day: 100 GB at 1.2 MB/s.
+    pull_timeout_s: Annotated[float, Meta(ge=1)] = 86_400.0
     # By model; only a file has tables.
     options: dict[str, ModelOptions] = {}
 

@@ -1,4 +1,4 @@
-"""`python -P -m workers [serve | smoke KIND | import-gguf ...]`: started by the kernel only."""
+"""`python -P -m workers [serve | smoke KIND | import-gguf ... | pull ...]`: started by the kernel only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ def main(argv: list[str]) -> int:
         from workers.gguf.importer import main as import_gguf  # noqa: PLC0415
 
         return import_gguf(rest)
-    print(f"workers: expected serve, smoke or import-gguf, got {job!r}", file=sys.stderr)
+    if job == "pull":
+        from workers.hub.pull import main as pull  # noqa: PLC0415
+
+        return pull(rest)
+    print(f"workers: expected serve, smoke, import-gguf or pull, got {job!r}", file=sys.stderr)
     return 2
 
 

@@ -20,6 +20,7 @@ class Commands(LazyGroup):
         "ps": Lazy("plugins.cli.status:ps", "List the workers: the models in memory."),
         "status": Lazy("plugins.cli.status:status", "Show what the running kernel does."),
         "models": Lazy("plugins.cli.models:models", "List, show and import models."),
+        "pull": Lazy("plugins.cli.pull:pull", "Bring a model from the Hugging Face hub."),
         "load": Lazy("plugins.cli.lifecycle:load", "Load a model into memory."),
         "unload": Lazy("plugins.cli.lifecycle:unload", "Free the memory of a model."),
         "pin": Lazy("plugins.cli.lifecycle:pin", "Keep a model in memory."),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections import defaultdict, deque
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import click
 
+from plugins.cli.output import size
 from plugins.cli.sanitize import clean_line
 from transports.messages import Phase, Prefill, Progress
 
@@ -29,8 +32,27 @@ SHORT_PHASES = frozenset({"queued", "start", "prefill"})
 # Spinner, bar, percent, time and the spaces between, and two for the ^C that a terminal echoes: a line
 # that it makes too long would not be cleared.
 OTHER_COLUMNS = 34
+# A speed is that of so many seconds.
+SPEED_WINDOW_S = 5.0
 # A shorter prompt is read too quickly for a bar.
 MIN_PREFILL_TOKENS = 512
+
+
+class Speed:
+    """Bytes a second over the last moments; pure."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def measure(self, now: float, num_bytes: int) -> float:
+        """Note how much there is by *now*, seconds; the speed up to here."""
+        if self._seen and num_bytes < self._seen[-1][1]:
+            self._seen.clear()
+        self._seen.append((now, num_bytes))
+        while len(self._seen) > 2 and now - self._seen[0][0] > SPEED_WINDOW_S:
+            self._seen.popleft()
+        first_s, first_bytes = self._seen[0]
+        return (num_bytes - first_bytes) / (now - first_s) if now > first_s else 0.0
 
 
 class ProgressView:
@@ -41,6 +63,7 @@ class ProgressView:
         self._phases: dict[str, Phase] = {}
         self._bars: Bars | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._speeds: defaultdict[str, Speed] = defaultdict(Speed)
 
     def update(self, name: str, progress: Progress | Prefill) -> None:
         """Show how far *name* is."""
@@ -93,11 +116,16 @@ class ProgressView:
             bars.reset(self._tasks[name])
         bars.update(
             self._tasks[name],
-            description=f"{clean_line(name)}: {words(progress)}",
+            description=f"{clean_line(name)}: {words(progress, self._speed(name, progress))}",
             total=None if progress.fraction is None else 1,
             completed=progress.fraction or 0,
             percent="" if progress.fraction is None else f"{progress.fraction:.0%}",
         )
+
+    def _speed(self, name: str, progress: Progress) -> float:
+        if not progress.total_bytes:
+            return 0.0
+        return self._speeds[name].measure(time.monotonic(), progress.num_bytes)
 
     def _start(self) -> Bars:
         from rich.progress import (  # noqa: PLC0415
@@ -134,7 +162,11 @@ class ProgressView:
         return self._bars
 
 
-def words(progress: Progress) -> str:
-    """What is being done."""
-    detail = f" ({clean_line(progress.detail)})" if progress.detail else ""
-    return WORDS[progress.phase] + detail
+def words(progress: Progress, bytes_per_s: float = 0.0) -> str:
+    """What is being done, and how far it is."""
+    details = [f"{size(progress.num_bytes)} of {size(progress.total_bytes)}"] if progress.total_bytes else []
+    if bytes_per_s:
+        details.append(f"{size(int(bytes_per_s))}/s")
+    if progress.detail:
+        details.append(clean_line(progress.detail))
+    return WORDS[progress.phase] + (f" ({', '.join(details)})" if details else "")

@@ -10,6 +10,7 @@ import msgspec
 
 from kernel.actions import (
     Action,
+    CancelJob,
     Exit,
     Kill,
     MakeFolder,
@@ -317,7 +318,7 @@ class World:
                     self.exit_code = code
                 case Measure():
                     self.feed(Measured())
-                case RunJob():
+                case RunJob() | CancelJob():
                     pass
 
     def _deliver(self, peer: str, message: Parcel) -> None:

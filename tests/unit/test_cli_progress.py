@@ -7,7 +7,7 @@ import io
 import click
 import pytest
 
-from plugins.cli.progress import ProgressView
+from plugins.cli.progress import ProgressView, Speed, words
 from transports.messages import Progress
 
 
@@ -31,3 +31,26 @@ def test_a_bar_leaves_room_for_the_echo_of_ctrl_c(monkeypatch: pytest.MonkeyPatc
     ]
     assert lines
     assert max(map(len, lines)) == 78
+
+
+def test_a_download_tells_bytes_speed_and_files() -> None:
+    progress = Progress(
+        phase="download", detail="3 of 12 files", num_bytes=1_200_000_000, total_bytes=4_500_000_000
+    )
+
+    assert words(progress, 34e6) == "fetching the model (1.2 GB of 4.5 GB, 34 MB/s, 3 of 12 files)"
+
+
+def test_a_speed_is_that_of_the_last_seconds() -> None:
+    speed = Speed()
+
+    assert speed.measure(0, 1000) == 0
+    assert speed.measure(1, 2000) == 1000
+    assert [speed.measure(now, 2000) for now in (4, 8, 12)][-1] == 0
+
+
+def test_a_download_that_began_anew_has_no_negative_speed() -> None:
+    speed = Speed()
+    speed.measure(0, 5000)
+
+    assert speed.measure(1, 0) == 0

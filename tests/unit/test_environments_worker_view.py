@@ -12,7 +12,7 @@ import pytest
 import workers
 from kernel.environment_build import environment_name
 from kernel.environments import Environments
-from kernel.isolation import make_link_dir, package_dir, worker_environment
+from kernel.isolation import hub_environment, make_link_dir, package_dir, worker_environment
 from kernel.uv import Downloads, explain, uv_environment
 from transports.errors import ConfigError, NotFound
 
@@ -35,6 +35,21 @@ def test_tokens_and_keys_do_not_reach_workers() -> None:
     seen = worker_environment(environ)
     assert {"PATH", "LC_ALL", "OMP_NUM_THREADS"} == set(environ) & set(seen) - {"HF_HUB_OFFLINE"}
     assert seen["HF_HUB_OFFLINE"] == "1"
+
+
+def test_only_what_fetches_from_the_hub_gets_its_token() -> None:
+    environ = {
+        "HF_TOKEN": "x",
+        "HF_ENDPOINT": "http://hub",
+        "https_proxy": "http://proxy",
+        "OPENAI_API_KEY": "x",
+    }
+
+    seen = hub_environment(environ)
+
+    assert {"HF_TOKEN", "HF_ENDPOINT", "https_proxy"} == set(environ) & set(seen)
+    assert "HF_HUB_OFFLINE" not in seen
+    assert hub_environment({"HF_HUB_OFFLINE": "1"})["HF_HUB_OFFLINE"] == "1"
 
 
 def test_libraries_give_no_advice_in_a_workers_last_words() -> None:
