@@ -173,7 +173,10 @@ class FakeHub:
             if fault in ("cut", "stall", "reset") and at >= half:
                 await self._break(request, str(fault))
                 return response
-            await response.write(content[at : at + self.chunk_bytes])
+            try:
+                await response.write(content[at : at + self.chunk_bytes])
+            except ConnectionResetError:  # It was killed, or has seen enough.
+                break
             await asyncio.sleep(self.pause_s)
         return response
 

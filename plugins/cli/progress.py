@@ -164,9 +164,10 @@ class ProgressView:
 
 def words(progress: Progress, bytes_per_s: float = 0.0) -> str:
     """What is being done, and how far it is."""
-    details = [f"{size(progress.num_bytes)} of {size(progress.total_bytes)}"] if progress.total_bytes else []
+    detail = clean_line(progress.detail)
+    if not progress.total_bytes:
+        return WORDS[progress.phase] + (f" ({detail})" if detail else "")
+    parts = [f"fetching {size(progress.num_bytes)} of {size(progress.total_bytes)}", detail]
     if bytes_per_s:
-        details.append(f"{size(int(bytes_per_s))}/s")
-    if progress.detail:
-        details.append(clean_line(progress.detail))
-    return WORDS[progress.phase] + (f" ({', '.join(details)})" if details else "")
+        parts.insert(1, f"{size(int(bytes_per_s))}/s")
+    return ", ".join(part for part in parts if part)

@@ -38,7 +38,7 @@ def test_a_download_tells_bytes_speed_and_files() -> None:
         phase="download", detail="3 of 12 files", num_bytes=1_200_000_000, total_bytes=4_500_000_000
     )
 
-    assert words(progress, 34e6) == "fetching the model (1.2 GB of 4.5 GB, 34 MB/s, 3 of 12 files)"
+    assert words(progress, 34e6) == "fetching 1.2 GB of 4.5 GB, 34 MB/s, 3 of 12 files"
 
 
 def test_a_speed_is_that_of_the_last_seconds() -> None:

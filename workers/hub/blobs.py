@@ -46,7 +46,7 @@ def fetch(file: RepoFile, url: str, headers: Mapping[str, str], blobs: Path, on_
         url: Where it is.
         headers: For the hub; httpx2 drops Authorization where another host answers.
         blobs: The folder; a partial file of an earlier try in it is gone on with.
-        on_bytes: Told of all bytes of the file, also of those that were there.
+        on_bytes: Told of bytes that come, and of those that were there and are no good.
 
     Raises:
         ModelUnavailable: The hub does not give it, or gives something else.
@@ -55,7 +55,6 @@ def fetch(file: RepoFile, url: str, headers: Mapping[str, str], blobs: Path, on_
     """
     target, partial = blobs / file.blob, blobs / f"{file.blob}.incomplete"
     if target.exists():
-        on_bytes(file.size_bytes)
         if is_right(file, target):
             return
         on_bytes(-file.size_bytes)
@@ -67,9 +66,8 @@ def fetch(file: RepoFile, url: str, headers: Mapping[str, str], blobs: Path, on_
             if not is_right(file, partial):
                 raise WrongContent("its checksum is wrong")
         except WrongContent as e:
-            size_bytes = partial.stat().st_size
+            on_bytes(-min(partial.stat().st_size, file.size_bytes))
             partial.unlink()
-            on_bytes(-size_bytes)
             if is_last:
                 raise ModelUnavailable(f"{file.name}: {e}, twice: not what the hub lists") from None
         else:
@@ -97,7 +95,6 @@ def _complete(file: RepoFile, url: str, headers: Mapping[str, str], partial: Pat
     num_tries, wait_s = 0, FIRST_WAIT_S
     with partial.open("ab") as stream:
         bounded = _Bounded(stream, file.size_bytes, on_bytes)
-        on_bytes(bounded.tell())
         while (had_bytes := bounded.tell()) != file.size_bytes:
             if had_bytes > file.size_bytes:
                 raise WrongContent(f"more than its {file.size_bytes} bytes came")

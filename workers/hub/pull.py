@@ -83,10 +83,11 @@ class Pull:
     def _run(self) -> Path:
         commit, files = self._listing()
         folder = RepoFolder(self._cache, self._repo)
-        self._check_room(folder.missing_bytes(files))
+        missing_bytes = folder.missing_bytes(files)
+        self._check_room(missing_bytes)
         # Files are not asked for compressed: what is fetched in parts has no compressed length.
         headers = build_hf_headers(token=self._token or False) | {"Accept-Encoding": "identity"}
-        self._view.begin(files)
+        self._view.begin(files, missing_bytes)
         for file in files:
             url = hf_hub_url(self._repo, file.name, revision=commit)
             self._view.next(file)
@@ -139,10 +140,11 @@ class Report:
         self._num_bytes = self._total_bytes = self._num_files = self._total_files = 0
         self._told_s = 0.0
 
-    def begin(self, files: tuple[RepoFile, ...]) -> None:
-        """These are to come."""
+    def begin(self, files: tuple[RepoFile, ...], missing_bytes: int) -> None:
+        """These are to be there."""
         self._total_files = len(files)
         self._total_bytes = sum(file.size_bytes for file in files)
+        self._num_bytes = self._total_bytes - missing_bytes
 
     def next(self, file: RepoFile) -> None:
         """This one begins."""
