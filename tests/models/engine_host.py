@@ -5,6 +5,7 @@ The tests run without mlx; the other end of the pipe runs this file with the wor
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -48,6 +49,9 @@ class Scenario(msgspec.Struct, kw_only=True):
     # Sampling raises when a row with this seed is in the batch, from this place in its answer on.
     broken_seed: int | None = None
     broken_from: int = 0
+    # There is no memory for the step with this number, counted from 1; nor for steps of more rows than this.
+    out_of_memory_at: int | None = None
+    out_of_memory_above: int | None = None
 
 
 class Failed(msgspec.Struct, tag="failed", kw_only=True):
@@ -178,13 +182,19 @@ def break_sampling(scenario: Scenario, original) -> None:  # type: ignore[no-unt
     """Put a fault into the step, or take it out."""
     from workers.generation import batch
 
+    calls = itertools.count(1)
+
     def sample(logits, params, positions):  # type: ignore[no-untyped-def]
+        if next(calls) == scenario.out_of_memory_at:
+            raise MemoryError("injected")
+        if scenario.out_of_memory_above is not None and len(params) > scenario.out_of_memory_above:
+            raise RuntimeError("[malloc_or_wait] Unable to allocate 99 bytes")
         for one, position in zip(params, positions, strict=True):
             if one.seed == scenario.broken_seed and position >= scenario.broken_from:
                 raise RuntimeError("injected")
         return original(logits, params, positions)
 
-    batch.sample = original if scenario.broken_seed is None else sample
+    batch.sample = sample
 
 
 def main() -> None:

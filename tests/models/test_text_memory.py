@@ -114,6 +114,38 @@ def test_the_prompt_cache_makes_room_before_anyone_waits(limited: Run) -> None:
     assert report.most_kv_bytes <= 130 * TOKEN_BYTES
 
 
+def test_a_step_without_memory_costs_nobody_an_answer(run: Run) -> None:
+    jobs = [Job(id=topic, chat=story(topic, max_tokens=8)) for topic in ("a fox", "a king", "a ship")]
+    expected = run(*jobs)
+
+    report = run(*jobs, out_of_memory_at=6)
+
+    assert [report.text(job.id) for job in jobs] == [expected.text(job.id) for job in jobs]
+
+
+def test_with_memory_for_two_rows_the_others_wait(run: Run) -> None:
+    drawn = Sampling(temperature=1, seed=7)
+    jobs = [
+        Job(id="greedy", chat=story("a fox", max_tokens=8)),
+        Job(id="drawn", chat=story("a king", max_tokens=12, sampling=drawn)),
+        Job(id="third", chat=story("a ship", max_tokens=8)),
+        Job(id="fourth", chat=story("rain", max_tokens=3), add_at=4),
+    ]
+    expected = run(*jobs)
+
+    report = run(*jobs, out_of_memory_above=2)
+
+    assert [report.text(job.id) for job in jobs] == [expected.text(job.id) for job in jobs]
+
+
+def test_a_row_without_memory_fails_alone_and_the_engine_works_on(run: Run) -> None:
+    failed = run(Job(id="only", chat=story("a fox")), out_of_memory_above=0)
+    after = run(Job(id="after", chat=say("What is the capital of France?", sampling=GREEDY)))
+
+    assert failed.error("only").code == "out_of_memory"
+    assert after.text("after") == "The capital of France is Paris."
+
+
 def _logprobs(report: Report, job: str) -> list[float]:
     deltas = [one for _, one in report.of(job) if isinstance(one, Delta)]
     return [one.logprob for delta in deltas for one in delta.logprobs]

@@ -15,12 +15,13 @@ import mlx.core as mx
 from mlx_lm.generate import StopSequences
 from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
 
-from transports.errors import OutOfMemory, WorkerError
+from transports.errors import OutOfMemory
 from transports.logs import get_logger
 from transports.messages import ChatRequest, CompletionRequest, FinishReason, Message, Prefill, TokenLogprob
 from workers.engine import EngineInfo, Failure, Output
 from workers.generation.batch import LogprobsOfRow, RowGenerator, RowSampler
 from workers.generation.detokenize import Vocabulary
+from workers.generation.failures import as_error, is_out_of_memory
 from workers.generation.kv_memory import KvBudget, KvSizes
 from workers.generation.prompt_cache import PromptCache
 from workers.generation.requests import RequestReader
@@ -40,7 +41,6 @@ MIN_CACHED_TOKENS = 16
 # A row on trial is sound when it got as far as where it may have failed: one step is always
 # computed ahead of the token that is delivered.
 TRIAL_TOKENS = 2
-_MAX_REASON = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,8 @@ class BatchEngine(ABC, Generic[AnyRow]):
         # After a failed step: rows to be let in again one at a time, before anyone new.
         self._suspects: deque[AnyRow] = deque()
         self._on_trial: AnyRow | None = None
+        # After a step that wanted too much memory: nobody joins before somebody leaves.
+        self._is_crowded = False
         self._progress = 0
 
     def cancel(self, request_id: str) -> list[Output]:
@@ -142,6 +144,8 @@ class BatchEngine(ABC, Generic[AnyRow]):
     # --- joining --------------------------------------------------------------------------
 
     def _admit(self, now: float) -> list[Output]:
+        if self._is_crowded and self._rows_inside():
+            return []
         if self._on_trial is None and self._suspects:
             self._on_trial = self._suspects.popleft()
             return self._let_in(self._on_trial)
@@ -305,6 +309,7 @@ class BatchEngine(ABC, Generic[AnyRow]):
 
     def _leave(self, uid: int) -> AnyRow:
         row = self._running.pop(uid)
+        self._is_crowded = False
         if row is self._on_trial:
             self._on_trial = None
         return row
@@ -346,7 +351,8 @@ class BatchEngine(ABC, Generic[AnyRow]):
         """Find out whose fault a failed step was; everyone else goes on where they were.
 
         The batch is in an unknown state and is dropped. A row alone in it, or on trial, is the
-        culprit. Otherwise each row in turn is put on trial beside those that passed.
+        culprit. Otherwise each row in turn is put on trial beside those that passed. A row on trial for
+        which there is no memory is tried again when one of the others has left.
         """
         rows, self._running = list(self._running.values()), {}
         self._generator = self._new_generator()
@@ -359,10 +365,18 @@ class BatchEngine(ABC, Generic[AnyRow]):
         culprit = rows[0] if len(rows) == 1 else tried
         if tried is not None:
             self._on_trial = None
+        if lacks_memory := is_out_of_memory(error):
+            log.warning("memory_ran_out", rows=len(rows), exc_info=error)
+            self._prompt_cache.clear()
         if culprit is None:
             self._suspects.extend(rows)
             return []
-        outputs: list[Output] = [self._failure(culprit, error)]
+        outputs: list[Output] = []
+        if lacks_memory and len(rows) > 1:
+            self._is_crowded = True
+            self._suspects.appendleft(culprit)
+        else:
+            outputs.append(self._failure(culprit, error))
         for row in rows:
             if row is not culprit:
                 outputs += self._let_in(row)
@@ -372,5 +386,4 @@ class BatchEngine(ABC, Generic[AnyRow]):
         if row is self._on_trial:
             self._on_trial = None
         log.error("request_failed", request_id=row.id, exc_info=error)
-        reason = f"{type(error).__name__}: {error}"[:_MAX_REASON]
-        return Failure(id=row.id, error=WorkerError(f"the model failed on this request: {reason}"))
+        return Failure(id=row.id, error=as_error(error))
