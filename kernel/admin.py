@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from kernel.dispatch import Dispatcher
+from kernel.peers import Peers
 from kernel.questions import Question, Questions
 from kernel.residency import Residency
 from kernel.roster import Roster
 from kernel.supervisor import Supervisor
 from kernel.tenure import Tenure
-from kernel.view import model_info
+from kernel.view import model_info, queue_reply
 from transports.errors import MlxdError, ModelUnavailable, NotFound, RequestError
 from transports.messages import Message
 from transports.reports import DoneReply, ModelsReply
@@ -28,6 +29,7 @@ class Administrator:
         tenure: Tenure,
         dispatcher: Dispatcher,
         supervisor: Supervisor,
+        peers: Peers,
     ) -> None:
         self._questions = questions
         self._roster = roster
@@ -35,6 +37,7 @@ class Administrator:
         self._tenure = tenure
         self._dispatcher = dispatcher
         self._supervisor = supervisor
+        self._peers = peers
 
     def ask(self, question: Question, now: float) -> None:
         """Begin an operation; "stop" is the broker's own.
@@ -48,6 +51,8 @@ class Administrator:
                 self._questions.after_measuring(question, tuple(pids))
             case "models.list" | "load" | "pin":
                 self._questions.after_scan(question)
+            case "queue":
+                self._questions.answer(question, queue_reply(self._dispatcher, self._peers, now))
             case "unload":
                 self._unload(question, now)
             case "unpin":

@@ -101,6 +101,7 @@ class Broker:
             self._tenure,
             self._dispatcher,
             self._supervisor,
+            self._peers,
         )
         self._preload = preload
         self._status = StatusView(
@@ -355,7 +356,7 @@ class Broker:
         for peer in self._peers.silent(now, self._settings.kernel.dead_after_s):
             self._peer_lost(peer.id, "no sign of life", now)
         self._supervisor.tick(now)
-        self._dispatcher.expire(now)
+        self._dispatcher.tick(now)
         if self._drain_deadline_s is not None and self._drain_deadline_s <= now:
             late = ShuttingDown("mlxd is shutting down; the request took longer than allowed")
             self._fail_all(late, now)

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from kernel.actions import Emit, Send
+from kernel.model_queue import Waits
+from kernel.notices import MAX_IDS_TOLD, Notices
 from kernel.quarantine import Quarantine
 from kernel.ratelimit import RateLimiter
 from kernel.request import Request
@@ -17,21 +19,19 @@ from kernel.scheduler import Scheduler
 from kernel.supervisor import Process
 from transports.errors import MlxdError, QueueFull, QueueTimeout, RemoteProtocolError
 from transports.frames import Parcel, parcel
-from transports.messages import Cancel, Done, Events, Progress, Usage
+from transports.messages import Cancel, Progress
 from transports.reports import ModelInfo
 from transports.settings import KernelSettings
 
-# Named in one message: so many ids of 64 characters, twice, stay within an envelope.
-MAX_IDS_TOLD = 256
-
 
 class Dispatcher:
-    """Queued and running requests. Each ends once: by its worker, by cancel, or by `_tell_failed`."""
+    """Queued and running requests. Each ends once: by its worker, by cancel, or by a notice of failure."""
 
     def __init__(self, settings: KernelSettings, residency: Residency, emit: Emit) -> None:
         self._settings = settings
         self._residency = residency
         self._emit = emit
+        self._notices = Notices(emit)
         self._queue = Scheduler(settings)
         self._running = Running()
         self._quarantine = Quarantine(settings.quarantine_s)
@@ -39,6 +39,8 @@ class Dispatcher:
         # Of each model's worker, the last that it had.
         self._num_slots: dict[str, int] = {}
         self._num_accepted = 0
+        # When those who wait were told where they stand.
+        self._told_s = 0.0
         self._num_of_peer: dict[str, int] = defaultdict(int)
 
     def __len__(self) -> int:
@@ -65,6 +67,14 @@ class Dispatcher:
     def is_busy(self, model: str) -> bool:
         """Whether anybody waits for *model* or is served by it."""
         return bool(self.num_queued_for(model) or self.num_running_in(model))
+
+    def order(self, model: str) -> Iterator[Request]:
+        """Requests that wait for *model*, as they will go if nobody else comes."""
+        return self._queue.order(model)
+
+    def waits(self, model: str, now: float) -> Waits:
+        """How long requests wait for *model*."""
+        return self._queue.waits(model, now)
 
     def models_waited_for(self) -> tuple[str, ...]:
         """Models with a queue."""
@@ -130,19 +140,18 @@ class Dispatcher:
                 self._queue.remove(request_id)
                 self._forget(peer)
                 left.add(request.model)
-                self.tell_cancelled(peer, request_id)
+                self._notices.cancelled(peer, request_id)
         for model, cancelled in by_model.items():
             if worker := self._residency.worker(model):
                 process, _ = worker
-                for some in _batches(cancelled):
-                    self._emit(Send(process.peer, parcel("cancel", Cancel(), ids=some)))
+                for start in range(0, len(cancelled), MAX_IDS_TOLD):
+                    ids = cancelled[start : start + MAX_IDS_TOLD]
+                    self._emit(Send(process.peer, parcel("cancel", Cancel(), ids=ids)))
         self._dispatch_after(left, now)
 
     def tell_cancelled(self, peer: str, request_id: str) -> None:
-        """End a request that no worker has seen."""
-        usage = Usage(prompt_tokens=0, completion_tokens=0)
-        events = Events(items=(Done(id=request_id, finish_reason="cancelled", usage=usage),))
-        self._emit(Send(peer, parcel("events", events, ids=(request_id,), finished=(request_id,))))
+        """End a request that was not submitted yet."""
+        self._notices.cancelled(peer, request_id)
 
     def peer_lost(self, peer: str, now: float) -> None:
         """A frontend is gone: nobody wants the answers to its requests."""
@@ -188,7 +197,7 @@ class Dispatcher:
                 client=request.client,
                 priority=request.priority,
                 fingerprint=request.fingerprint,
-                charged_s=self._queue.start(request),
+                charged_s=self._queue.start(request, now),
                 is_alone=is_suspect,
             )
         )
@@ -245,7 +254,7 @@ class Dispatcher:
             self._end(route, now)
         if was_wished:
             self._quarantine.strike((route.fingerprint for route in lost), now)
-        self._tell_failed([(route.peer, route.id) for route in lost], error)
+        self._notices.failed([(route.peer, route.id) for route in lost], error)
 
     # --- ends -----------------------------------------------------------------------------------
 
@@ -259,16 +268,21 @@ class Dispatcher:
         routes = list(self._running)
         for route in routes:
             self._end(route, now)
-        self._tell_failed([(route.peer, route.id) for route in routes], error)
+        self._notices.failed([(route.peer, route.id) for route in routes], error)
 
-    def expire(self, now: float) -> None:
-        """End requests that have waited for too long."""
+    def tick(self, now: float) -> None:
+        """End requests that have waited for too long; at each heartbeat tell the others where they stand."""
         expired = self._queue.pop_expired(now)
         for request in expired:
             self._end_waiting((request,), self._timeout(request, now))
         for request in self._without_place(now):
             self._fail_queued((request,), self._timeout(request, now))
         self._dispatch_after({request.model for request in expired}, now)
+        if now - self._told_s >= self._settings.heartbeat_s:
+            self._told_s = now
+            for model in self._queue.models():
+                if self._residency.worker(model):
+                    self._notices.positions(self._queue.order(model))
 
     def _timeout(self, request: Request, now: float) -> QueueTimeout:
         is_ready = self._residency.worker(request.model) is not None
@@ -294,17 +308,12 @@ class Dispatcher:
         return late
 
     def next_deadline(self) -> float | None:
-        """When `expire` has something to do; for a place in memory it looks at each heartbeat."""
+        """When a request has waited for too long; the rest of `tick` is done at each heartbeat."""
         return self._queue.next_deadline()
 
     def tell_progress(self, model: str, progress: Progress) -> None:
         """Tell everybody who waits for *model* how far it is."""
-        by_peer: dict[str, list[str]] = defaultdict(list)
-        for request in self._queue.waiting(model):
-            by_peer[request.peer].append(request.id)
-        for peer, ids in by_peer.items():
-            for some in _batches(ids):
-                self._emit(Send(peer, parcel("progress", progress, ids=some)))
+        self._notices.progress(self._queue.waiting(model), progress)
 
     def check(self) -> None:
         """Raise AssertionError if a request could be lost, doubled or left waiting beside a free slot."""
@@ -335,7 +344,7 @@ class Dispatcher:
         resident = self._residency.get(request.model)
         is_ready = self._residency.worker(request.model) is not None
         progress = Progress(phase="queued") if is_ready or resident is None else resident.progress
-        self._emit(Send(request.peer, parcel("progress", progress, ids=(request.id,))))
+        self._notices.progress((request,), progress)
 
     def _slots(self, model: str) -> int:
         """How many requests the worker of *model* takes at once, as far as that is known."""
@@ -352,15 +361,7 @@ class Dispatcher:
         ended = [(request.peer, request.id) for request in requests]
         for peer, _ in ended:
             self._forget(peer)
-        self._tell_failed(ended, error)
-
-    def _tell_failed(self, ended: Iterable[tuple[str, str]], error: MlxdError) -> None:
-        by_peer: dict[str, list[str]] = defaultdict(list)
-        for peer, request_id in ended:
-            by_peer[peer].append(request_id)
-        for peer, ids in by_peer.items():
-            for some in _batches(ids):
-                self._emit(Send(peer, parcel("failed", error.to_failed(), ids=some, finished=some)))
+        self._notices.failed(ended, error)
 
     def _end(self, route: Route, now: float) -> None:
         self._running.remove(route)
@@ -372,11 +373,6 @@ class Dispatcher:
         self._num_of_peer[peer] -= 1
         if not self._num_of_peer[peer]:
             del self._num_of_peer[peer]
-
-
-def _batches(ids: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(ids), MAX_IDS_TOLD):
-        yield ids[start : start + MAX_IDS_TOLD]
 
 
 def _ensure(holds: bool, what: str) -> None:

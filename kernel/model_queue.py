@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from kernel.fairness import FairQueue
 from kernel.request import ClientId, Request
@@ -18,6 +19,16 @@ SERVICE_WEIGHT = 0.2
 UNKNOWN_SERVICE_S = 1.0
 
 
+class Waits(NamedTuple):
+    """How long requests wait for a model."""
+
+    # Of the one that has waited longest, seconds.
+    oldest_s: float = 0.0
+    # Requests that got a slot, and how long they all had waited for it, seconds.
+    num_started: int = 0
+    total_s: float = 0.0
+
+
 class ModelQueue:
     """A bounded queue. Higher priorities first, clients in fair turns, and nobody for ever last."""
 
@@ -28,6 +39,8 @@ class ModelQueue:
         self._num_passed = dict.fromkeys(PRIORITIES, 0)
         self._num_waiting = 0
         self._num_bytes = 0
+        self._num_started = 0
+        self._waited_s = 0.0
         # Mean time in a slot, seconds.
         self._service_s: float | None = None
 
@@ -66,8 +79,15 @@ class ModelQueue:
         priority = _next_priority(self._num_passed, {p: len(q) for p, q in self._by_priority.items()})
         return None if priority is None else self._by_priority[priority].next()
 
-    def start(self, request: Request) -> float:
+    def waits(self, now: float) -> Waits:
+        """How long requests wait."""
+        oldest_s = min((request.arrived_s for request in self), default=now)
+        return Waits(now - oldest_s, self._num_started, self._waited_s)
+
+    def start(self, request: Request, now: float) -> float:
         """Take a waiting request out because it runs from now on; what `end` must be given, seconds."""
+        self._num_started += 1
+        self._waited_s += now - request.arrived_s
         charged_s = self._by_priority[request.priority].start(request, self.service_s)
         self._left(request)
         _pass(self._num_passed, request.priority, {p: len(q) for p, q in self._by_priority.items()})

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from kernel.deadlines import Deadlines
-from kernel.model_queue import ModelQueue
+from kernel.model_queue import ModelQueue, Waits
 from kernel.request import ClientId, Request
 from transports.errors import QueueFull
 from transports.settings import KernelSettings
@@ -73,10 +73,10 @@ class Scheduler:
         queue = self._waited_for.get(model)
         return queue.next() if queue else None
 
-    def start(self, request: Request) -> float:
+    def start(self, request: Request, now: float) -> float:
         """Take a queued request out because a worker gets it; what `end` must be given, seconds."""
         queue = self._queues[request.model]
-        charged_s = queue.start(request)
+        charged_s = queue.start(request, now)
         self._forget(request, queue)
         return charged_s
 
@@ -110,6 +110,11 @@ class Scheduler:
         """Those that wait for *model* as they will go if nobody else comes."""
         queue = self._waited_for.get(model)
         return queue.order() if queue else iter(())
+
+    def waits(self, model: str, now: float) -> Waits:
+        """How long requests wait for *model*."""
+        queue = self._queues.get(model)
+        return queue.waits(now) if queue else Waits()
 
     def models(self) -> tuple[str, ...]:
         """Models that are waited for."""

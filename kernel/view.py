@@ -10,7 +10,7 @@ from kernel.dispatch import Dispatcher
 from kernel.peers import Peers
 from kernel.residency import Residency
 from kernel.supervisor import Supervisor
-from transports.reports import FrontendInfo, ModelInfo, StatusReply, WorkerInfo
+from transports.reports import FrontendInfo, ModelInfo, QueuedRequest, QueueReply, StatusReply, WorkerInfo
 
 Setting = str | int | float | bool | None
 
@@ -34,6 +34,26 @@ def model_info(model: ModelInfo, residency: Residency) -> ModelInfo:
     worker = residency.worker(model.name)
     context = worker[1].context_length if worker else model.context_length
     return msgspec.structs.replace(model, state=state, error=error, context_length=context)
+
+
+def queue_reply(dispatcher: Dispatcher, peers: Peers, now: float) -> QueueReply:
+    """Who waits for what, in the order in which they will go; nothing of what they ask."""
+    waiting = []
+    for model in dispatcher.models_waited_for():
+        for position, request in enumerate(dispatcher.order(model), start=1):
+            peer = peers.get(request.peer)
+            waiting.append(
+                QueuedRequest(
+                    model=model,
+                    position=position,
+                    frontend=peer.name if peer else "",
+                    client=request.message.envelope.client,
+                    priority=request.priority,
+                    waited_s=now - request.arrived_s,
+                    num_bytes=request.num_bytes,
+                )
+            )
+    return QueueReply(requests=tuple(waiting))
 
 
 class StatusView:
@@ -86,6 +106,7 @@ class StatusView:
                 continue
             info = process.info
             resident = self._residency.get(process.model)
+            waits = self._dispatcher.waits(process.model, now)
             yield WorkerInfo(
                 name=process.name,
                 pid=process.pid,
@@ -95,6 +116,9 @@ class StatusView:
                 num_slots=info.num_slots if info else 0,
                 num_active=self._dispatcher.num_running_in(process.model),
                 num_queued=self._dispatcher.num_queued_for(process.model),
+                oldest_wait_s=waits.oldest_s,
+                num_started=waits.num_started,
+                waited_s=waits.total_s,
                 memory_bytes=memory_bytes.get(process.pid, 0),
                 uptime_s=now - process.since_s,
                 num_restarts=process.policy.num_restarts,
@@ -117,6 +141,7 @@ class StatusView:
                     model=resident.name,
                     state=resident.phase,
                     num_queued=self._dispatcher.num_queued_for(resident.name),
+                    oldest_wait_s=self._dispatcher.waits(resident.name, now).oldest_s,
                     progress=resident.progress,
                 )
         for model, error, retry_in_s in self._residency.failures(now):

@@ -353,6 +353,8 @@ class Progress(Message, frozen=True, kw_only=True):
     # Of a download: what is there, and all of it; 0 while that is not known.
     num_bytes: int = 0
     total_bytes: int = 0
+    # Of a request that waits for a slot: 1 goes next. 0 while it is not known.
+    position: Annotated[int, Meta(ge=0)] = 0
 
 
 class Failed(Message, frozen=True, kw_only=True):

@@ -66,6 +66,11 @@ class WorkerInfo(Message, frozen=True, kw_only=True):
     num_slots: int = 0
     num_active: int = 0
     num_queued: int = 0
+    # Of the request that has waited longest, seconds.
+    oldest_wait_s: float = 0.0
+    # Requests that got a slot since the kernel started, and how long they all had waited for it.
+    num_started: int = 0
+    waited_s: float = 0.0
     memory_bytes: int = 0
     # In this state.
     uptime_s: float = 0.0
@@ -142,6 +147,26 @@ class EnvironmentsReply(Message, frozen=True, kw_only=True):
     """Reply to envs.list, envs.sync and envs.rm."""
 
     environments: tuple[EnvironmentInfo, ...]
+
+
+class QueuedRequest(Message, frozen=True, kw_only=True):
+    """A request that waits; nothing of what it asks."""
+
+    model: str
+    # 1 goes next, if nobody else comes.
+    position: int
+    frontend: str
+    # `Envelope.client`.
+    client: str = ""
+    priority: int = 0
+    waited_s: float = 0.0
+    num_bytes: int = 0
+
+
+class QueueReply(Message, frozen=True, kw_only=True):
+    """Reply to queue."""
+
+    requests: tuple[QueuedRequest, ...]
 
 
 class DoneReply(Message, frozen=True, kw_only=True):

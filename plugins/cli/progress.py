@@ -166,7 +166,8 @@ def words(progress: Progress, bytes_per_s: float = 0.0) -> str:
     """What is being done, and how far it is."""
     detail = clean_line(progress.detail)
     if not progress.total_bytes:
-        return WORDS[progress.phase] + (f" ({detail})" if detail else "")
+        place = f", position {progress.position}" if progress.position else ""
+        return WORDS[progress.phase] + place + (f" ({detail})" if detail else "")
     parts = [f"fetching {size(progress.num_bytes)} of {size(progress.total_bytes)}", detail]
     if bytes_per_s:
         parts.insert(1, f"{size(int(bytes_per_s))}/s")

@@ -1,4 +1,4 @@
-"""`mlxd ps` and `mlxd status`: what runs."""
+"""`mlxd ps` and `mlxd status`: what runs, and what waits."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ from plugins.cli.exits import NOT_RUNNING
 from plugins.cli.output import duration, print_fields, print_json, print_table, size
 from plugins.cli.progress import words
 from plugins.cli.sanitize import clean_line
-from transports.reports import FrontendInfo, StatusReply, WorkerInfo
+from plugins.terms import PRIORITIES
+from transports.reports import Admin, FrontendInfo, QueuedRequest, QueueReply, StatusReply, WorkerInfo
 
 NO_KERNEL = "No kernel is running; `mlxd serve` starts one."
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of workers.")
-def ps(as_json: bool) -> None:
+@click.option("--queue", "is_queue", is_flag=True, help="List the requests that wait instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: a list.")
+def ps(is_queue: bool, as_json: bool) -> None:
     """List the workers: one process for each model in memory.
 
     Without a running kernel there are none, and that is no error.
     """
+    if is_queue:
+        _print_queue(session.run(_fetch_queue()), as_json=as_json)
+        return
     found = session.run(_fetch())
     workers = tuple(worker for worker in found.workers if worker.state != "failed") if found else ()
     if as_json:
@@ -52,6 +57,27 @@ def status(as_json: bool) -> int:
     else:
         _print_status(found)
     return 0
+
+
+async def _fetch_queue() -> QueueReply | None:
+    async with session.running_kernel() as client:
+        return await client.admin("queue", Admin(), QueueReply) if client else None
+
+
+def _print_queue(found: QueueReply | None, *, as_json: bool) -> None:
+    requests = found.requests if found else ()
+    if as_json:
+        print_json(requests)
+    elif found is None:
+        click.echo(NO_KERNEL, err=True)
+    elif not requests:
+        click.echo("No request waits.", err=True)
+    else:
+        print_table(
+            ("MODEL", "POSITION", "PRIORITY", "WAIT", "FRONTEND", "CLIENT"),
+            [_queued_row(request) for request in requests],
+            folded="CLIENT",
+        )
 
 
 async def _fetch() -> StatusReply | None:
@@ -86,7 +112,7 @@ def _print_status(found: StatusReply) -> None:
 
 def _print_workers(workers: tuple[WorkerInfo, ...]) -> None:
     print_table(
-        ("MODEL", "KIND", "STATE", "PID", "REQUESTS", "MEMORY", "FOR"),
+        ("MODEL", "KIND", "STATE", "PID", "REQUESTS", "WAIT", "MEMORY", "FOR"),
         [_worker_row(worker) for worker in workers],
         folded="MODEL",
     )
@@ -120,15 +146,28 @@ def _next_try(name: str, process: WorkerInfo | FrontendInfo) -> str:
 
 
 def _worker_row(worker: WorkerInfo) -> tuple[str, ...]:
-    queued = f" +{worker.num_queued}" if worker.num_queued else ""
+    running = f"{worker.num_active}/{worker.num_slots}" if worker.num_slots else ""
+    queued = f"+{worker.num_queued}" if worker.num_queued else ""
     return (
         worker.model,
         worker.kind,
         worker.state,
         str(worker.pid or "-"),
-        f"{worker.num_active}/{worker.num_slots}{queued}" if worker.num_slots else "-",
+        " ".join(part for part in (running, queued) if part) or "-",
+        duration(worker.oldest_wait_s) if worker.num_queued else "-",
         size(worker.memory_bytes) if worker.memory_bytes else "-",
         duration(worker.uptime_s) if worker.uptime_s else "-",
+    )
+
+
+def _queued_row(request: QueuedRequest) -> tuple[str, ...]:
+    return (
+        request.model,
+        str(request.position),
+        next(word for word, priority in PRIORITIES.items() if priority == request.priority),
+        duration(request.waited_s),
+        request.frontend,
+        request.client or "-",
     )
 
 

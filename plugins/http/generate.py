@@ -217,7 +217,8 @@ def _comment(update: Progress | Prefill) -> bytes:
     if isinstance(update, Prefill):
         return f": waiting for prefill {update.num_done}/{update.num_total} tokens\n\n".encode()
     percent = "" if update.fraction is None else f" {update.fraction:.0%}"
-    return f": waiting for {update.phase}{percent}\n\n".encode()
+    position = f", position {update.position}" if update.position else ""
+    return f": waiting for {update.phase}{percent}{position}\n\n".encode()
 
 
 def _checked(end: Done) -> Done:

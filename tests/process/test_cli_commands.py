@@ -175,6 +175,8 @@ def test_envs_lists_each_worker_kind(served: Path) -> None:
     [
         (("ps",), 0, ""),
         (("ps", "--json"), 0, "[]\n"),
+        (("ps", "--queue"), 0, ""),
+        (("ps", "--queue", "--json"), 0, "[]\n"),
         (("status",), 3, ""),
         (("status", "--json"), 3, '{\n  "state": "stopped"\n}\n'),
         (("stop",), 0, ""),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from aiohttp import ClientSession
+from cli_harness import mlxd
 from running import RunningKernel, StartKernel
 
 from transports.reports import WorkerInfo
@@ -126,3 +128,24 @@ async def test_a_poison_request_kills_two_workers_and_no_more(start_kernel: Star
     assert refused == (422, "poison_request")
     assert innocent == [(200, "")] * 3
     assert (await worker(kernel, "echo/faulty")).num_restarts == 2
+
+
+async def test_ps_shows_who_waits_and_not_for_what(narrow: RunningKernel) -> None:
+    async with ClientSession(narrow.url) as session:
+        tasks = [asyncio.create_task(ask(session, "word " * 100))]
+        await until_active(narrow, 1)
+        secrets = {"User_Agent": "editor/1", "X_Api_Key": "sk-secret", "X_Priority": "low"}
+        tasks.append(asyncio.create_task(ask(session, "prompt", **secrets)))
+        await until_queued(narrow, 1)
+        shown = await asyncio.to_thread(mlxd, narrow.home, "ps", "--queue")
+        (queued,) = json.loads((await asyncio.to_thread(mlxd, narrow.home, "ps", "--queue", "--json")).stdout)
+        workers = (await asyncio.to_thread(mlxd, narrow.home, "ps")).stdout
+        await asyncio.gather(*tasks)
+    nobody = await asyncio.to_thread(mlxd, narrow.home, "ps", "--queue")
+
+    assert (queued["model"], queued["position"], queued["priority"]) == ("echo/narrow", 1, -1)
+    assert queued["client"].startswith("127.0.0.1 editor key-")
+    assert "low" in shown.stdout
+    assert "1/1 +1" in workers
+    assert "sk-secret" not in shown.stdout + str(queued)
+    assert (nobody.returncode, nobody.stderr) == (0, "No request waits.\n")

@@ -31,6 +31,7 @@ BODIES: dict[str, tuple[type[Message], ...]] = {
         reports.StatusReply,
         reports.ModelsReply,
         reports.EnvironmentsReply,
+        reports.QueueReply,
         reports.DoneReply,
     ),
 }

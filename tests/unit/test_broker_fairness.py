@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from kernel_world import World
 
+from transports.codec import decode_body
+from transports.messages import Progress
+from transports.reports import QueueReply, StatusReply
 from transports.settings import KernelSettings
 
 M = "echo/m"
@@ -122,3 +125,47 @@ def test_a_frontend_with_too_many_open_requests_is_told_to_come_back() -> None:
     refused = world.submit(peer, M)
 
     assert world.failure(peer, refused).code == "queue_full"
+
+
+def test_those_who_wait_are_told_where_they_stand_when_that_changes() -> None:
+    world = World(M, num_slots=1)
+    peer = world.frontend()
+    running = world.submit(peer, M)
+    normal, high = world.submit(peer, M), world.submit(peer, M, priority=1)
+
+    world.advance(5)
+    assert positions(world, peer) == {normal: [2], high: [1]}
+    world.finish(W, running)
+    world.advance(5)
+
+    assert positions(world, peer) == {normal: [2, 1], high: [1]}
+
+
+def test_the_queue_is_shown_without_what_is_asked() -> None:
+    world = World(M, num_slots=1)
+    peer = world.frontend()
+    world.submit(peer, M)
+    for client, priority in (("late", -1), ("first", 0)):
+        world.submit(peer, M, client=client, priority=priority)
+    world.advance(2)
+
+    reply = world.reply(peer, world.admin(peer, "queue"), QueueReply)
+    status = world.reply(peer, world.admin(peer, "status"), StatusReply)
+
+    assert isinstance(reply, QueueReply) and isinstance(status, StatusReply)
+    first, late = reply.requests
+    assert (first.client, first.position, first.frontend, first.priority) == ("first", 1, peer, 0)
+    assert (late.client, late.position, late.waited_s, late.priority) == ("late", 2, 2.0, -1)
+    (worker,) = status.workers
+    assert (worker.num_active, worker.num_queued, worker.oldest_wait_s, worker.num_started) == (1, 2, 2.0, 1)
+
+
+def positions(world: World, peer: str) -> dict[str, list[int]]:
+    """What each request was told of its place, in order."""
+    told: dict[str, list[int]] = {}
+    for message in world.inbox[peer]:
+        if message.envelope.type == "progress":
+            progress = decode_body(message.body, Progress)
+            if progress.position:
+                told.setdefault(message.envelope.ids[0], []).append(progress.position)
+    return told

@@ -23,7 +23,7 @@ def full_queue(*requests: Request, **settings: int) -> ModelQueue:
 def serve(queue: ModelQueue) -> Request:
     request = queue.next()
     assert request is not None
-    queue.end(request.client, request.priority, queue.start(request), 1.0)
+    queue.end(request.client, request.priority, queue.start(request, 0.0), 1.0)
     return request
 
 

@@ -19,6 +19,7 @@ LOGIC = (
     "fairness",
     "lifecycle",
     "model_queue",
+    "notices",
     "peers",
     "quarantine",
     "questions",
