@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from plugins.http.requests import ContentPart, InputFile, InputMessage, has_value
+import msgspec
+from msgspec import Raw
+
+from plugins.http.requests import ContentPart, ImageUrl, InputFile, InputMessage, has_value
+from plugins.media.data_url import UncopiedUrl
 from plugins.media.picture import Source
 from transports.errors import RequestError
 from transports.messages import ChatMessage, ImagePart, TextPart
@@ -113,9 +117,20 @@ def _part(part: ContentPart, path: str) -> str | Source:
 
 def _picture(part: ContentPart, path: str) -> Source:
     image = part.image_url
-    url = _required(image if isinstance(image, str) or image is None else image.url, path)
-    detail = None if isinstance(image, str) or image is None else image.detail
-    return Source(content=url, path=path, detail=detail or part.detail or "auto")
+    if isinstance(image, ImageUrl):
+        content = _url(image.url, f"{path}.url")
+        return Source(content=content, path=path, detail=image.detail or part.detail or "auto")
+    return Source(content=_required(image, path), path=path, detail=part.detail or "auto")
+
+
+def _url(raw: Raw, path: str) -> str | UncopiedUrl:
+    text = memoryview(raw)
+    if bytes(text[:6]).lower() == b'"data:':
+        return UncopiedUrl(text[1:-1])
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except msgspec.DecodeError:
+        raise RequestError(f"{path}: expected a string", param=path) from None
 
 
 def _document(file: InputFile, path: str) -> Source:

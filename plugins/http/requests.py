@@ -37,7 +37,8 @@ class StreamOptions(Struct, frozen=True, kw_only=True):
 class ImageUrl(Struct, frozen=True, kw_only=True):
     """A picture by its URL, which may hold the picture itself."""
 
-    url: str
+    # A string that stays in the body: as one of ours, a photograph's megabytes cost 5 ms.
+    url: Raw
     detail: Detail | None = None
 
 

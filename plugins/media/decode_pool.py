@@ -73,7 +73,7 @@ class DecodePool:
         finally:
             self._num_waiting -= 1
         try:
-            return await self._decode(self._task(side, pages, max_pages), data, path)
+            return await self._decode(self._task(len(data), side, pages, max_pages), data, path)
         finally:
             self._slots.release()
 
@@ -93,9 +93,10 @@ class DecodePool:
         # Killed processes let go of their threads at once.
         await asyncio.to_thread(self._threads.shutdown)
 
-    def _task(self, side: int, pages: str, max_pages: int) -> Task:
+    def _task(self, num_bytes: int, side: int, pages: str, max_pages: int) -> Task:
         settings = self._settings
         return Task(
+            num_bytes=num_bytes,
             side=side,
             max_pixels=settings.max_image_pixels,
             pages=pages,

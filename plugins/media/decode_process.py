@@ -20,6 +20,8 @@ from plugins.media.decode_task import ANSWERS, BEGUN, Answer, Buffer, Task, read
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 # Memory that glibc keeps for the next picture: to take it from the system anew costs 5 ms a photograph.
 KEPT_BYTES = str(32 * 1024 * 1024)
+# Of the file in memory, likewise; most photographs are smaller.
+KEPT_FILE_BYTES = 8 * 1024 * 1024
 FIXED = {
     "PYTHONUTF8": "1",
     # glibc reserves address space for each arena, of which there is a limit.
@@ -79,7 +81,9 @@ class DecodeProcess:
         try:
             return self._run(task, max_bytes)
         finally:
-            self._encoded.truncate(0)
+            # The next one is written over what is kept: new memory would cost more than the copy.
+            if len(data) > KEPT_FILE_BYTES:
+                self._encoded.truncate(KEPT_FILE_BYTES)
 
     def kill(self) -> None:
         """End it for good, now. A task that runs fails."""

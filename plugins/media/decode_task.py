@@ -27,6 +27,8 @@ T = TypeVar("T")
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """Frontend -> decoder: decode the file in memory. Followed by an answer, or by the decoder's end."""
 
+    # Of the file in memory, which may be longer.
+    num_bytes: int
     # The largest side of the result, pixels.
     side: int
     max_pixels: int

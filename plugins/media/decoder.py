@@ -48,7 +48,7 @@ def main() -> int:
             task, _ = read_message(STDIN, TASKS, max_bytes=0)
         except EOFError:
             return 0
-        data = os.pread(encoded, os.fstat(encoded).st_size, 0)
+        data = os.pread(encoded, task.num_bytes, 0)
         os.write(STDOUT, BEGUN)
         answer, pixels = answer_to(task, data, partial(confinement.start_time, task.cpu_s))
         del data

@@ -117,7 +117,7 @@ class MediaIntake:
     async def _encoded(self, source: Source, fetches: asyncio.Semaphore) -> bytes | memoryview:
         max_bytes = self._settings.max_file_bytes
         content = source.content
-        if not isinstance(content, str):
+        if isinstance(content, (bytes, memoryview)):
             if len(content) > max_bytes:
                 raise RequestTooLarge(
                     f"{source.path}: expected a file of at most {max_bytes} bytes (media.max_file_bytes), "
@@ -125,7 +125,7 @@ class MediaIntake:
                     param=source.path,
                 )
             return content
-        if _is_remote(source):
+        if isinstance(content, str) and _is_remote(source):
             async with fetches:
                 return await self._fetcher.fetch(content, source.path)
         # Not on the loop: 20 MiB take 5 ms.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from plugins.media.data_url import UncopiedUrl
+
 Detail: TypeAlias = Literal["auto", "low", "high", "original"]
 
 
@@ -13,7 +15,7 @@ class Source:
     """One picture or document of a request."""
 
     # The encoded bytes, whose format is found by looking at them; or an http(s) or data: URL.
-    content: bytes | memoryview | str
+    content: bytes | memoryview | str | UncopiedUrl
     # Where it stands in the request, for errors: "messages[0].content[1].image_url".
     path: str
     detail: Detail = "auto"

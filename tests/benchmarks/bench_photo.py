@@ -41,6 +41,7 @@ def photograph() -> bytes:
 def decode_s(data: bytes, settings: MediaSettings) -> float:
     """Decoding and resizing alone, seconds."""
     task = Task(
+        num_bytes=len(data),
         side=side_of("auto", settings.max_image_side),
         max_pixels=settings.max_image_pixels,
         pages="",

@@ -151,6 +151,17 @@ async def test_without_room_for_files_pixels_come_by_the_pipe(open_intake: OpenI
 # --- limits of a request ----------------------------------------------------------------------
 
 
+async def test_nothing_of_the_picture_before_is_left(open_intake: OpenIntake) -> None:
+    """The file in memory that both go through keeps its length."""
+    intake = open_intake(num_decoders=1)
+    whole = encoded(Image.effect_noise((200, 200), 100), "PNG")
+
+    await intake.pictures([source(whole)])
+
+    with pytest.raises(InvalidImage, match="cut short"):
+        await intake.pictures([source(whole[:-30])])
+
+
 async def test_too_many_pictures_name_the_first_that_is_over(open_intake: OpenIntake) -> None:
     intake = open_intake(max_images=2)
 

@@ -7,7 +7,7 @@ import base64
 import pybase64
 import pytest
 
-from plugins.media.data_url import from_data_url
+from plugins.media.data_url import UncopiedUrl, from_data_url
 from transports.errors import RequestError, RequestTooLarge
 
 PATH = "messages[0].content[1].image_url"
@@ -88,5 +88,45 @@ def test_the_limit_is_checked_before_anything_is_decoded(monkeypatch: pytest.Mon
 
     with pytest.raises(RequestTooLarge, match="max_file_bytes") as caught:
         from_data_url(f"data:image/png;base64,{most}AAAA", PATH, LIMIT)
+
+    assert caught.value.param == PATH
+
+
+# --- in a JSON body, uncopied -----------------------------------------------------------------
+
+
+def uncopied(text: str) -> UncopiedUrl:
+    return UncopiedUrl(memoryview(text.encode()))
+
+
+@pytest.mark.parametrize("text", [TEXT, base64.b64encode(b"\xff" * 30).decode().replace("/", "\\/")])
+def test_the_file_inside_a_body(text: str) -> None:
+    """PHP writes "/" as "\\/", which base64 is full of."""
+    expected = base64.b64decode(text.replace("\\", ""))
+
+    assert from_data_url(uncopied(f"data:image/png;base64,{text}"), PATH, LIMIT) == expected
+
+
+def test_escapes_do_not_count_against_the_limit() -> None:
+    text = base64.b64encode(b"\xff" * LIMIT).decode().replace("/", "\\/")
+
+    assert from_data_url(uncopied(f"data:image/png;base64,{text}"), PATH, LIMIT) == b"\xff" * LIMIT
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            f"data:text/html;base64,{TEXT}",
+            "data:",
+            f"data:image/png;base64,{TEXT}\\q",
+            "data:image/png;base64,\\",
+        ),
+        *("data:\u2028,", f"data:image/png;base64,{TEXT}\\u00e9"),
+    ],
+)
+def test_what_is_wrong_in_a_body_is_refused(url: str) -> None:
+    with pytest.raises(RequestError, match="expected") as caught:
+        from_data_url(uncopied(url), PATH, LIMIT)
 
     assert caught.value.param == PATH

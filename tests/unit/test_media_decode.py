@@ -25,6 +25,7 @@ RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
 def a_task(**fields: object) -> Task:
     defaults: dict[str, object] = {
+        "num_bytes": 0,
         "side": 512,
         "max_pixels": 50_000_000,
         "pages": "",

@@ -17,6 +17,7 @@ RED_SQUARE = b"1 0 0 rg 0 0 100 100 re f"
 
 def a_task(side: int = 200, pages: str = "", max_pages: int = 16) -> Task:
     return Task(
+        num_bytes=0,
         side=side,
         max_pixels=50_000_000,
         pages=pages,
