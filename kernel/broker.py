@@ -105,7 +105,7 @@ class Broker:
         )
         self._preload = preload
         self._status = StatusView(
-            view, preload, self._supervisor, self._residency, self._dispatcher, self._peers
+            view, preload, self._roster, self._supervisor, self._residency, self._dispatcher, self._peers
         )
         self._next_ping_s = 0.0
         # How long the kernel stood still so far.
@@ -147,8 +147,8 @@ class Broker:
                 self._process_exited(event, now)
             case CatalogScanned(models):
                 self._scanned(models, now)
-            case Prepared(model, path):
-                self._residency.prepared(model, path, now)
+            case Prepared():
+                self._residency.prepared(event, now)
             # One that was unloaded meanwhile may be loaded by another preparation already.
             case PrepareFailed(model, error) if self._residency.is_preparing(model):
                 self._lifecycle.failed(model, error, now)

@@ -5,16 +5,17 @@ A name that comes from a client is only ever compared with the names found here.
 
 from __future__ import annotations
 
-import os
-import re
+import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import msgspec
 
 from kernel.demos import DEMOS, EMBEDDED, Demo
+from kernel.folders import is_model_name, subfolders
+from kernel.hub_cache import HubModel, hub_folder, hub_models, is_partial
 from kernel.isolation import package_dir
 from kernel.model_folder import (
     MODALITIES,
@@ -28,12 +29,10 @@ from transports.reports import Modality, ModelInfo
 
 # A folder of folders of models: "owner/name" and no deeper.
 MAX_DEPTH = 2
-# `messages.ModelName`.
-MAX_NAME_LENGTH = 256
 MAX_MODELS = 10_000
 
-_REVISION = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
+# The files of a folder that may not be looked into.
+_UNREADABLE: Signature = (("", -1, 0),)
 
 # Name, folder and files of a model.
 _Found: TypeAlias = tuple[str, Path, Signature]
@@ -55,6 +54,8 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True):
     created: int = 0
     # Why it cannot be served.
     error: str = ""
+    # Of its files; another one after a change.
+    fingerprint: str = ""
     # Set for demo models that are fetched, before and after.
     demo: Demo | None = None
     is_present: bool = True
@@ -72,6 +73,7 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True):
             context_length=self.context_length,
             created=self.created,
             error=self.error,
+            fingerprint=self.fingerprint,
         )
 
 
@@ -91,18 +93,20 @@ class Catalog:
         self._roots = (self._models, *(Path(path).expanduser() for path in paths))
         self._hub = hub_folder() if hub_cache else None
         self._scanning = threading.Lock()
-        self._seen: dict[Path, tuple[Signature, FolderFacts]] = {}
+        self._seen: dict[Path, _Look] = {}
         self._entries: dict[str, CatalogEntry] = {}
 
     def scan(self) -> tuple[CatalogEntry, ...]:
         """Look at the disk; blocks: call it in a thread. What did not change is not read again."""
         with self._scanning:
             entries: dict[str, CatalogEntry] = {}
-            seen: dict[Path, tuple[Signature, FolderFacts]] = {}
+            seen: dict[Path, _Look] = {}
             for (name, folder, files), source in self._folders():
                 if name not in entries and len(entries) < MAX_MODELS:
-                    seen[folder] = self._facts(folder, files)
-                    entries[name] = _entry(name, folder, source, seen[folder][1])
+                    seen[folder] = self._look(folder, files)
+                    entries[name] = _entry(name, folder, source, seen[folder])
+            if self._hub is not None:
+                self._add_hub(self._hub, entries, seen)
             for demo in DEMOS.values():
                 entries[demo.name] = self._demo(demo, entries.get(demo.name))
             self._seen = seen
@@ -120,13 +124,27 @@ class Catalog:
         for root in self._roots:
             for found in _model_folders(root):
                 yield found, "folder"
-        if self._hub is not None:
-            for found in _hub_models(self._hub):
-                yield found, "hub"
 
-    def _facts(self, folder: Path, files: Signature) -> tuple[Signature, FolderFacts]:
+    def _add_hub(self, hub: Path, entries: dict[str, CatalogEntry], seen: dict[Path, _Look]) -> None:
+        for model in hub_models(hub):
+            if model.name in entries or len(entries) >= MAX_MODELS:
+                continue
+            if model.snapshot is None:
+                entries[model.name] = _unfinished(model)
+                continue
+            files = _files(model.snapshot)
+            # Half of what people have there is no language model, and old revisions are often a file or two.
+            if files is None or not _is_listed(model, files):
+                continue
+            look = seen[model.snapshot] = self._look(model.snapshot, files)
+            entry = _entry(model.name, model.snapshot, "hub", look)
+            if entry.error and is_partial(model.repository):
+                entry = msgspec.structs.replace(entry, error=f"{entry.error}; {_not_finished(model)}")
+            entries[model.name] = entry
+
+    def _look(self, folder: Path, files: Signature) -> _Look:
         known = self._seen.get(folder)
-        return known if known and known[0] == files else (files, inspect_folder(folder, files))
+        return known if known and known.files == files else _Look.at(folder, files)
 
     def _demo(self, demo: Demo, found: CatalogEntry | None) -> CatalogEntry:
         path = self._models / demo.name
@@ -146,17 +164,48 @@ class Catalog:
         )
 
 
-def hub_folder() -> Path:
-    """Where huggingface_hub keeps its downloads, by its own rules."""
-    if cache := os.environ.get("HF_HUB_CACHE"):
-        return Path(cache).expanduser()
-    if home := os.environ.get("HF_HOME"):
-        return Path(home).expanduser() / "hub"
-    cache_home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache_home).expanduser() / "huggingface" / "hub"
+class _Look(msgspec.Struct, frozen=True):
+    """What a folder held when it was looked into."""
+
+    files: Signature
+    facts: FolderFacts
+    fingerprint: str
+
+    @classmethod
+    def at(cls, folder: Path, files: Signature) -> _Look:
+        if files == _UNREADABLE:
+            return cls(files, FolderFacts(error="the folder cannot be read: permission denied"), "")
+        return cls(files, inspect_folder(folder, files), _digest(folder, files))
 
 
-def _entry(name: str, folder: Path, source: _Source, facts: FolderFacts) -> CatalogEntry:
+def fingerprint(folder: Path) -> str:
+    """Of the files that a model folder holds now, as `CatalogEntry.fingerprint`; "" if it cannot be read."""
+    files = _files(folder)
+    return _digest(folder, files) if files else ""
+
+
+def _digest(folder: Path, files: Signature) -> str:
+    return hashlib.blake2b(repr((str(folder), files)).encode(), digest_size=8).hexdigest()
+
+
+def _is_listed(model: HubModel, files: Signature) -> bool:
+    names = [name for name, _, _ in files]
+    is_old = "@" in model.name and not model.refs
+    return any(n.endswith(".safetensors") for n in names) if is_old else "config.json" in names
+
+
+def _unfinished(model: HubModel) -> CatalogEntry:
+    return CatalogEntry(
+        name=model.name, kind="", path=str(model.repository), source="hub", error=_not_finished(model)
+    )
+
+
+def _not_finished(model: HubModel) -> str:
+    return f"its download has not finished: `mlxd pull {model.name.partition('@')[0]}` goes on"
+
+
+def _entry(name: str, folder: Path, source: _Source, look: _Look) -> CatalogEntry:
+    facts = look.facts
     return CatalogEntry(
         name=name,
         kind=facts.kind,
@@ -167,6 +216,7 @@ def _entry(name: str, folder: Path, source: _Source, facts: FolderFacts) -> Cata
         context_length=facts.context_length,
         created=facts.created,
         error=facts.error,
+        fingerprint=look.fingerprint,
     )
 
 
@@ -174,77 +224,29 @@ def _model_folders(root: Path) -> Iterator[_Found]:
     """The models below *root*, or *root* itself; the depth is bounded, so links may go in circles."""
     files = _files(root)
     if files is not None and is_model_folder(files):
-        if _is_name(root.name):
+        if is_model_name(root.name):
             yield root.name, root, files
         return
     yield from _below(root, prefix="", depth=1)
 
 
 def _below(parent: Path, prefix: str, depth: int) -> Iterator[_Found]:
-    for folder in _subfolders(parent):
+    for folder in subfolders(parent):
         name = prefix + folder.name
         files = _files(folder)
-        if not _is_name(name) or files is None:
+        if not is_model_name(name) or files is None:
             continue
-        if is_model_folder(files):
+        if is_model_folder(files) or files == _UNREADABLE:
             yield name, folder, files
         elif depth < MAX_DEPTH:
             yield from _below(folder, f"{name}/", depth + 1)
 
 
-def _hub_models(hub: Path) -> Iterator[_Found]:
-    """The models in a Hugging Face cache, at their main revision."""
-    for repository in _subfolders(hub):
-        kind, *parts = repository.name.split("--")
-        name = "/".join(parts)
-        if kind != "models" or not _is_name(name):
-            continue
-        snapshot = _snapshot(repository)
-        files = None if snapshot is None else _files(snapshot)
-        # Half of what people have there is no language model: only what has a config.json is listed.
-        if snapshot is not None and files is not None and any(file[0] == "config.json" for file in files):
-            yield name, snapshot, files
-
-
-def _snapshot(repository: Path) -> Path | None:
-    try:
-        revision = (repository / "refs" / "main").read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        # Fetched at another revision by name: take the newest.
-        snapshots = list(_subfolders(repository / "snapshots"))
-        return max(snapshots, key=_mtime_ns, default=None)
-    return repository / "snapshots" / revision if _REVISION.fullmatch(revision) else None
-
-
-def _subfolders(parent: Path) -> Iterable[Path]:
-    """Folders and links to folders in *parent*, without hidden ones; none where it cannot be read."""
-    try:
-        return sorted(path for path in parent.iterdir() if not path.name.startswith(".") and _is_dir(path))
-    except OSError:
-        return ()
-
-
 def _files(folder: Path) -> Signature | None:
+    """None when it cannot be read; `_UNREADABLE` when it may not be, which a person can mend."""
     try:
         return list_files(folder)
+    except PermissionError:
+        return _UNREADABLE
     except OSError:
         return None
-
-
-def _is_dir(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
-
-
-def _mtime_ns(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-def _is_name(name: str) -> bool:
-    """Whether a client could say it: printable, and no bytes that are not text."""
-    return 0 < len(name) <= MAX_NAME_LENGTH and name.isprintable()

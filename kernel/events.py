@@ -80,6 +80,8 @@ class Prepared(Struct, frozen=True):
     model: str
     # Where the files are.
     path: str
+    # Of them, as in `ModelInfo`.
+    fingerprint: str = ""
 
 
 class PrepareFailed(Struct, frozen=True):

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from kernel.actions import RunJob
-from kernel.catalog import Catalog, hub_folder
+from kernel.catalog import Catalog, fingerprint
 from kernel.environments import Environments
 from kernel.events import Event, JobEnded, JobProgressed, Prepared, PrepareFailed, PrepareProgressed
+from kernel.hub_cache import hub_folder
 from kernel.provision import IMPORTER_KIND, import_file, provision
 from kernel.pull import Source, pull
 from transports.errors import EnvironmentFailed, MlxdError, ModelNotFound, RequestError
@@ -76,6 +77,7 @@ class Jobs:
         try:
             async with asyncio.timeout(self._settings.models.prepare_timeout_s):
                 path = await self._path_of(model, on_progress)
+                mark = await asyncio.to_thread(fingerprint, path)
         except TimeoutError:
             limit_s = self._settings.models.prepare_timeout_s
             error = EnvironmentFailed(f"{model}: not ready after {limit_s:g} s (models.prepare_timeout_s)")
@@ -86,9 +88,11 @@ class Jobs:
             log.exception("prepare_failed", model=model)
             self._on_event(PrepareFailed(model, EnvironmentFailed(f"{model}: {type(e).__name__}: {e}")))
         else:
-            self._on_event(Prepared(model, str(path)))
+            self._on_event(Prepared(model, str(path), mark))
 
     async def _path_of(self, model: str, on_progress: OnProgress) -> Path:
+        # Not what was there when somebody last looked: a load takes what is there now.
+        await asyncio.to_thread(self._catalog.scan)
         entry = self._catalog.entry(model)
         if entry is None:
             raise ModelNotFound(f"{model}: not in the catalog any more")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,12 @@ MODALITIES: Mapping[str, tuple[Modality, ...]] = {"text": ("text",), "vision": (
 # In the names of the weights that look at pictures: "visual.blocks.0.attn", "model.vision_tower.encoder",
 # "model.embed_vision", "vpm.embeddings".
 VISION_MARKS = ("vision", "visual", "vpm.", "image_vit", "sam_model")
+# What begins a file that stands for one in Git LFS, until it is fetched; such are some 130 bytes.
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+MAX_POINTER_BYTES = 1024
+# Files that programs fill while they download.
+PARTIAL_ENDINGS = (".incomplete", ".part", ".partial", ".download", ".crdownload", ".aria2", ".!qB")
+_SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
 # Either says how a picture becomes the model's input.
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 CONTEXT_KEYS = (
@@ -101,7 +108,9 @@ def inspect_folder(folder: Path, files: Signature) -> FolderFacts:
         if kind == "vision":
             _check_processor(folder, sizes)
     except ValueError as e:
-        return msgspec.structs.replace(facts, error=str(e))
+        partial = next((name for name in sizes if name.endswith(PARTIAL_ENDINGS)), "")
+        hint = f"; {partial[:200]} says that a download has not finished" if partial else ""
+        return msgspec.structs.replace(facts, error=f"{e}{hint}")
     except OSError as e:
         name = Path(os.fsdecode(e.filename)).name if e.filename else folder.name
         return msgspec.structs.replace(facts, error=f"{name}: {e.strerror}")
@@ -138,13 +147,33 @@ def _check_weights(folder: Path, sizes: Mapping[str, int]) -> set[str]:
         found = f", found {others[0]}" if others else ""
         advice = "; `mlxd models import` takes GGUF files" if found.endswith(".gguf") else ""
         raise ValueError(f"model.safetensors: missing{found}{advice}")
+    if missing := _missing_shard(weights):
+        raise ValueError(f"{missing}: missing")
     tensors: set[str] = set()
     for name in sorted(weights):
+        _check_no_pointer(folder, name, sizes)
         try:
             tensors |= tensor_names(folder / name)
         except ValueError as e:
             raise ValueError(f"{name}: {e}") from None
     return tensors
+
+
+def _missing_shard(weights: Iterable[str]) -> str:
+    """The first of "model-00001-of-00003.safetensors" and so on that is not there; "" if all are."""
+    found = {match.group() for name in weights if (match := _SHARD.fullmatch(name))}
+    for total in sorted({name[-17:-12] for name in found}):
+        for number in range(1, int(total) + 1):
+            if (name := f"model-{number:05}-of-{total}.safetensors") not in found:
+                return name
+    return ""
+
+
+def _check_no_pointer(folder: Path, name: str, sizes: Mapping[str, int]) -> None:
+    if sizes[name] <= MAX_POINTER_BYTES:
+        with (folder / name).open("rb") as file:
+            if file.read(len(LFS_POINTER)) == LFS_POINTER:
+                raise ValueError(f"{name}: a Git LFS pointer and not the file; `git lfs pull` fetches it")
 
 
 def _kind(tensors: Iterable[str]) -> str:
@@ -179,6 +208,7 @@ def _check_tokenizer(folder: Path, sizes: Mapping[str, int]) -> None:
         raise ValueError("tokenizer.json: missing, and no tokenizer.model either")
     if sizes[found[0]] == 0:
         raise ValueError(f"{found[0]}: empty")
+    _check_no_pointer(folder, found[0], sizes)
     if found[0] == "tokenizer.json":
         # Megabytes of JSON: only the first and last character are worth the time.
         with (folder / "tokenizer.json").open("rb") as file:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from kernel.actions import Emit, Log, Prepare
+from kernel.events import Prepared
 from kernel.supervisor import Process, Supervisor
 from kernel.tenure import Tenure
 from transports.errors import MlxdError, ModelUnavailable
@@ -30,6 +31,8 @@ class Resident:
     used_s: float
     phase: Phase = "waiting"
     path: str = ""
+    # Of the files that it was loaded from.
+    fingerprint: str = ""
     # How far it is, for those who wait.
     progress: Progress = Progress(phase="queued")  # noqa: RUF009  # Frozen.
     # What the last request that said so wished, see `Tenure.idle_s`.
@@ -114,15 +117,16 @@ class Residency:
                 self._emit(Log("info", "model_evicted", {"model": oldest.name, "for": resident.name}))
                 self.unload(oldest.name, now)
 
-    def prepared(self, model: str, path: str, now: float) -> None:
+    def prepared(self, event: Prepared, now: float) -> None:
         """Environment and files are there: start the worker."""
-        resident = self._residents.get(model)
+        resident = self._residents.get(event.model)
         if resident is None or resident.phase != "preparing":
             return
         resident.phase = "process"
-        resident.path = path
+        resident.path = event.path
+        resident.fingerprint = event.fingerprint
         resident.progress = Progress(phase="start")
-        self._supervisor.start(resident.worker_name, "worker", resident.kind, model, now)
+        self._supervisor.start(resident.worker_name, "worker", resident.kind, event.model, now)
 
     def is_preparing(self, model: str) -> bool:
         """Whether environment and files of *model* are being fetched for somebody."""
@@ -223,6 +227,15 @@ class Residency:
         """Models that could not be loaded, why, and in how many seconds a request tries again."""
         for model, (error, failed_s) in self._errors.items():
             yield model, error, max(0.0, failed_s + self._settings.failed_retry_s - now)
+
+    def is_changed(self, model: ModelInfo) -> bool:
+        """Whether the files of a model in memory are others by now."""
+        resident = self._residents.get(model.name)
+        return (
+            resident is not None
+            and bool(resident.fingerprint and model.fingerprint)
+            and resident.fingerprint != model.fingerprint
+        )
 
     def unavailable(self, model: str, now: float) -> MlxdError | None:
         """Why a request for *model* should not wait: it could not be loaded, or crashes again and again."""

@@ -27,6 +27,10 @@ class Roster:
     def __iter__(self) -> Iterator[ModelInfo]:
         return iter(self._models.values())
 
+    def seen(self, name: str) -> ModelInfo | None:
+        """The model of that name, whether it can be served or not."""
+        return self._models.get(name)
+
     def get(self, name: str) -> ModelInfo | None:
         """The model of that name, if it can be served as far as its files tell."""
         model = self._models.get(name)

@@ -9,6 +9,7 @@ import msgspec
 from kernel.dispatch import Dispatcher
 from kernel.peers import Peers
 from kernel.residency import Residency
+from kernel.roster import Roster
 from kernel.supervisor import Supervisor
 from transports.reports import FrontendInfo, ModelInfo, QueuedRequest, QueueReply, StatusReply, WorkerInfo
 
@@ -33,7 +34,9 @@ def model_info(model: ModelInfo, residency: Residency) -> ModelInfo:
     state, error = residency.state(model)
     worker = residency.worker(model.name)
     context = worker[1].context_length if worker else model.context_length
-    return msgspec.structs.replace(model, state=state, error=error, context_length=context)
+    return msgspec.structs.replace(
+        model, state=state, error=error, context_length=context, is_changed=residency.is_changed(model)
+    )
 
 
 def queue_reply(dispatcher: Dispatcher, peers: Peers, now: float) -> QueueReply:
@@ -63,6 +66,7 @@ class StatusView:
         self,
         view: KernelView,
         preload: tuple[str, ...],
+        roster: Roster,
         supervisor: Supervisor,
         residency: Residency,
         dispatcher: Dispatcher,
@@ -70,6 +74,7 @@ class StatusView:
     ) -> None:
         self._view = view
         self._preload = preload
+        self._roster = roster
         self._supervisor = supervisor
         self._residency = residency
         self._dispatcher = dispatcher
@@ -123,12 +128,20 @@ class StatusView:
                 uptime_s=now - process.since_s,
                 num_restarts=process.policy.num_restarts,
                 device=info.device if info else "",
-                notes=info.notes if info else (),
+                notes=(*(info.notes if info else ()), *self._changes(process.model)),
                 error=process.error,
                 retry_in_s=process.retry_in_s(now),
                 last_words=process.last_words if process.is_down else (),
                 progress=resident.progress if resident and process.state in ("starting", "loading") else None,
             )
+
+    def _changes(self, model: str) -> Iterator[str]:
+        """What has become of a loaded model's files, as the disk was last seen."""
+        info = self._roster.seen(model)
+        if info is None:
+            yield "gone from the disk since it was loaded"
+        elif self._residency.is_changed(info):
+            yield "changed on disk since it was loaded; the next load takes what is there now"
 
     def _without_process(self, now: float) -> Iterator[WorkerInfo]:
         """Models that are asked for and have no process yet, or will not get one."""

@@ -53,6 +53,10 @@ class ModelInfo(Message, frozen=True, kw_only=True):
     created: int = 0
     error: str = ""
     modalities: tuple[Modality, ...] = ("text",)
+    # Of its files; another one after a change.
+    fingerprint: str = ""
+    # Whether its files are not those that were loaded.
+    is_changed: bool = False
 
 
 class WorkerInfo(Message, frozen=True, kw_only=True):

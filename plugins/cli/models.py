@@ -12,9 +12,11 @@ from plugins.cli import session
 from plugins.cli.completion import complete_model
 from plugins.cli.output import print_fields, print_json, print_table, size
 from plugins.cli.progress import ProgressView
+from plugins.cli.sanitize import clean_line
 from transports.errors import ModelNotFound
 from transports.reports import Admin, ModelInfo, ModelsReply
 
+CHANGED = "changed on disk since it was loaded; the next load takes what is there now"
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -42,6 +44,9 @@ def list_models(as_json: bool) -> None:
             [_row(model) for model in found],
             folded="MODEL",
         )
+        for model in found:
+            if model.is_changed:
+                click.echo(f"\n{clean_line(model.name)}: {CHANGED}")
 
 
 @models.command()
@@ -58,7 +63,7 @@ def show(name: str, as_json: bool) -> None:
             "name": model.name,
             "kind": model.kind or "none: no worker kind serves it",
             "takes": _modalities(model),
-            "state": model.state,
+            "state": f"{model.state}, {CHANGED}" if model.is_changed else model.state,
             "source": model.source,
             "path": model.path,
             "size": size(model.size_bytes) if model.size_bytes else "",

@@ -82,7 +82,11 @@ def _print_queue(found: QueueReply | None, *, as_json: bool) -> None:
 
 async def _fetch() -> StatusReply | None:
     async with session.running_kernel() as client:
-        return await client.status() if client else None
+        if client is None:
+            return None
+        # The kernel looks at the disk for that: what changed there says so.
+        await client.models()
+        return await client.status()
 
 
 def _print_status(found: StatusReply) -> None:

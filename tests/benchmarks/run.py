@@ -26,6 +26,7 @@ BENCHMARKS = {
     "start": ("bench_start", 7, 3),
     "images": ("bench_images", 30, 10),
     "faults": ("bench_faults", 5, 2),
+    "catalog": ("bench_catalog", 50, 10),
     "decode": ("bench_decode", 7, 3),
     "vision": ("bench_vision", 7, 3),
     "photo": ("bench_photo", 30, 10),

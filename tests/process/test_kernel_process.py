@@ -260,3 +260,19 @@ async def test_a_long_home_path_still_works(tmp_path: Path, home: Path, start_ke
 async def test_an_overlong_model_name_is_refused_without_troubling_the_kernel(kernel: RunningKernel) -> None:
     with pytest.raises(MlxdError, match="at most 256 characters"):
         await _text(kernel, "hello", model="x" * 300)
+
+
+async def test_a_model_that_changes_on_disk_serves_on_until_its_next_load(kernel: RunningKernel) -> None:
+    async def is_changed() -> bool:
+        return next(m.is_changed for m in await kernel.client.models() if m.name == "echo/plain")
+
+    pid = await kernel.load("echo/plain")
+    (kernel.home / "models/echo/plain/new.json").write_text("{}")
+
+    assert await is_changed()
+    assert await _text(kernel, "hello") == "hello"
+    assert await kernel.worker_pid("echo/plain") == pid
+
+    await kernel.client.admin("unload", Admin(model="echo/plain"), DoneReply)
+    await kernel.load("echo/plain")
+    assert not await is_changed()

@@ -75,6 +75,8 @@ class World:
         self.now = 1000.0
         self.num_slots = num_slots
         self.models = {name: _model(name) for name in models}
+        # Model -> of its files on the disk, now.
+        self.fingerprints: dict[str, str] = {}
         view = KernelView(
             version="1",
             pid=1,
@@ -173,7 +175,7 @@ class World:
     def scan(self, *names: str) -> None:
         """A look at the disk is done and found these models."""
         self.models |= {name: _model(name) for name in names}
-        self.feed(CatalogScanned(tuple(self.models.values())))
+        self.feed(CatalogScanned(self._on_disk()))
 
     def submit(
         self,
@@ -311,15 +313,21 @@ class World:
                 case Prepare(model):
                     self.prepares.append(model)
                     if self.is_automatic:
-                        self.feed(Prepared(model, f"/models/{model}"))
+                        self.feed(Prepared(model, f"/models/{model}", self.fingerprints.get(model, "")))
                 case ScanCatalog() if self.scans:
-                    self.feed(CatalogScanned(tuple(self.models.values())))
+                    self.feed(CatalogScanned(self._on_disk()))
                 case Exit(code):
                     self.exit_code = code
                 case Measure():
                     self.feed(Measured())
                 case RunJob() | CancelJob():
                     pass
+
+    def _on_disk(self) -> tuple[ModelInfo, ...]:
+        return tuple(
+            msgspec.structs.replace(model, fingerprint=self.fingerprints.get(name, ""))
+            for name, model in self.models.items()
+        )
 
     def _deliver(self, peer: str, message: Parcel) -> None:
         if peer in self.unreachable:

@@ -10,7 +10,7 @@ from kernel.events import MessageReceived, PrepareFailed, ProcessExited
 from transports.errors import EnvironmentFailed
 from transports.frames import parcel
 from transports.messages import Pong
-from transports.reports import StatusReply, WorkerInfo
+from transports.reports import ModelsReply, StatusReply, WorkerInfo
 from transports.settings import KernelSettings
 
 M = "echo/m"
@@ -145,3 +145,36 @@ def test_every_change_of_state_is_logged() -> None:
         ("crash-looped", "exit code 1: bad"),
         ("stopped", None),
     ]
+
+
+def test_a_model_that_changed_on_disk_serves_on_and_says_so() -> None:
+    world = World(M)
+    world.fingerprints[M] = "old"
+    peer = world.frontend()
+    world.admin(peer, "load", model=M)
+
+    world.fingerprints[M] = "new"
+    question = world.admin(peer, "models.list")
+
+    reply = world.reply(peer, question, ModelsReply)
+    assert isinstance(reply, ModelsReply)
+    assert [(model.state, model.is_changed) for model in reply.models] == [("ready", True)]
+    assert "changed on disk" in worker_in(world).notes[0]
+    request = world.submit(peer, M)
+    assert list(world.running[W]) == [request]
+
+    world.finish(W, request)
+    world.admin(peer, "unload", model=M)
+    world.admin(peer, "load", model=M)
+    assert worker_in(world).notes == ()
+
+
+def test_a_model_that_left_the_disk_serves_on_and_says_so() -> None:
+    world = World(M)
+    peer = world.frontend()
+    world.admin(peer, "load", model=M)
+
+    del world.models[M]
+    world.admin(peer, "models.list")
+
+    assert worker_in(world).notes == ("gone from the disk since it was loaded",)

@@ -382,6 +382,83 @@ def test_a_thousand_models_are_scanned_quickly(tmp_path: Path) -> None:
     assert time.process_time() - start_s < 0.5
 
 
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 98362432\n"
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"model.safetensors": POINTER}, "model.safetensors: a Git LFS pointer and not the file"),
+        ({"tokenizer.json": POINTER}, "tokenizer.json: a Git LFS pointer and not the file"),
+        (
+            {"model.safetensors": None, "model-00001-of-00003.safetensors": safetensors()},
+            "model-00002-of-00003.safetensors: missing",
+        ),
+        (
+            {"model.safetensors": None, "model.safetensors.part": b"half"},
+            "model.safetensors: missing; model.safetensors.part says that a download has not finished",
+        ),
+        ({"config.json": b"[1, 2]"}, "config.json: Expected `object`, got `array`"),
+        ({"config.json": b'{"a":' * 100_000}, "config.json: "),
+    ],
+)
+def test_what_did_not_come_whole_is_named(
+    tmp_path: Path, changed: Mapping[str, bytes | None], error: str
+) -> None:
+    model(tmp_path / "models/mine", changed)
+
+    assert error in scan(tmp_path)["mine"].error
+
+
+def test_a_huge_config_is_not_read(tmp_path: Path) -> None:
+    folder = model(tmp_path / "models/mine")
+    with (folder / "config.json").open("wb") as file:
+        file.truncate(10**10)
+
+    assert "config.json: expected at most" in scan(tmp_path)["mine"].error
+
+
+def test_unknown_keys_in_a_config_are_nobodys_business(tmp_path: Path) -> None:
+    config = {**CONFIG, "new_in_2031": {"deep": [1, {"x": None}]}, "rope_scaling": "wrong", "vocab_size": -1}
+    model(tmp_path / "models/mine", {"config.json": json.dumps(config).encode()})
+
+    assert scan(tmp_path)["mine"].error == ""
+
+
+def test_a_folder_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model(tmp_path / "models/mine")
+    locked = model(tmp_path / "models/locked")
+    look = kernel.catalog.list_files
+
+    def refuse(folder: Path) -> Signature:
+        if folder == locked:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return look(folder)
+
+    # The tests may run as root, whom no mode keeps out.
+    monkeypatch.setattr(kernel.catalog, "list_files", refuse)
+
+    found = scan(tmp_path)
+    assert found["locked"].error == "the folder cannot be read: permission denied"
+    assert found["mine"].error == ""
+
+
+def test_a_change_of_any_file_is_another_fingerprint(tmp_path: Path) -> None:
+    folder = model(tmp_path / "models/mine")
+    catalog = Catalog(tmp_path, (), hub_cache=False)
+    catalog.scan()
+    before = catalog.entry("mine")
+    (folder / "chat_template.jinja").write_text("new")
+    catalog.scan()
+    after = catalog.entry("mine")
+
+    assert before
+    assert after
+    assert before.fingerprint
+    assert before.fingerprint != after.fingerprint
+    assert after.fingerprint == kernel.catalog.fingerprint(folder)
+
+
 # --- the Hugging Face cache ---
 
 
@@ -433,9 +510,9 @@ def test_without_a_main_revision_the_newest_snapshot_is_taken(tmp_path: Path, hu
 
 @pytest.mark.parametrize("ref", ["../../../../etc", "", "a/b", "not-there"])
 def test_a_strange_revision_leads_nowhere(tmp_path: Path, hub: Path, ref: str) -> None:
-    hub_model(hub, "org--model", ref=ref)
+    snapshot = hub_model(hub, "org--model", ref=ref)
 
-    assert scan_hub(tmp_path) == {}
+    assert [entry.path for entry in scan_hub(tmp_path).values()] == [str(snapshot)]
 
 
 def test_what_is_no_model_in_the_hub_cache_is_not_listed(tmp_path: Path, hub: Path) -> None:
@@ -449,8 +526,69 @@ def test_what_is_no_model_in_the_hub_cache_is_not_listed(tmp_path: Path, hub: Pa
 
 def test_a_half_downloaded_model_is_listed_with_what_is_missing(tmp_path: Path, hub: Path) -> None:
     snapshot = hub_model(hub, "org--model")
-    (hub / "models--org--model/blobs/model.safetensors").rename(hub / "x.incomplete")
+    blobs = hub / "models--org--model/blobs"
+    (blobs / "model.safetensors").rename(blobs / "model.incomplete")
 
     entry = scan_hub(tmp_path)["org/model"]
-    assert "model.safetensors: missing" in entry.error
+    assert entry.error == (
+        "model.safetensors: missing; its download has not finished: `mlxd pull org/model` goes on"
+    )
     assert entry.path == str(snapshot)
+
+
+def test_a_download_that_shows_nothing_yet_is_listed_as_what_it_is(tmp_path: Path, hub: Path) -> None:
+    blobs = hub / "models--org--model/blobs"
+    blobs.mkdir(parents=True)
+    (blobs / f"{'0' * 64}.incomplete").write_bytes(b"x")
+
+    assert "`mlxd pull org/model` goes on" in scan_hub(tmp_path)["org/model"].error
+
+
+def revision(hub: Path, commit: str, *refs: str, files: Mapping[str, bytes | None] | None = None) -> Path:
+    """One more revision of org/model."""
+    snapshot = model(hub / f"models--org--model/snapshots/{commit}", files)
+    for ref in refs:
+        path = hub / "models--org--model/refs" / ref
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(commit)
+    return snapshot
+
+
+def test_revisions_have_names_of_their_own(tmp_path: Path, hub: Path) -> None:
+    main = revision(hub, "a" * 40, "main")
+    tagged = revision(hub, "b" * 40, "v2")
+    proposed = revision(hub, "c" * 40, "refs/pr/1")
+    old = revision(hub, "d" * 40)
+    revision(hub, "e" * 40, files={"model.safetensors": None})
+
+    assert {name: entry.path for name, entry in scan_hub(tmp_path).items()} == {
+        "org/model": str(main),
+        "org/model@v2": str(tagged),
+        "org/model@refs/pr/1": str(proposed),
+        f"org/model@{'d' * 12}": str(old),
+    }
+
+
+def test_a_revision_with_two_names_is_listed_once(tmp_path: Path, hub: Path) -> None:
+    revision(hub, "a" * 40, "main", "v2")
+
+    assert list(scan_hub(tmp_path)) == ["org/model"]
+
+
+def test_a_tag_alone_keeps_its_name_when_main_comes(tmp_path: Path, hub: Path) -> None:
+    tagged = revision(hub, "b" * 40, "v2")
+    assert list(scan_hub(tmp_path)) == ["org/model@v2"]
+
+    revision(hub, "a" * 40, "main")
+
+    assert scan_hub(tmp_path)["org/model@v2"].path == str(tagged)
+
+
+@pytest.mark.parametrize("place", ["snapshots", "refs", "blobs"])
+def test_links_in_circles_in_the_hub_cache_end(tmp_path: Path, hub: Path, place: str) -> None:
+    repository = hub / "models--org--model"
+    repository.mkdir(parents=True)
+    (repository / place).symlink_to(repository)
+    (hub / "models--org--self").symlink_to(hub / "models--org--self")
+
+    assert scan_hub(tmp_path) == {}
