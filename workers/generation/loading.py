@@ -25,6 +25,7 @@ from workers.generation.model_files import Config, context_length
 from workers.generation.params import read_defaults
 from workers.generation.prompts import Prompts
 from workers.generation.requests import RequestReader
+from workers.generation.templates import bound_templates
 
 # Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
 Model = Any
@@ -62,9 +63,10 @@ def check_settings(section: str, fields: Mapping[str, object], into: type[T]) ->
 
 
 def keep_off(*, wired_limit: bool) -> None:
-    """What libraries must not do: fetch; and, unless a person wishes it, wire memory."""
+    """What libraries must not do: fetch, let templates grow; and, unless a person wishes it, wire memory."""
     # Everything is in the folder; a library that thinks otherwise must fail and not fetch.
     os.environ["HF_HUB_OFFLINE"] = "1"
+    bound_templates()
     if not wired_limit:
         mlx_lm.generate.maybe_set_recommended_wired_limit = lambda: None
 

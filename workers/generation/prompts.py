@@ -7,6 +7,7 @@ from typing import Any
 
 from transports.errors import ContextLengthExceeded, RequestError, TaskNotSupported
 from transports.messages import ChatMessage
+from workers.generation.rendering import TemplateLimit, check_size, limited
 
 # Any: a tokenizer of transformers behind mlx-lm's wrapper; neither has types.
 Tokenizer = Any
@@ -113,7 +114,15 @@ class Prompts:
         if not self._tokenizer.has_chat_template:
             raise TaskNotSupported("this model has no chat template: use /v1/completions", param="messages")
         try:
-            text: str = self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+            with limited(sum(len(str(turn["content"])) for turn in turns)):
+                text: str = self._tokenizer.apply_chat_template(
+                    turns, add_generation_prompt=True, tokenize=False
+                )
+            check_size(len(text))
+        except TemplateLimit as e:
+            raise RequestError(
+                f"messages: the model's chat template was stopped: {e}", param="messages"
+            ) from None
         except Exception as e:  # noqa: BLE001 - a template is foreign code and may raise anything
             # jinja2's errors hold the template's words ("roles must alternate"); others may hold the prompt.
             is_template_error = type(e).__module__.startswith("jinja2")
