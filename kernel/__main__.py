@@ -23,8 +23,10 @@ from kernel.broker import Broker
 from kernel.catalog import Catalog
 from kernel.commands import Launcher
 from kernel.environments import Environments
+from kernel.gauge import machine_bytes
 from kernel.jobs import Jobs
 from kernel.logfiles import LogFiles, Tee
+from kernel.memory import budget_of
 from kernel.processes import Processes
 from kernel.shared import SharedFolder
 from kernel.shell import Shell
@@ -96,6 +98,9 @@ async def _run(
         started_s=time.monotonic(),
         shared_dir=str(shared.path),
         worker_settings={kind: _section(settings, kind) for kind in environments.kinds()},
+        memory_budget_bytes=settings.kernel.memory_budget_bytes or budget_of(machine_bytes()),
+        # The environments for Linux run on the CPU.
+        has_gpu=sys.platform == "darwin",
     )
     broker = Broker(settings, view, token, Random(), bootstrap.preload)
     shell = Shell(

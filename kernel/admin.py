@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from kernel.dispatch import Dispatcher
+from kernel.memory_watch import MemoryWatch
 from kernel.peers import Peers
+from kernel.placement import Placement
 from kernel.questions import Question, Questions
 from kernel.residency import Residency
 from kernel.roster import Roster
@@ -12,7 +16,7 @@ from kernel.tenure import Tenure
 from kernel.view import model_info, queue_reply
 from transports.errors import MlxdError, ModelUnavailable, NotFound, RequestError
 from transports.messages import Message
-from transports.reports import DoneReply, ModelsReply
+from transports.reports import DoneReply, ModelReport, ModelsReply
 
 # Operations that the shell does beside the loop; the others only read or change the kernel's state.
 JOBS = frozenset({"models.import", "models.pull", "envs.list", "envs.sync", "envs.rm"})
@@ -26,7 +30,9 @@ class Administrator:
         questions: Questions,
         roster: Roster,
         residency: Residency,
+        placement: Placement,
         tenure: Tenure,
+        watch: MemoryWatch,
         dispatcher: Dispatcher,
         supervisor: Supervisor,
         peers: Peers,
@@ -34,7 +40,9 @@ class Administrator:
         self._questions = questions
         self._roster = roster
         self._residency = residency
+        self._placement = placement
         self._tenure = tenure
+        self._watch = watch
         self._dispatcher = dispatcher
         self._supervisor = supervisor
         self._peers = peers
@@ -47,9 +55,9 @@ class Administrator:
         """
         match question.operation:
             case "status":
-                pids = [process.pid for process in self._supervisor if process.pid]
-                self._questions.after_measuring(question, tuple(pids))
-            case "models.list" | "load" | "pin":
+                self._questions.after_measuring(question)
+                self._watch.measure()
+            case "models.list" | "models.show" | "load" | "pin":
                 self._questions.after_scan(question)
             case "queue":
                 self._questions.answer(question, queue_reply(self._dispatcher, self._peers, now))
@@ -70,7 +78,13 @@ class Administrator:
         if question.operation == "models.list":
             return ModelsReply(models=tuple(model_info(model, self._residency) for model in self._roster))
         try:
-            return self._pin(question) if question.operation == "pin" else self._load(question, now)
+            match question.operation:
+                case "models.show":
+                    return self._show(question.args.model)
+                case "pin":
+                    return self._pin(question.args.model)
+                case _:
+                    return self._load(question, now)
         except MlxdError as e:
             return e
 
@@ -88,8 +102,23 @@ class Administrator:
         self._questions.after_load(question, model.name)
         return None
 
-    def _pin(self, question: Question) -> Message:
-        model = self._roster.find(question.args.model)
+    def _show(self, name: str) -> Message:
+        model = self._roster.look_up(name)
+        resident = self._residency.get(name)
+        idle_s = self._tenure.idle_s(name, resident.keep_alive_s if resident else None)
+        error = None if model.error else self._placement.refusal(model)
+        return ModelReport(
+            model=model_info(model, self._residency),
+            estimate=None if model.error else self._placement.estimate(name, model.kind),
+            memory_bytes=self._placement.measured_bytes(name),
+            is_pinned=self._tenure.is_pinned(name),
+            idle_unload_s=None if idle_s == math.inf else idle_s,
+            settings=self._placement.load_settings(name, model.kind),
+            refusal=error.message if error else "",
+        )
+
+    def _pin(self, name: str) -> Message:
+        model = self._roster.find(name)
         self._tenure.pin(model.name)
         return DoneReply(detail="pinned" if self._residency.get(model.name) else "pinned, not loaded")
 

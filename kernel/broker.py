@@ -29,7 +29,10 @@ from kernel.events import (
     TimePassed,
 )
 from kernel.lifecycle import Lifecycle
+from kernel.memory import MemoryPlans
+from kernel.memory_watch import MemoryWatch
 from kernel.peers import SAID_BYE, Peer, Peers, check_allowed, farewell
+from kernel.placement import Placement
 from kernel.questions import Question, Questions
 from kernel.residency import Residency
 from kernel.roster import Roster
@@ -45,7 +48,7 @@ from transports.errors import (
 )
 from transports.frames import Parcel, parcel
 from transports.messages import Drain, Failed, Hello, Ping, Pong, Progress, Ready
-from transports.reports import DoneReply, ModelInfo
+from transports.reports import DoneReply
 from transports.settings import Settings
 
 # A deadline that is a rounding error ahead would be waited for again and again.
@@ -78,18 +81,30 @@ class Broker:
         self._supervisor = Supervisor(settings.kernel, self._out.append, random)
         self._peers = Peers(settings.kernel, view.version, view.shared_dir, client_token, self._supervisor)
         self._tenure = Tenure(settings.kernel, settings.models.options, preload)
+        self._roster = Roster(settings.kernel, self._out.append)
+        plans = MemoryPlans(
+            view.memory_budget_bytes, view.worker_settings, settings.models.options, has_gpu=view.has_gpu
+        )
+        self._watch = MemoryWatch(settings.kernel, self._supervisor, self._out.append)
         self._residency = Residency(
             settings.kernel, self._tenure, self._supervisor, self._out.append, self._is_busy
         )
+        self._placement = Placement(
+            settings.kernel,
+            self._residency,
+            self._tenure,
+            self._roster,
+            plans,
+            self._watch,
+            self._supervisor,
+        )
         self._dispatcher = Dispatcher(settings.kernel, self._residency, self._out.append)
-        self._roster = Roster(settings.kernel, self._out.append)
         self._questions = Questions(settings.kernel.max_requests_per_peer, self._out.append)
         self._lifecycle = Lifecycle(
-            view,
-            settings.models.options,
             self._roster,
             self._supervisor,
             self._residency,
+            self._placement,
             self._dispatcher,
             self._questions,
             self._out.append,
@@ -98,14 +113,24 @@ class Broker:
             self._questions,
             self._roster,
             self._residency,
+            self._placement,
             self._tenure,
+            self._watch,
             self._dispatcher,
             self._supervisor,
             self._peers,
         )
         self._preload = preload
         self._status = StatusView(
-            view, preload, self._roster, self._supervisor, self._residency, self._dispatcher, self._peers
+            view,
+            preload,
+            self._roster,
+            self._supervisor,
+            self._residency,
+            self._placement,
+            self._watch,
+            self._dispatcher,
+            self._peers,
         )
         self._next_ping_s = 0.0
         # How long the kernel stood still so far.
@@ -145,8 +170,8 @@ class Broker:
                 self._supervisor.spawned(name, pid)
             case ProcessExited():
                 self._process_exited(event, now)
-            case CatalogScanned(models):
-                self._scanned(models, now)
+            case CatalogScanned():
+                self._scanned(event, now)
             case Prepared():
                 self._residency.prepared(event, now)
             # One that was unloaded meanwhile may be loaded by another preparation already.
@@ -158,8 +183,8 @@ class Broker:
                 self._questions.job_progressed(job, progress)
             case JobEnded(job, result):
                 self._questions.job_ended(job, result)
-            case Measured(memory_bytes):
-                self._questions.measured(self._status.reply(self._state, memory_bytes, now))
+            case Measured():
+                self._measured(event, now)
             case StopRequested(at_once):
                 self._stop(at_once, now)
             case TimePassed():
@@ -174,6 +199,7 @@ class Broker:
             self._supervisor.next_deadline(),
             self._dispatcher.next_deadline(),
             self._residency.next_deadline(),
+            self._watch.next_deadline(),
             self._drain_deadline_s,
             self._exit_deadline_s,
         )
@@ -279,8 +305,8 @@ class Broker:
         else:
             self._dispatcher.submit(peer, message, model, now)
 
-    def _scanned(self, models: tuple[ModelInfo, ...], now: float) -> None:
-        for event in self._roster.scanned(models):
+    def _scanned(self, scan: CatalogScanned, now: float) -> None:
+        for event in self._roster.scanned(scan.models, scan.sizes):
             try:
                 model = self._roster.find(event.message.envelope.model)
                 self._dispatcher.submit(event.peer, event.message, model, now)
@@ -324,6 +350,11 @@ class Broker:
         else:
             self._admin.ask(question, now)
 
+    def _measured(self, event: Measured, now: float) -> None:
+        self._watch.measured(event)
+        self._placement.relieve(now)
+        self._questions.measured(lambda: self._status.reply(self._state, now))
+
     # --- time and the end -----------------------------------------------------------------------
 
     def _peer_lost(self, peer_id: str, reason: str, now: float) -> None:
@@ -356,6 +387,7 @@ class Broker:
         for peer in self._peers.silent(now, self._settings.kernel.dead_after_s):
             self._peer_lost(peer.id, "no sign of life", now)
         self._supervisor.tick(now)
+        self._watch.tick(now)
         self._dispatcher.tick(now)
         if self._drain_deadline_s is not None and self._drain_deadline_s <= now:
             late = ShuttingDown("mlxd is shutting down; the request took longer than allowed")

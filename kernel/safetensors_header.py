@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from kernel.model_sizes import Tensor
+
 # The safetensors library's own limit.
 MAX_HEADER_BYTES = 100_000_000
 
@@ -21,14 +23,8 @@ _BITS = {
 }
 
 
-class _Tensor(msgspec.Struct, frozen=True):
-    dtype: str
-    shape: tuple[int, ...]
-    data_offsets: tuple[int, int]
-
-
-def tensor_names(path: Path) -> set[str]:
-    """The tensors in a file, after seeing that each is there whole and no two overlap.
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors in a file by name, after seeing that each is there whole and no two overlap.
 
     Raises:
         ValueError: What is wrong, without the file's name.
@@ -43,14 +39,14 @@ def tensor_names(path: Path) -> set[str]:
     try:
         header = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
         header.pop("__metadata__", None)
-        tensors = {name: msgspec.json.decode(raw, type=_Tensor) for name, raw in header.items()}
+        tensors = {name: msgspec.json.decode(raw, type=Tensor) for name, raw in header.items()}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise ValueError(f"not a safetensors header: {e}") from None
     _check_tensors(tensors, size_bytes - 8 - length)
-    return set(tensors)
+    return tensors
 
 
-def _check_tensors(tensors: dict[str, _Tensor], data_bytes: int) -> None:
+def _check_tensors(tensors: dict[str, Tensor], data_bytes: int) -> None:
     expected_begin = 0
     for name, tensor in sorted(tensors.items(), key=lambda item: item[1].data_offsets):
         begin, end = tensor.data_offsets

@@ -40,13 +40,13 @@ from kernel.events import (
     StopRequested,
     TimePassed,
 )
+from kernel.gauge import measure
 from kernel.jobs import Jobs
 from kernel.processes import Processes
 from kernel.shared import SharedFolder
 from transports.errors import MlxdError
 from transports.frames import Frame, as_buffer, join, split
 from transports.logs import get_logger
-from transports.reports import ModelInfo
 from transports.settings import Settings
 from transports.sockets import DrainedSocket, bind_router
 
@@ -90,7 +90,7 @@ class Shell:
         self._is_handling = False
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._models: tuple[ModelInfo, ...] = ()
+        self._scanned = CatalogScanned(())
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: DrainedSocket = bind_router(
             self._context,
@@ -196,7 +196,7 @@ class Shell:
             case CancelJob(job):
                 self._jobs.cancel(job)
             case Measure(pids):
-                self.feed(Measured(_memory_bytes(pids)))
+                self._start(self._measure(pids))
             case Log(level, event, fields):
                 getattr(log, level)(event, **fields)
             case Exit(code):
@@ -215,10 +215,19 @@ class Shell:
     async def _scan(self) -> None:
         try:
             entries = await asyncio.to_thread(self._catalog.scan)
-            self._models = tuple(entry.info() for entry in entries)
+            found = tuple(entry.info() for entry in entries)
+            self._scanned = CatalogScanned(found, {entry.name: entry.sizes for entry in entries})
         except Exception:  # Those who wait for it get what was seen the last time.
             log.exception("scan_failed")
-        self.feed(CatalogScanned(self._models))
+        self.feed(self._scanned)
+
+    async def _measure(self, pids: tuple[int, ...]) -> None:
+        try:
+            found = await asyncio.to_thread(measure, pids)
+        except Exception:  # Those who wait for it are told what is known without.
+            log.exception("measure_failed")
+            found = Measured()
+        self.feed(found)
 
     def _exit_with(self, code: int) -> None:
         if not self._exit.done():
@@ -228,15 +237,3 @@ class Shell:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _memory_bytes(pids: tuple[int, ...]) -> dict[int, int]:
-    import psutil  # noqa: PLC0415  # 20 ms that no start should wait for.
-
-    memory = {0: psutil.Process().memory_info().rss}
-    for pid in pids:
-        try:
-            memory[pid] = psutil.Process(pid).memory_info().rss
-        except psutil.Error:
-            continue
-    return memory

@@ -7,13 +7,22 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from kernel.dispatch import Dispatcher
+from kernel.memory import Setting
+from kernel.memory_watch import MemoryWatch
 from kernel.peers import Peers
+from kernel.placement import Placement
 from kernel.residency import Residency
 from kernel.roster import Roster
 from kernel.supervisor import Supervisor
-from transports.reports import FrontendInfo, ModelInfo, QueuedRequest, QueueReply, StatusReply, WorkerInfo
-
-Setting = str | int | float | bool | None
+from transports.reports import (
+    FrontendInfo,
+    MemoryReport,
+    ModelInfo,
+    QueuedRequest,
+    QueueReply,
+    StatusReply,
+    WorkerInfo,
+)
 
 
 class KernelView(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +36,10 @@ class KernelView(msgspec.Struct, frozen=True, kw_only=True):
     shared_dir: str = ""
     # The settings section of each worker kind.
     worker_settings: Mapping[str, dict[str, Setting]] = {}
+    # For all models together, bytes; by default more than there is.
+    memory_budget_bytes: int = 2**60
+    # Whether models run on one where they may.
+    has_gpu: bool = False
 
 
 def model_info(model: ModelInfo, residency: Residency) -> ModelInfo:
@@ -69,6 +82,8 @@ class StatusView:
         roster: Roster,
         supervisor: Supervisor,
         residency: Residency,
+        placement: Placement,
+        watch: MemoryWatch,
         dispatcher: Dispatcher,
         peers: Peers,
     ) -> None:
@@ -77,17 +92,18 @@ class StatusView:
         self._roster = roster
         self._supervisor = supervisor
         self._residency = residency
+        self._placement = placement
+        self._watch = watch
         self._dispatcher = dispatcher
         self._peers = peers
         # Frontends that cannot start, and why.
         self.refused_frontends: dict[str, str] = {}
 
-    def reply(self, state: str, memory_bytes: Mapping[int, int], now: float) -> StatusReply:
+    def reply(self, state: str, now: float) -> StatusReply:
         """The answer to status.
 
         Args:
             state: Of the kernel.
-            memory_bytes: By pid; the kernel's own is under 0.
             now: Monotonic seconds.
         """
         waiting_for = self._waiting_for(state)
@@ -96,16 +112,22 @@ class StatusView:
             pid=self._view.pid,
             uptime_s=now - self._view.started_s,
             state=state,
-            memory_bytes=memory_bytes.get(0, 0),
+            memory_bytes=self._watch.bytes_of(0),
             home=self._view.home,
             is_ready=not waiting_for,
             waiting_for=waiting_for,
-            workers=(*self._workers(memory_bytes, now), *self._without_process(now)),
-            frontends=(*self._frontends(memory_bytes, now), *self._visitors()),
+            workers=(*self._workers(now), *self._without_process(now)),
+            frontends=(*self._frontends(now), *self._visitors()),
             num_waiting=self._dispatcher.num_queued,
+            memory=MemoryReport(
+                budget_bytes=self._view.memory_budget_bytes,
+                charged_bytes=sum(map(self._placement.charge, self._residency.placed())),
+                available_bytes=self._watch.available_bytes,
+                pressure=self._watch.pressure,
+            ),
         )
 
-    def _workers(self, memory_bytes: Mapping[int, int], now: float) -> Iterator[WorkerInfo]:
+    def _workers(self, now: float) -> Iterator[WorkerInfo]:
         for process in self._supervisor:
             if process.role != "worker":
                 continue
@@ -124,7 +146,7 @@ class StatusView:
                 oldest_wait_s=waits.oldest_s,
                 num_started=waits.num_started,
                 waited_s=waits.total_s,
-                memory_bytes=memory_bytes.get(process.pid, 0),
+                memory_bytes=self._watch.bytes_of(process.pid),
                 uptime_s=now - process.since_s,
                 num_restarts=process.policy.num_restarts,
                 device=info.device if info else "",
@@ -133,6 +155,8 @@ class StatusView:
                 retry_in_s=process.retry_in_s(now),
                 last_words=process.last_words if process.is_down else (),
                 progress=resident.progress if resident and process.state in ("starting", "loading") else None,
+                estimate=resident.plan.estimate(resident.kv_bytes) if resident else None,
+                is_pinned=self._residency.is_pinned(process.model),
             )
 
     def _changes(self, model: str) -> Iterator[str]:
@@ -168,7 +192,7 @@ class StatusView:
                 retry_in_s=retry_in_s,
             )
 
-    def _frontends(self, memory_bytes: Mapping[int, int], now: float) -> Iterator[FrontendInfo]:
+    def _frontends(self, now: float) -> Iterator[FrontendInfo]:
         for process in self._supervisor:
             if process.role == "frontend":
                 yield FrontendInfo(
@@ -178,7 +202,7 @@ class StatusView:
                     supervised=True,
                     state=process.state,
                     num_requests=self._dispatcher.num_of_peer(process.peer),
-                    memory_bytes=memory_bytes.get(process.pid, 0),
+                    memory_bytes=self._watch.bytes_of(process.pid),
                     num_restarts=process.policy.num_restarts,
                     error=process.error,
                     address=process.address,

@@ -206,6 +206,12 @@ class ModelUnavailable(WorkerError):
     http_status = 503
 
 
+class InsufficientMemory(ModelUnavailable):
+    """The model needs more memory than it can get here: the message has the numbers and what would fit."""
+
+    code = "insufficient_memory"
+
+
 class EnvironmentFailed(WorkerError):
     """A worker kind's virtual environment could not be built."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from transports.messages import KeepAlive, Message, Progress
@@ -59,6 +60,21 @@ class ModelInfo(Message, frozen=True, kw_only=True):
     is_changed: bool = False
 
 
+class MemoryEstimate(Message, frozen=True, kw_only=True):
+    """What a model takes of the memory, or would take, by the files that it is made of."""
+
+    weights_bytes: int
+    # Of the engine, whatever it does.
+    overhead_bytes: int
+    # Looking at pictures, and remembering what was seen.
+    images_bytes: int
+    # Keys and values: granted, or those of one sequence of `context_tokens`.
+    kv_bytes: int
+    total_bytes: int
+    # The longest sequence; 0 when nothing says it.
+    context_tokens: int
+
+
 class WorkerInfo(Message, frozen=True, kw_only=True):
     """A worker process, or why there is none for a model that was asked for."""
 
@@ -89,6 +105,21 @@ class WorkerInfo(Message, frozen=True, kw_only=True):
     last_words: tuple[str, ...] = ()
     # How far it is on its way to "ready".
     progress: Progress | None = None
+    # What it was planned to take; nil for one that is not placed.
+    estimate: MemoryEstimate | None = None
+    is_pinned: bool = False
+
+
+class MemoryReport(Message, frozen=True, kw_only=True):
+    """The memory of all models together, and of the system."""
+
+    budget_bytes: int
+    # Of it, what the models in memory count for: what they were given, or more if they take more.
+    charged_bytes: int
+    # What the system could still give; nil where it does not say.
+    available_bytes: int | None = None
+    # Why no model is loaded now and idle ones leave; "" while there is memory enough.
+    pressure: str = ""
 
 
 class FrontendInfo(Message, frozen=True, kw_only=True):
@@ -123,6 +154,23 @@ class EnvironmentInfo(Message, frozen=True, kw_only=True):
     error: str = ""
 
 
+class ModelReport(Message, frozen=True, kw_only=True):
+    """Reply to models.show: one model, and what it takes of the memory."""
+
+    model: ModelInfo
+    # As it is loaded, or would be; nil for one that cannot be served.
+    estimate: MemoryEstimate | None = None
+    # What its worker really takes; 0 without one.
+    memory_bytes: int = 0
+    is_pinned: bool = False
+    # How long it stays in memory without requests, seconds; nil: for ever.
+    idle_unload_s: float | None = None
+    # What its worker is told, or would be.
+    settings: Mapping[str, str | int | float | bool | None] = {}
+    # Why it would not fit now, whoever left.
+    refusal: str = ""
+
+
 class ModelsReply(Message, frozen=True, kw_only=True):
     """Reply to models.list, and to models.import and models.pull with the new model alone."""
 
@@ -145,6 +193,7 @@ class StatusReply(Message, frozen=True, kw_only=True):
     workers: tuple[WorkerInfo, ...] = ()
     frontends: tuple[FrontendInfo, ...] = ()
     num_waiting: int = 0
+    memory: MemoryReport | None = None
 
 
 class EnvironmentsReply(Message, frozen=True, kw_only=True):

@@ -60,6 +60,16 @@ class KernelSettings(Section, frozen=True, kw_only=True):
     max_models: Count = 4
     # Without requests for so long a model leaves memory; 0 keeps it. Longer than a pause in a conversation.
     idle_unload_s: Seconds = 1800.0
+    # For all models together; 0 leaves 20 GB of a machine from 64 GB on, 8 GB from 24 GB on, else 4 GB.
+    memory_budget_bytes: Bytes = 0
+    # How often memory is measured: a worker of 5 GB takes the system some milliseconds.
+    memory_interval_s: Annotated[float, Meta(ge=0.1)] = 5.0
+    # With less left, idle models leave and none is loaded; 0 never. Linux only, as macOS says by itself.
+    min_available_bytes: Bytes = 512 * MIB
+    # The same when processes wait for memory for more of the time (PSI, some avg10); 0 never.
+    max_stall_percent: Annotated[float, Meta(ge=0, le=100)] = 40.0
+    # How long requests then wait for their model; clients give up or try elsewhere after some seconds.
+    pressure_wait_s: Seconds = 10.0
     # Kill ladder: after a request to end, after SIGTERM.
     stop_timeout_s: Seconds = 2.0
     kill_timeout_s: Seconds = 3.0

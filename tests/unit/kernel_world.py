@@ -35,6 +35,7 @@ from kernel.events import (
     StopRequested,
     TimePassed,
 )
+from kernel.model_sizes import ModelSizes
 from kernel.view import KernelView
 from transports.codec import decode_body
 from transports.frames import Parcel, parcel
@@ -71,12 +72,15 @@ class World:
         num_slots: int = 2,
         preload: tuple[str, ...] = (),
         automatic: bool = True,
+        budget_bytes: int = 2**60,
+        sizes: Mapping[str, ModelSizes] | None = None,
     ) -> None:
         self.now = 1000.0
         self.num_slots = num_slots
         self.models = {name: _model(name) for name in models}
         # Model -> of its files on the disk, now.
         self.fingerprints: dict[str, str] = {}
+        self.sizes = dict(sizes or {})
         view = KernelView(
             version="1",
             pid=1,
@@ -84,6 +88,7 @@ class World:
             started_s=self.now,
             shared_dir="/shared",
             worker_settings={"echo": {"num_slots": 1, "step_s": 0.5}},
+            memory_budget_bytes=budget_bytes,
         )
         kernel = settings or KernelSettings(frontends=())
         of_models = ModelsSettings(options=dict(options or {}))
@@ -107,6 +112,8 @@ class World:
         self.num_spawned: dict[str, int] = defaultdict(int)
         self.exit_code: int | None = None
         self.is_automatic = automatic
+        # What measuring finds.
+        self.measured = Measured()
         # Whether looking at the disk takes no time.
         self.scans = True
         self._num_ids = 0
@@ -175,7 +182,7 @@ class World:
     def scan(self, *names: str) -> None:
         """A look at the disk is done and found these models."""
         self.models |= {name: _model(name) for name in names}
-        self.feed(CatalogScanned(self._on_disk()))
+        self.feed(CatalogScanned(self._on_disk(), self.sizes))
 
     def submit(
         self,
@@ -315,11 +322,11 @@ class World:
                     if self.is_automatic:
                         self.feed(Prepared(model, f"/models/{model}", self.fingerprints.get(model, "")))
                 case ScanCatalog() if self.scans:
-                    self.feed(CatalogScanned(self._on_disk()))
+                    self.feed(CatalogScanned(self._on_disk(), self.sizes))
                 case Exit(code):
                     self.exit_code = code
                 case Measure():
-                    self.feed(Measured())
+                    self.feed(self.measured)
                 case RunJob() | CancelJob():
                     pass
 

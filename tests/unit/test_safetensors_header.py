@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel.safetensors_header import tensor_names
+from kernel.safetensors_header import read_tensors
 
 GOOD = {
     "__metadata__": {"format": "mlx", "shape": "not a shape"},
@@ -26,7 +26,7 @@ def file(header: object, data_bytes: int = 38, length: int | None = None) -> byt
 def check(path: Path, data: bytes) -> None:
     path = path / "model.safetensors"
     path.write_bytes(data)
-    tensor_names(path)
+    read_tensors(path)
 
 
 def test_a_good_header_passes(tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""What processes really take of the memory, and whether the system runs out of it."""
+
+from __future__ import annotations
+
+from kernel.actions import Emit, Log, Measure
+from kernel.events import Measured
+from kernel.supervisor import Supervisor
+from transports.settings import MIB, KernelSettings
+
+# kern.memorystatus_vm_pressure_level: 1 is normal, 2 a warning, 4 critical.
+MACOS_WARNING = 2
+
+
+class MemoryWatch:
+    """Has memory measured now and then, and remembers what was found."""
+
+    def __init__(self, settings: KernelSettings, supervisor: Supervisor, emit: Emit) -> None:
+        self._settings = settings
+        self._supervisor = supervisor
+        self._emit = emit
+        self._last = Measured()
+        self._next_s = 0.0
+        # Why no model is loaded and idle ones leave; "" while there is memory enough.
+        self.pressure = ""
+
+    @property
+    def available_bytes(self) -> int | None:
+        """What the system could still give; None where it does not say."""
+        return self._last.available_bytes
+
+    def bytes_of(self, pid: int) -> int:
+        """What a process took when it was last measured; 0 before."""
+        return self._last.memory_bytes.get(pid, 0)
+
+    def measured(self, event: Measured) -> None:
+        """Take in what was found."""
+        self._last = event
+        before, self.pressure = self.pressure, self._pressure(event)
+        if self.pressure and not before:
+            self._emit(Log("warning", "memory_short", {"reason": self.pressure}))
+        elif before and not self.pressure:
+            self._emit(Log("info", "memory_enough"))
+
+    def tick(self, now: float) -> None:
+        """Measure when it is time."""
+        if now >= self._next_s:
+            self._next_s = now + self._settings.memory_interval_s
+            self.measure()
+
+    def measure(self) -> None:
+        """Measure all processes; Measured follows."""
+        self._emit(Measure(tuple(process.pid for process in self._supervisor if process.pid)))
+
+    def next_deadline(self) -> float:
+        """When `tick` has something to do."""
+        return self._next_s
+
+    def _pressure(self, found: Measured) -> str:
+        least_bytes = self._settings.min_available_bytes
+        if found.available_bytes is not None and found.available_bytes < least_bytes:
+            return (
+                f"the system has {found.available_bytes // MIB} MiB of memory left, less than "
+                f"kernel.min_available_bytes ({least_bytes // MIB} MiB)"
+            )
+        most_percent = self._settings.max_stall_percent
+        if found.stall_percent is not None and most_percent and found.stall_percent > most_percent:
+            return (
+                f"processes wait for memory {found.stall_percent:.0f} % of the time, more than "
+                f"kernel.max_stall_percent ({most_percent:g})"
+            )
+        if found.pressure_level is not None and found.pressure_level >= MACOS_WARNING:
+            return f"macOS says that memory is short (pressure level {found.pressure_level})"
+        return ""
