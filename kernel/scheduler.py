@@ -114,7 +114,8 @@ class Scheduler:
     def waits(self, model: str, now: float) -> Waits:
         """How long requests wait for *model*."""
         queue = self._queues.get(model)
-        return queue.waits(now) if queue else Waits()
+        # An empty queue is false.
+        return Waits() if queue is None else queue.waits(now)
 
     def models(self) -> tuple[str, ...]:
         """Models that are waited for."""
@@ -151,7 +152,7 @@ class Scheduler:
     def retry_after_s(self, model: str, num_slots: int) -> int:
         """When those that wait now will have been served, whole seconds."""
         queue = self._queues.get(model)
-        estimate_s = queue.service_s * len(queue) / num_slots if queue else 0.0
+        estimate_s = 0.0 if queue is None else queue.service_s * len(queue) / num_slots
         return max(MIN_RETRY_S, min(MAX_RETRY_S, math.ceil(estimate_s)))
 
     def check(self) -> None:

@@ -1,4 +1,4 @@
-"""What a handler has: the request, the kernel, the settings; and what it leaves for the log."""
+"""What a handler has: the request, the kernel, the settings; and what it leaves for log and metrics."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from aiohttp import web
 from plugins.client import KernelClient
 from plugins.http.events import EventStream
 from plugins.media.intake import MediaIntake
+from transports.messages import Done
 from transports.settings import HttpSettings
 
 # Of the header X-Mlxd-Ignored.
@@ -27,9 +28,13 @@ class Exchange:
     intake: MediaIntake
     # What follows the route's prefix, such as a model's id.
     rest: str = ""
-    # For the log.
+    # For the log and the metrics.
     model: str = ""
     request_id: str = ""
+    # Of the error that it ended in, also in the middle of a stream.
+    error_code: str = ""
+    # The good ends of its choices.
+    ends: list[Done] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
     # Set once the answer is a stream.
     stream: EventStream | None = None

@@ -143,7 +143,7 @@ async def _whole(exchange: Exchange, submissions: Sequence[Submission], shape: S
                     answer.text.append(update.text)
                     answer.logprobs += update.logprobs
                 case Done():
-                    answer.end = _checked(update)
+                    answer.end = _ended(exchange, update)
                     usages.append(update.usage)
                 case Progress() | Prefill():
                     pass
@@ -195,7 +195,7 @@ async def _stream_choice(
                 case Done():
                     if is_first:
                         chunks.append(shape.first(index))
-                    chunks.append(shape.last(index, _checked(update)))
+                    chunks.append(shape.last(index, _ended(exchange, update)))
                     await stream.send(b"".join(chunks))
                     return update.usage
         if chunks:
@@ -221,8 +221,9 @@ def _comment(update: Progress | Prefill) -> bytes:
     return f": waiting for {update.phase}{percent}{position}\n\n".encode()
 
 
-def _checked(end: Done) -> Done:
+def _ended(exchange: Exchange, end: Done) -> Done:
     """The end of an answer, unless it was cancelled by somebody else than the client."""
     if end.finish_reason == "cancelled":
         raise WorkerError("the request was cancelled inside the server")
+    exchange.ends.append(end)
     return end

@@ -1,4 +1,4 @@
-"""The table of routes, and what happens around each handler: gate, errors, log."""
+"""The table of routes, and what happens around each handler: gate, errors, log, counts."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from plugins.http.errors import error_body, error_headers
 from plugins.http.exchange import Exchange
 from plugins.http.gate import Gate
 from plugins.http.generate import Generator
+from plugins.http.metrics import Metrics
 from plugins.media.intake import MediaIntake
 from transports.errors import MethodNotAllowed, MlxdError, NotFound, RequestError
 from transports.logs import get_logger
@@ -39,12 +40,13 @@ class Route:
     handler: Handler
 
 
-def routes(settings: HttpSettings) -> tuple[Route, ...]:
+def routes(settings: HttpSettings, metrics: Metrics) -> tuple[Route, ...]:
     """All routes. HEAD goes with GET."""
     generator = Generator(strict=settings.strict)
     return (
         Route("GET", "/health", info.health),
         Route("GET", "/ready", info.ready),
+        Route("GET", "/metrics", metrics.answer),
         Route("GET", "/v1/models", info.models),
         Route("GET", "/v1/models/*", info.model),
         Route("POST", "/v1/chat/completions", generator.chat),
@@ -60,8 +62,8 @@ class Dispatcher:
         self._client = client
         self._intake = intake
         self._gate = Gate(settings.host, settings.allowed_hosts)
-        self._routes = routes(settings)
-        self.num_active = 0
+        self._metrics = Metrics()
+        self._routes = routes(settings, self._metrics)
         self.idle = asyncio.Event()
         self.idle.set()
 
@@ -72,7 +74,7 @@ class Dispatcher:
         if not isinstance(connection, Connection):
             raise TypeError("expected our own connection class")
         connection.begin_answer()
-        self.num_active += 1
+        self._metrics.num_active += 1
         self.idle.clear()
         began = monotonic()
         route: Route | None = None
@@ -95,9 +97,13 @@ class Dispatcher:
             return response
         finally:
             connection.end_answer()
-            self.num_active -= 1
-            if not self.num_active:
+            self._metrics.num_active -= 1
+            if not self._metrics.num_active:
                 self.idle.set()
+            duration_s = monotonic() - began
+            self._metrics.measures.ended(
+                _name(route), status, exchange.error_code, exchange.model, duration_s, exchange.ends
+            )
             log.info(
                 "request_ended",
                 method=request.method,
@@ -105,7 +111,7 @@ class Dispatcher:
                 status=status,
                 model=exchange.model,
                 request_id=exchange.request_id,
-                duration_s=round(monotonic() - began, 4),
+                duration_s=round(duration_s, 4),
             )
 
     def _route(self, exchange: Exchange) -> Route:
@@ -144,6 +150,7 @@ class Dispatcher:
 
 
 async def _failed(exchange: Exchange, error: MlxdError) -> web.StreamResponse:
+    exchange.error_code = error.code
     if exchange.stream and exchange.stream.is_started:
         await exchange.stream.abort(error)
         log.warning("stream_aborted", request_id=exchange.request_id, code=error.code)

@@ -160,6 +160,20 @@ def test_the_queue_is_shown_without_what_is_asked() -> None:
     assert (worker.num_active, worker.num_queued, worker.oldest_wait_s, worker.num_started) == (1, 2, 2.0, 1)
 
 
+def test_waits_are_added_up_also_when_nobody_waits_any_more() -> None:
+    world = World(M, num_slots=1)
+    peer = world.frontend()
+    for _ in range(2):
+        world.submit(peer, M)
+    served(world, 2)
+
+    status = world.reply(peer, world.admin(peer, "status"), StatusReply)
+
+    assert isinstance(status, StatusReply)
+    (worker,) = status.workers
+    assert (worker.num_queued, worker.num_started, worker.waited_s) == (0, 2, 1.0)
+
+
 def positions(world: World, peer: str) -> dict[str, list[int]]:
     """What each request was told of its place, in order."""
     told: dict[str, list[int]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from plugins.http.metrics import Metrics
 from plugins.http.requests import WITHOUT_EFFECT, ChatBody, CompletionBody
 from plugins.http.routes import routes
 from transports.errors import BY_CODE, ConfigError, PluginError
@@ -17,7 +18,7 @@ CODE = set(re.findall(r"`([^`\n]+)`", TEXT))
 def test_every_route_is_documented() -> None:
     documented = {(method, path.replace("{id}", "*")) for method, path in re.findall(r"`(\w+) (/\S+)`", TEXT)}
 
-    assert documented == {(route.method, route.path) for route in routes(HttpSettings())}
+    assert documented == {(route.method, route.path) for route in routes(HttpSettings(), Metrics())}
 
 
 def test_every_field_is_documented() -> None:
