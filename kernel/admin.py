@@ -57,7 +57,7 @@ class Administrator:
             case "status":
                 self._questions.after_measuring(question)
                 self._watch.measure()
-            case "models.list" | "models.show" | "load" | "pin":
+            case "models.list" | "models.show" | "models.rm" | "load" | "pin":
                 self._questions.after_scan(question)
             case "queue":
                 self._questions.answer(question, queue_reply(self._dispatcher, self._peers, now))
@@ -83,6 +83,9 @@ class Administrator:
                     return self._show(question.args.model)
                 case "pin":
                     return self._pin(question.args.model)
+                case "models.rm":
+                    self._remove(question, now)
+                    return None
                 case _:
                     return self._load(question, now)
         except MlxdError as e:
@@ -116,6 +119,16 @@ class Administrator:
             settings=self._placement.load_settings(name, model.kind),
             refusal=error.message if error else "",
         )
+
+    def _remove(self, question: Question, now: float) -> None:
+        name = question.args.model
+        self._roster.look_up(name)
+        if self._residency.get(name) is None:
+            self._questions.run_job(question)
+        elif question.args.force:
+            self._unload(question, now)
+        else:
+            raise RequestError(f"{name}: in memory; unload it first, or force that")
 
     def _pin(self, name: str) -> Message:
         model = self._roster.find(name)

@@ -15,10 +15,11 @@ from kernel.events import Event, JobEnded, JobProgressed, Prepared, PrepareFaile
 from kernel.hub_cache import hub_folder
 from kernel.provision import IMPORTER_KIND, import_file, provision
 from kernel.pull import Source, pull
+from kernel.removal import remove
 from transports.errors import EnvironmentFailed, MlxdError, ModelNotFound, RequestError
 from transports.logs import get_logger
 from transports.messages import Message, Progress
-from transports.reports import DoneReply, EnvironmentsReply, ModelsReply
+from transports.reports import DoneReply, EnvironmentsReply, ModelsReply, RemovedReply
 from transports.settings import Settings
 
 # Progress goes to every client that waits; more often than this nobody can read it.
@@ -127,6 +128,8 @@ class Jobs:
                 return await self._import(action, on_progress)
             case "models.pull":
                 return await self._pull(action, on_progress)
+            case "models.rm":
+                return await self._remove(action)
             case _:
                 return DoneReply()
 
@@ -154,6 +157,12 @@ class Jobs:
         )
         entries = await asyncio.to_thread(self._catalog.scan)
         return ModelsReply(models=tuple(entry.info() for entry in entries if entry.path == str(snapshot)))
+
+    async def _remove(self, action: RunJob) -> Message:
+        entry = self._catalog.entry(action.model)
+        if entry is None:
+            raise ModelNotFound(f"{action.model}: not in the catalog any more")
+        return RemovedReply(freed_bytes=await remove(entry, self._home / "models", hub_folder()))
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine)

@@ -102,7 +102,7 @@ async def pull(
     command += ["--revision", source.revision, "--cache", cache]
     env = hub_environment(os.environ) | {"PYTHONPATH": os.fspath(link_dir)}
     try:
-        async with locked(lock_path(source, cache), timeout_s=timeout_s, on_wait=on_wait):
+        async with locked(lock_path(source.folder(cache)), timeout_s=timeout_s, on_wait=on_wait):
             on_progress(Progress(phase="download", detail="asking the hub"))
             result = await run_tool(command, env=env, cwd=cache, timeout_s=timeout_s, on_line=on_line)
     except TimeoutError:
@@ -119,9 +119,9 @@ async def pull(
     return Path(last.snapshot)
 
 
-def lock_path(source: Source, cache: Path) -> Path:
-    """Held by whoever changes the repository's folder; among the locks of huggingface_hub."""
-    return cache / ".locks" / source.folder(cache).name / "mlxd.lock"
+def lock_path(repository: Path) -> Path:
+    """Held by whoever of us changes a repository of the cache; among the locks of huggingface_hub."""
+    return repository.parent / ".locks" / repository.name / "mlxd.lock"
 
 
 def _progress(line: _Line) -> Progress:

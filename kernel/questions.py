@@ -15,7 +15,7 @@ from transports.reports import Admin
 # Jobs that end when their asker goes.
 FOR_THEIR_ASKER = frozenset({"models.import", "models.pull"})
 # After these the disk holds other models.
-CHANGE_MODELS = frozenset({"models.import", "models.pull"})
+CHANGE_MODELS = frozenset({"models.import", "models.pull", "models.rm"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +128,12 @@ class Questions:
             self.answer(question, result)
 
     def unloaded(self, model: str, result: Message) -> None:
-        """*model* is gone."""
+        """*model* is gone from memory; what only waited for that to begin begins."""
         for question in self._waiting_for_unload.pop(model, []):
-            self.answer(question, result)
+            if question.operation == "unload":
+                self.answer(question, result)
+            else:
+                self.run_job(question)
         self.loaded(model, NotFound(f"{model}: unloaded before it was loaded"))
 
     def peer_lost(self, peer: str) -> None:

@@ -222,6 +222,12 @@ class QueueReply(Message, frozen=True, kw_only=True):
     requests: tuple[QueuedRequest, ...]
 
 
+class RemovedReply(Message, frozen=True, kw_only=True):
+    """Reply to models.rm."""
+
+    freed_bytes: int
+
+
 class DoneReply(Message, frozen=True, kw_only=True):
     """Reply to an operation that has nothing to tell but that it was done."""
 

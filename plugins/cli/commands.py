@@ -19,7 +19,7 @@ class Commands(LazyGroup):
         "chat": Lazy("plugins.cli.chat:chat", "Talk with a model in the terminal."),
         "ps": Lazy("plugins.cli.status:ps", "List the workers: the models in memory."),
         "status": Lazy("plugins.cli.status:status", "Show what the running kernel does."),
-        "models": Lazy("plugins.cli.models:models", "List, show and import models."),
+        "models": Lazy("plugins.cli.models:models", "List, show, import and remove models."),
         "pull": Lazy("plugins.cli.pull:pull", "Bring a model from the Hugging Face hub."),
         "load": Lazy("plugins.cli.lifecycle:load", "Load a model into memory."),
         "unload": Lazy("plugins.cli.lifecycle:unload", "Free the memory of a model."),

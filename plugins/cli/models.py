@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from plugins.cli.output import print_fields, print_json, print_table, size
 from plugins.cli.progress import ProgressView
 from plugins.cli.sanitize import clean_line
 from transports.errors import ModelNotFound
-from transports.reports import Admin, ModelInfo, ModelsReply
+from transports.reports import Admin, ModelInfo, ModelsReply, RemovedReply
 
 CHANGED = "changed on disk since it was loaded; the next load takes what is there now"
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -24,7 +25,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_json
 @click.pass_context
 def models(ctx: click.Context, as_json: bool) -> None:
-    """List, show and import models. Without a command: list."""
+    """List, show, import and remove models. Without a command: list."""
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_models, as_json=as_json)
 
@@ -89,6 +90,28 @@ def import_model(file: Path, name: str) -> None:
         click.echo(f"Imported {model.name} ({size(model.size_bytes)}).")
 
 
+@models.command("rm")
+@click.argument("name", shell_complete=complete_model)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--force", is_flag=True, help="Also while it is in memory: it is unloaded first.")
+def remove(name: str, yes: bool, force: bool) -> None:
+    """Remove a model from the disk.
+
+    Only models in mlxd's folder and in the Hugging Face cache, and of the latter only what no other revision
+    uses.
+    """
+    model = choose(session.run(_fetch()), name)
+    about = f"{clean_line(model.name)} ({size(model.size_bytes)}, {clean_line(model.path)})"
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("there is no terminal to ask on; --yes removes it")
+        click.confirm(f"Remove {about}?", abort=True, err=True)
+    reply = session.run(_remove(model.name, force=force))
+    click.echo(f"Removed {clean_line(model.name)}: {size(reply.freed_bytes)} are free again.", err=True)
+    if model.source == "demo":
+        click.echo("It is fetched again when somebody asks for it.", err=True)
+
+
 def choose(known: tuple[ModelInfo, ...], name: str) -> ModelInfo:
     """The model of that name.
 
@@ -115,6 +138,11 @@ async def _import(file: Path, name: str) -> ModelsReply:
             return await client.admin(
                 "models.import", args, ModelsReply, lambda progress: view.update(file.name, progress)
             )
+
+
+async def _remove(name: str, *, force: bool) -> RemovedReply:
+    async with session.any_kernel() as client:
+        return await client.admin("models.rm", Admin(model=name, force=force), RemovedReply)
 
 
 def _modalities(model: ModelInfo) -> str:

@@ -145,8 +145,8 @@ def _next_try(name: str, process: WorkerInfo | FrontendInfo) -> str:
     if process.state != "failed":
         at_once = f", at once with `mlxd load {name}`" if is_model else ""
         return f"next try in {duration(process.retry_in_s or 0)}{at_once}"
-    after = f" from {duration(process.retry_in_s)} on" if process.retry_in_s else ""
-    return f"the next request{after} tries again, at once `mlxd load {name}`"
+    after = f" after {duration(process.retry_in_s)}" if process.retry_in_s else ""
+    return f"the next request{after} tries again, `mlxd load {name}` at once"
 
 
 def _worker_row(worker: WorkerInfo) -> tuple[str, ...]:

@@ -1,0 +1,50 @@
+"""What `mlxd status` says of things that do not run."""
+
+from __future__ import annotations
+
+import pytest
+
+from plugins.cli.status import _print_reason
+from transports.messages import Progress
+from transports.reports import WorkerInfo
+
+
+def worker(state: str, **fields: object) -> WorkerInfo:
+    return WorkerInfo(name="echo:m", pid=0, kind="echo", model="m", state=state, **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("info", "said"),
+    [
+        (worker("ready"), ""),
+        (
+            worker("crash-looped", error="signal 6: it broke", retry_in_s=250.2),
+            "m is crash-looped: signal 6: it broke; next try in 4 min 10 s, at once with `mlxd load m`",
+        ),
+        (
+            worker("failed", error="model.safetensors: missing", retry_in_s=12),
+            "m is failed: model.safetensors: missing; the next request after 12 s tries again, "
+            "`mlxd load m` at once",
+        ),
+        (
+            worker("preparing", progress=Progress(phase="environment", detail="mlx")),
+            "m is preparing: building the environment (mlx)",
+        ),
+    ],
+)
+def test_a_reason_is_one_line(info: WorkerInfo, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _print_reason("m", info)
+
+    assert capsys.readouterr().out.strip() == said
+
+
+def test_last_words_cannot_act_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("\x1b]0;title\x07bad \x1b[31mred", "two\rthree")
+
+    _print_reason("m", worker("backoff", error="\x1b[2Jgone", retry_in_s=1, last_words=words))
+
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "m is backoff: gone; next try in 1 s, at once with `mlxd load m`",
+        "  | bad red",
+        "  | two three",
+    ]
