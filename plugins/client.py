@@ -74,7 +74,7 @@ class KernelClient:
         self._watchdog: asyncio.TimerHandle | None = None
         self._identity = new_id()
         dealer = open_dealer(zmq.Context.instance(), endpoint, self._identity)
-        self._socket = DrainedSocket(dealer, self._on_frames)
+        self._socket = DrainedSocket(dealer, self._on_frames, is_awaited=True)
         self.send(parcel("hello", hello))
 
     @classmethod

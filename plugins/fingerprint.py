@@ -6,7 +6,6 @@ import hashlib
 
 import msgspec
 
-from transports.codec import encode
 from transports.messages import ChatRequest, FramePixels, Message
 
 # Of the digest; nobody gains by a collision but a refusal of both.
@@ -14,14 +13,12 @@ DIGEST_BYTES = 16
 # A picture's digest says what is in it.
 ANYWHERE = FramePixels(buffer=0)
 
+_encode = msgspec.msgpack.Encoder().encode
+
 
 def fingerprint(model: str, task: str, body: Message) -> str:
     """A digest of all that decides what a worker does: 32 hexadecimal digits."""
     if isinstance(body, ChatRequest) and body.images:
         images = tuple(msgspec.structs.replace(image, pixels=ANYWHERE) for image in body.images)
         body = msgspec.structs.replace(body, images=images)
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    for part in (model.encode(), task.encode(), encode(body)):
-        digest.update(len(part).to_bytes(8, "little"))
-        digest.update(part)
-    return digest.hexdigest()
+    return hashlib.blake2b(_encode((model, task, body)), digest_size=DIGEST_BYTES).hexdigest()

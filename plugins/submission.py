@@ -33,7 +33,8 @@ class Submission(AsyncIterator[Update]):
         self._cancel = cancel
         self._release = release
         self._updates: deque[Update | MlxdError] = deque()
-        self._arrived = asyncio.Event()
+        # Of whoever waits for the next update; resolved when one comes.
+        self._waiter: asyncio.Future[None] | None = None
         self._ended = False
 
     def __aiter__(self) -> Submission:
@@ -49,8 +50,8 @@ class Submission(AsyncIterator[Update]):
         while not self._updates:
             if self._ended:
                 raise StopAsyncIteration
-            self._arrived.clear()
-            await self._arrived.wait()
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
         update = self._updates.popleft()
         if isinstance(update, MlxdError):
             raise update
@@ -85,6 +86,7 @@ class Submission(AsyncIterator[Update]):
             return
         self._updates.append(update)
         self._ended = isinstance(update, (Done, MlxdError))
-        self._arrived.set()
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)
         if self._ended:
             self._release()

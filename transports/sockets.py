@@ -42,20 +42,32 @@ class DrainedSocket:
     """A ZeroMQ socket that calls *on_frames* for each message while its loop runs.
 
     After the last of those that came together it calls *on_drained*.
+
+    Args:
+        socket: To read and to send with.
+        on_frames: Called with each message.
+        on_drained: See above.
+        is_awaited: After the first message whoever awaits it goes on before the others are read.
     """
 
     def __init__(
-        self, socket: zmq.Socket[bytes], on_frames: OnFrames, on_drained: Callable[[], None] = lambda: None
+        self,
+        socket: zmq.Socket[bytes],
+        on_frames: OnFrames,
+        on_drained: Callable[[], None] = lambda: None,
+        *,
+        is_awaited: bool = False,
     ) -> None:
         self._socket = socket
         self._on_frames = on_frames
         self._on_drained = on_drained
+        self._is_awaited = is_awaited
         self._loop = asyncio.get_running_loop()
         self._fd = int(socket.getsockopt(zmq.FD))
         self._scheduled: asyncio.Handle | None = None
         # Draining goes on to the last message, whatever is sent meanwhile.
         self._is_draining = False
-        self._loop.add_reader(self._fd, self._drain)
+        self._loop.add_reader(self._fd, self._on_readable)
         # The descriptor signals edges only: look once for what came before we watched it.
         self._again()
 
@@ -89,15 +101,22 @@ class DrainedSocket:
 
     def _again(self) -> None:
         if self._scheduled is None:
-            self._scheduled = self._loop.call_soon(self._drain)
+            self._scheduled = self._loop.call_soon(self._on_scheduled)
 
-    def _drain(self) -> None:
+    def _on_scheduled(self) -> None:
+        self._scheduled = None
+        self._drain(MAX_DRAINED)
+
+    def _on_readable(self) -> None:
         if self._scheduled:
             self._scheduled.cancel()
             self._scheduled = None
+        self._drain(1 if self._is_awaited else MAX_DRAINED)
+
+    def _drain(self, max_drained: int) -> None:
         self._is_draining = True
         try:
-            for _ in range(MAX_DRAINED):
+            for _ in range(max_drained):
                 if self._socket.closed:
                     return
                 self._on_frames(receive_frames(self._socket, NO_WAIT))

@@ -104,11 +104,9 @@ class Link:
             os._exit(1)
 
     def _take_all(self) -> None:
-        try:
-            while True:
-                self._take(NO_WAIT)
-        except zmq.Again:
-            return
+        # To ask first takes half the time of being refused.
+        while int(self._dealer.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            self._take(NO_WAIT)
 
     def _take(self, flags: int) -> None:
         """Receive one message; the lock must be held."""

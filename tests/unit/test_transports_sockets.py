@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 import zmq
@@ -28,9 +30,9 @@ class Bench:
         self.dealers: list[zmq.Socket[bytes]] = []
 
     def dealer(self, identity: str) -> zmq.Socket[bytes]:
-        socket = open_dealer(self.context, self.endpoint, identity)
-        self.dealers.append(socket)
-        return socket
+        dealer = open_dealer(self.context, self.endpoint, identity)
+        self.dealers.append(dealer)
+        return dealer
 
     async def next(self) -> list[bytes]:
         async with asyncio.timeout(10):
@@ -151,6 +153,60 @@ async def test_more_messages_than_one_turn_drains_all_arrive(bench: Bench) -> No
         await asyncio.wait([sending])
 
     assert received == sent
+
+
+class Inbox:
+    """A socket whose messages come together."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self._messages: list[bytes] = []
+        self._ours, self._theirs = socket.socketpair()
+
+    def getsockopt(self, option: int) -> int:
+        return self._theirs.fileno() if option == zmq.FD else 0
+
+    def put(self, *messages: bytes) -> None:
+        self._messages += messages
+        self._ours.send(b"!")
+
+    def recv(self, flags: int = 0, copy: bool = False) -> zmq.Frame:
+        if not self._messages:
+            raise zmq.Again
+        return zmq.Frame(self._messages.pop(0))
+
+    def close(self, linger_ms: int) -> None:
+        self._ours.close()
+        self._theirs.close()
+
+
+@pytest.mark.parametrize(
+    ("is_awaited", "expected"), [(True, ["1", "awaited", "2", "3"]), (False, ["1", "2", "3", "awaited"])]
+)
+async def test_whoever_awaits_a_message_goes_on_before_the_next_is_read(
+    is_awaited: bool, expected: list[str]
+) -> None:
+    inbox = Inbox()
+    happened: list[str] = []
+    arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def take(frames: list[Frame]) -> None:
+        happened.append(bytes(as_buffer(frames[0])).decode())
+        if not arrived.done():
+            arrived.set_result(None)
+
+    drained = DrainedSocket(cast("zmq.Socket[bytes]", inbox), take, is_awaited=is_awaited)
+    await asyncio.sleep(0)  # It looks once before it is rung.
+    inbox.put(b"1", b"2", b"3")
+    async with asyncio.timeout(10):
+        await arrived
+        happened.append("awaited")
+        while len(happened) <= 3:
+            await asyncio.sleep(0)
+    drained.close()
+
+    assert expected == happened
 
 
 async def test_a_message_that_fails_does_not_hold_up_the_next(bench: Bench) -> None:
