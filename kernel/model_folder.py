@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from kernel.foreign_code import CONFIG_FILES, check_config, check_names
 from kernel.model_sizes import ModelSizes, Tensor, sizes_of
 from kernel.safetensors_header import read_tensors
 from transports.reports import Modality
@@ -108,6 +109,7 @@ def inspect_folder(folder: Path, files: Signature) -> FolderFacts:
             return msgspec.structs.replace(
                 facts, kind=ECHO, modalities=_echo_modalities(config), sizes=weight
             )
+        _check_code(folder, sizes)
         tensors = _check_weights(folder, sizes)
         kind = _kind(tensors)
         _check_tokenizer(folder, sizes)
@@ -125,10 +127,6 @@ def inspect_folder(folder: Path, files: Signature) -> FolderFacts:
 
 
 def _check_config(config: Mapping[str, Any]) -> None:
-    if "model_file" in config:
-        raise ValueError(
-            "config.json: model_file asks to run code from the model's folder, which mlxd does not"
-        )
     if not isinstance(config.get("model_type"), str):
         raise ValueError("config.json: model_type is missing")
     architectures = config.get("architectures")
@@ -136,6 +134,13 @@ def _check_config(config: Mapping[str, Any]) -> None:
         name = str(architectures[0])
         if not name.endswith(WRITER_ENDINGS):
             raise ValueError(f"no worker kind for {name[:80]} models yet")
+
+
+def _check_code(folder: Path, sizes: Mapping[str, int]) -> None:
+    for name in CONFIG_FILES:
+        if name in sizes:
+            check_config(name, _read_json(folder, name, sizes))
+    check_names(sizes)
 
 
 def _check_weights(folder: Path, sizes: Mapping[str, int]) -> dict[str, Tensor]:

@@ -73,6 +73,7 @@ def test_a_missing_shard_is_named(folder: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [
+        struct.pack("<Q", 600_000) + b'{"a":' * 120_000,
         b"",
         b"abc",
         b"\xff" * 64,
@@ -80,7 +81,7 @@ def test_a_missing_shard_is_named(folder: Path) -> None:
         struct.pack("<Q", 2) + b"[]",
         safetensors(missing=3),
     ],
-    ids=["empty", "short", "huge header", "no json", "no object", "truncated"],
+    ids=["nested", "empty", "short", "huge header", "no json", "no object", "truncated"],
 )
 def test_corrupt_weights_are_named(folder: Path, content: bytes) -> None:
     (folder / "model.safetensors").write_bytes(content)

@@ -6,11 +6,12 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import mlx.core as mx
 import mlx_lm.generate
 import msgspec
+import transformers.dynamic_module_utils
 from mlx.utils import tree_flatten
 from mlx_lm.utils import dequantize_model
 
@@ -63,12 +64,18 @@ def check_settings(section: str, fields: Mapping[str, object], into: type[T]) ->
 
 
 def keep_off(*, wired_limit: bool) -> None:
-    """What libraries must not do: fetch, let templates grow; and, unless a person wishes it, wire memory."""
+    """What libraries must not do: fetch, run a folder's code, let templates grow, wire memory unasked."""
     # Everything is in the folder; a library that thinks otherwise must fail and not fetch.
     os.environ["HF_HUB_OFFLINE"] = "1"
     bound_templates()
+    # mlx-vlm says trust_remote_code=True in places; this is where all such code would be run.
+    transformers.dynamic_module_utils.get_class_in_module = _refuse_code
     if not wired_limit:
         mlx_lm.generate.maybe_set_recommended_wired_limit = lambda: None
+
+
+def _refuse_code(*_args: object, **_fields: object) -> NoReturn:
+    raise ModelUnavailable("the model's folder asks to run code of its own; mlxd never does")
 
 
 def choose_device(section: str, wanted: str) -> str:

@@ -90,7 +90,7 @@ def _vet_safetensors(file: Path) -> None:
         found = file.stat().st_size
     except FileNotFoundError:
         raise ModelUnavailable(f"{file}: missing") from None
-    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError, IndexError) as e:
+    except (OSError, ValueError, struct.error, LookupError, TypeError, AttributeError, RecursionError) as e:
         raise ModelUnavailable(f"{file}: corrupt: {e}") from None
     if found != expected:
         raise ModelUnavailable(f"{file}: corrupt: expected {expected} bytes, got {found}")

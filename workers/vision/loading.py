@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import mlx.core as mx
 import mlx_vlm.utils
-import transformers.dynamic_module_utils
 from mlx_lm.tokenizer_utils import TokenizerWrapper
 from mlx_vlm.utils import load_image_processor, load_model, load_processor
 from PIL import Image
@@ -93,16 +92,10 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
 
 
 def close_doors(settings: VisionSettings) -> None:
-    """What libraries must not do: fetch, run a folder's code, write into it, wire memory."""
+    """What libraries must not do, and: write into the folder."""
     keep_off(wired_limit=settings.wired_limit)
-    # mlx-vlm says trust_remote_code=True in places; this is where all such code would be run.
-    transformers.dynamic_module_utils.get_class_in_module = _refuse_code
     # Of a type that mlx does not read mlx-vlm rewrites the header in the file, for the time of loading.
     mlx_vlm.utils.SAFETENSORS_DTYPE_FALLBACKS = {}
-
-
-def _refuse_code(*_args: object, **_fields: object) -> NoReturn:
-    raise ModelUnavailable("the model's folder asks to run code of its own; mlxd never does")
 
 
 def _processor(path: Path, model: Model) -> Processor:
