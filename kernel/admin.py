@@ -13,7 +13,7 @@ from kernel.residency import Residency
 from kernel.roster import Roster
 from kernel.supervisor import Supervisor
 from kernel.tenure import Tenure
-from kernel.view import model_info, queue_reply
+from kernel.view import list_models, model_info, queue_reply
 from transports.errors import MlxdError, ModelUnavailable, NotFound, RequestError
 from transports.messages import Message
 from transports.reports import DoneReply, ModelReport, ModelsReply
@@ -76,7 +76,7 @@ class Administrator:
 
     def _answer_from_roster(self, question: Question, now: float) -> Message | MlxdError | None:
         if question.operation == "models.list":
-            return ModelsReply(models=tuple(model_info(model, self._residency) for model in self._roster))
+            return ModelsReply(models=list_models(self._roster, self._residency))
         try:
             match question.operation:
                 case "models.show":
@@ -107,6 +107,7 @@ class Administrator:
 
     def _show(self, name: str) -> Message:
         model = self._roster.look_up(name)
+        name = model.name
         resident = self._residency.get(name)
         idle_s = self._tenure.idle_s(name, resident.keep_alive_s if resident else None)
         error = None if model.error else self._placement.refusal(model)
@@ -122,7 +123,8 @@ class Administrator:
 
     def _remove(self, question: Question, now: float) -> None:
         name = question.args.model
-        self._roster.look_up(name)
+        if (model := self._roster.look_up(name)).name != name:
+            raise RequestError(f"{name}: an alias in the settings; the model is {model.name}")
         if self._residency.get(name) is None:
             self._questions.run_job(question)
         elif question.args.force:
@@ -136,14 +138,14 @@ class Administrator:
         return DoneReply(detail="pinned" if self._residency.get(model.name) else "pinned, not loaded")
 
     def _unpin(self, question: Question) -> None:
-        name = question.args.model
+        name = self._roster.resolve(question.args.model)
         if not self._tenure.is_pinned(name):
             raise NotFound(f"{name}: not pinned")
         self._tenure.unpin(name)
         self._questions.answer(question, DoneReply(detail="unpinned"))
 
     def _unload(self, question: Question, now: float) -> None:
-        name = question.args.model
+        name = self._roster.resolve(question.args.model)
         if self._residency.get(name) is None:
             raise NotFound(f"{name}: not loaded")
         num_requests = self._dispatcher.num_running_in(name) + self._dispatcher.num_queued_for(name)

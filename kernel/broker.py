@@ -75,13 +75,14 @@ class Broker:
             random: For jitter.
             preload: Models to load at the start, and to keep; the kernel is not ready without them.
         """
+        preload = tuple(settings.models.aliases.get(name, name) for name in preload)
         self._settings = settings
         self._view = view
         self._out: list[Action] = []
         self._supervisor = Supervisor(settings.kernel, self._out.append, random)
         self._peers = Peers(settings.kernel, view.version, view.shared_dir, client_token, self._supervisor)
         self._tenure = Tenure(settings.kernel, settings.models.options, preload)
-        self._roster = Roster(settings.kernel, self._out.append)
+        self._roster = Roster(settings.kernel, settings.models.aliases, self._out.append)
         plans = MemoryPlans(
             view.memory_budget_bytes, view.worker_settings, settings.models.options, has_gpu=view.has_gpu
         )

@@ -16,10 +16,12 @@ MAX_NAMES_TOLD = 20
 
 
 class Roster:
-    """Models by name. What is not in it is looked for on the disk once before it is refused."""
+    """Models by name or alias. What is not in it is looked for on the disk once before it is refused."""
 
-    def __init__(self, settings: KernelSettings, emit: Emit) -> None:
+    def __init__(self, settings: KernelSettings, aliases: Mapping[str, str], emit: Emit) -> None:
         self._settings = settings
+        # An alias goes before a model of that name.
+        self._aliases = aliases
         self._emit = emit
         self._models: dict[str, ModelInfo] = {}
         self._sizes: Mapping[str, ModelSizes] = {}
@@ -27,15 +29,26 @@ class Roster:
         self._parked: list[MessageReceived] = []
 
     def __iter__(self) -> Iterator[ModelInfo]:
-        return iter(self._models.values())
+        """The models that can be asked for by their own names."""
+        return (model for name, model in self._models.items() if name not in self._aliases)
+
+    def aliases(self) -> Iterator[tuple[str, ModelInfo]]:
+        """Other names of models that are here."""
+        for alias, name in self._aliases.items():
+            if model := self._models.get(name):
+                yield alias, model
+
+    def resolve(self, name: str) -> str:
+        """The own name of the model that *name* stands for."""
+        return self._aliases.get(name, name)
 
     def seen(self, name: str) -> ModelInfo | None:
-        """The model of that name, whether it can be served or not."""
-        return self._models.get(name)
+        """The model that *name* stands for, whether it can be served or not."""
+        return self._models.get(self.resolve(name))
 
     def get(self, name: str) -> ModelInfo | None:
-        """The model of that name, if it can be served as far as its files tell."""
-        model = self._models.get(name)
+        """The model that *name* stands for, if it can be served as far as its files tell."""
+        model = self.seen(name)
         return None if model is None or model.error else model
 
     def sizes(self, name: str) -> ModelSizes:
@@ -43,20 +56,21 @@ class Roster:
         return self._sizes.get(name, ModelSizes())
 
     def look_up(self, name: str) -> ModelInfo:
-        """The model of that name, also one whose files cannot be served.
+        """The model that *name* stands for, also one whose files cannot be served.
 
         Raises:
             ModelNotFound: There is none.
         """
-        model = self._models.get(name)
+        model = self.seen(name)
         if model is None:
-            known = sorted(self._models)
+            known = sorted({*self._models, *(alias for alias, _ in self.aliases())})
             told = ", ".join(known[:MAX_NAMES_TOLD]) + (", ..." if len(known) > MAX_NAMES_TOLD else "")
-            raise ModelNotFound(f"model: {name!r} is not here; known: {told or 'none'}", param="model")
+            alias = f" stands for {self._aliases[name]!r}, which" if name in self._aliases else ""
+            raise ModelNotFound(f"model: {name!r}{alias} is not here; known: {told or 'none'}", param="model")
         return model
 
     def find(self, name: str) -> ModelInfo:
-        """The model of that name.
+        """The model that *name* stands for.
 
         Raises:
             ModelNotFound: There is none.
@@ -64,7 +78,7 @@ class Roster:
         """
         model = self.look_up(name)
         if model.error:
-            raise ModelUnavailable(f"{name}: {model.error}", param="model")
+            raise ModelUnavailable(f"{model.name}: {model.error}", param="model")
         return model
 
     def park(self, event: MessageReceived) -> None:

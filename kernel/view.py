@@ -52,6 +52,16 @@ def model_info(model: ModelInfo, residency: Residency) -> ModelInfo:
     )
 
 
+def list_models(roster: Roster, residency: Residency) -> tuple[ModelInfo, ...]:
+    """All names that can be asked for."""
+    own = [model_info(model, residency) for model in roster]
+    others = [
+        msgspec.structs.replace(model_info(model, residency), name=alias, alias_of=model.name)
+        for alias, model in roster.aliases()
+    ]
+    return tuple(sorted((*own, *others), key=lambda model: model.name))
+
+
 def queue_reply(dispatcher: Dispatcher, peers: Peers, now: float) -> QueueReply:
     """Who waits for what, in the order in which they will go; nothing of what they ask."""
     waiting = []

@@ -18,8 +18,9 @@ import msgspec.inspect
 from msgspec import Struct
 
 from transports.errors import ConfigError
+from transports.messages import MAX_MODEL_NAME
 from transports.setting_types import annotations_of, convert, fields_of, nearest, quote
-from transports.settings import ModelOptions, Settings
+from transports.settings import ModelOptions, ModelsSettings, Settings
 
 # Variables of ours that are no setting.
 OTHER_VARIABLES = frozenset({"MLXD_HOME", "MLXD_CONFIG"})
@@ -145,6 +146,24 @@ def _check_together(settings: Settings, found: Mapping[str, Entry]) -> None:
             f"({kernel.dead_after_s:g}) above kernel.heartbeat_s ({kernel.heartbeat_s:g}): "
             "a peer is heard once a heartbeat"
         )
+    _check_aliases(settings.models, found)
+
+
+def _check_aliases(models: ModelsSettings, found: Mapping[str, Entry]) -> None:
+    """An alias stands for a model, so none stands for itself in a roundabout way."""
+    for alias, model in models.aliases.items():
+        where = f"{found['models.aliases'].source}: models.aliases.{json.dumps(alias)}"
+        if model in models.aliases:
+            raise ConfigError(f"{where}: expected the name of a model, got the alias {quote(model)}")
+        for name in (alias, model):
+            if not (0 < len(name) <= MAX_MODEL_NAME and name.isprintable()):
+                raise ConfigError(
+                    f"{where}: expected names of 1 to {MAX_MODEL_NAME} characters, got {quote(name)}"
+                )
+        if alias in models.options:
+            raise ConfigError(
+                f"{where}: [models.options.{json.dumps(alias)}] is of an alias; it belongs to {quote(model)}"
+            )
 
 
 # --- sources ----------------------------------------------------------------------------------
@@ -250,12 +269,13 @@ def _check(where: str, key: str, value: object, *, strict: bool) -> object:
     """The value in its setting's type; text is converted unless *strict*."""
     section, name = key.split(".")
     annotation = annotations_of(_section(section))[name]
-    if (
-        isinstance(value, str)
-        and not strict
-        and isinstance(setting_types()[key], msgspec.inspect.VarTupleType)
-    ):
-        return convert(where, annotation, [i.strip() for i in value.split(",") if i.strip()], strict=strict)
+    if isinstance(value, str) and not strict:
+        items = [item.strip() for item in value.split(",") if item.strip()]
+        match setting_types()[key]:
+            case msgspec.inspect.VarTupleType():
+                return convert(where, annotation, items, strict=strict)
+            case msgspec.inspect.DictType() if all("=" in item for item in items):
+                return convert(where, annotation, dict(map(str.strip, item.split("=", 1)) for item in items), strict=strict)
     return convert(where, annotation, value, strict=strict)
 
 

@@ -58,6 +58,8 @@ class ModelInfo(Message, frozen=True, kw_only=True):
     fingerprint: str = ""
     # Whether its files are not those that were loaded.
     is_changed: bool = False
+    # The model that this name stands for (models.aliases); "" for a model's own name.
+    alias_of: str = ""
 
 
 class MemoryEstimate(Message, frozen=True, kw_only=True):

@@ -34,6 +34,8 @@ def describe(type_: msgspec.inspect.Type) -> str:
             return "a text"
         case msgspec.inspect.VarTupleType():
             return "a list of texts"
+        case msgspec.inspect.DictType():
+            return "a table of texts"
         case msgspec.inspect.UnionType():
             # TOML has no null: None is what was not given.
             (given,) = (one for one in type_.types if not isinstance(one, msgspec.inspect.NoneType))

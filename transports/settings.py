@@ -213,6 +213,8 @@ class ModelsSettings(Section, frozen=True, kw_only=True):
     prepare_timeout_s: Annotated[float, Meta(ge=1)] = 1800.0
     # How long one `mlxd pull` may take; the next goes on where it ended. A day: 100 GB at 1.2 MB/s.
     pull_timeout_s: Annotated[float, Meta(ge=1)] = 86_400.0
+    # Another name -> the model that it stands for: programs ask for the names that they know.
+    aliases: dict[str, str] = {}
     # By model; only a file has tables.
     options: dict[str, ModelOptions] = {}
 

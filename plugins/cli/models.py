@@ -157,5 +157,5 @@ def _row(model: ModelInfo) -> tuple[str, ...]:
         model.state,
         size(model.size_bytes) if model.size_bytes else "-",
         str(model.context_length or "-"),
-        model.source,
+        f"alias of {model.alias_of}" if model.alias_of else model.source,
     )

@@ -76,4 +76,5 @@ def _model(info: ModelInfo) -> dict[str, object]:
         "state": info.state,
         "size_bytes": info.size_bytes,
         "context_length": info.context_length,
+        **({"alias_of": info.alias_of} if info.alias_of else {}),
     }

@@ -69,6 +69,7 @@ class World:
         *models: str,
         settings: KernelSettings | None = None,
         options: Mapping[str, ModelOptions] | None = None,
+        aliases: Mapping[str, str] | None = None,
         num_slots: int = 2,
         preload: tuple[str, ...] = (),
         automatic: bool = True,
@@ -91,7 +92,7 @@ class World:
             memory_budget_bytes=budget_bytes,
         )
         kernel = settings or KernelSettings(frontends=())
-        of_models = ModelsSettings(options=dict(options or {}))
+        of_models = ModelsSettings(options=dict(options or {}), aliases=dict(aliases or {}))
         self.broker = Broker(Settings(kernel=kernel, models=of_models), view, TOKEN, Random(0), preload)
         # What peers were sent, the newest last.
         self.inbox: dict[str, list[Parcel]] = defaultdict(list)

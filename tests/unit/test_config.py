@@ -198,7 +198,7 @@ def test_any_file_gives_settings_or_one_line(text: str) -> None:
 def test_every_setting_can_come_from_the_environment(key: str) -> None:
     """Whatever its type is, the default written as text is read back as the default."""
     default = next(e.value for e in put_together().entries if e.key == key)
-    text = ",".join(default) if isinstance(default, tuple) else str(default)
+    text = ",".join(default) if isinstance(default, (tuple, dict)) else str(default)
 
     resolved = put_together("", {environment_variable(key): text})
 
@@ -251,3 +251,39 @@ def test_a_folder_in_place_of_the_file_is_one_line(tmp_path: Path) -> None:
 def test_a_heartbeat_slower_than_the_patience_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"MLXD_KERNEL_HEARTBEAT_S.*dead_after_s \(5\) above"):
         merge("", "config.toml", {"MLXD_KERNEL_HEARTBEAT_S": "7"}, {})
+
+
+ALIASES = '[models.aliases]\n"gpt-4o" = "demo/tiny-vl"\n'
+
+
+def test_aliases_come_from_the_file_or_a_variable() -> None:
+    variable = {"MLXD_MODELS_ALIASES": "a=b/c, d = e"}
+
+    assert merge(ALIASES, FILE, {}, {}).settings.models.aliases == {"gpt-4o": "demo/tiny-vl"}
+    assert merge(ALIASES, FILE, variable, {}).settings.models.aliases == {"a": "b/c", "d": "e"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            f'{ALIASES}"a" = "gpt-4o"',
+            'models.aliases."a": expected the name of a model, got the alias "gpt-4o"',
+        ),
+        (
+            f'{ALIASES}"a" = "a"',
+            'models.aliases."a": expected the name of a model, got the alias "a"',
+        ),
+        (
+            f'{ALIASES}"a" = ""',
+            'models.aliases."a": expected names of 1 to 256 characters, got ""',
+        ),
+        (f'{ALIASES}"a" = 1', "models.aliases: expected a table of texts, got "),
+        (
+            f'{ALIASES}[models.options."gpt-4o"]\npinned = true',
+            'models.aliases."gpt-4o": [models.options."gpt-4o"] is of an alias; it belongs to "demo/tiny-vl"',
+        ),
+    ],
+)
+def test_an_alias_stands_for_a_model_alone(text: str, message: str) -> None:
+    assert error_of(text).startswith(f"{FILE}: {message}")
