@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from kernel.dispatch import Dispatcher
 from kernel.memory_watch import MemoryWatch
@@ -17,6 +18,7 @@ from kernel.view import list_models, model_info, queue_reply
 from transports.errors import MlxdError, ModelUnavailable, NotFound, RequestError
 from transports.messages import Message
 from transports.reports import DoneReply, ModelReport, ModelsReply
+from transports.settings import ModelOptions
 
 # Operations that the shell does beside the loop; the others only read or change the kernel's state.
 JOBS = frozenset({"models.import", "models.pull", "envs.list", "envs.sync", "envs.rm"})
@@ -27,6 +29,7 @@ class Administrator:
 
     def __init__(
         self,
+        options: Mapping[str, ModelOptions],
         questions: Questions,
         roster: Roster,
         residency: Residency,
@@ -37,6 +40,7 @@ class Administrator:
         supervisor: Supervisor,
         peers: Peers,
     ) -> None:
+        self._options = options
         self._questions = questions
         self._roster = roster
         self._residency = residency
@@ -118,6 +122,7 @@ class Administrator:
             is_pinned=self._tenure.is_pinned(name),
             idle_unload_s=None if idle_s == math.inf else idle_s,
             settings=self._placement.load_settings(name, model.kind),
+            defaults=self._options.get(name, ModelOptions()).defaults(),
             refusal=error.message if error else "",
         )
 

@@ -102,6 +102,7 @@ class Broker:
         self._dispatcher = Dispatcher(settings.kernel, self._residency, self._out.append)
         self._questions = Questions(settings.kernel.max_requests_per_peer, self._out.append)
         self._lifecycle = Lifecycle(
+            settings.models.options,
             self._roster,
             self._supervisor,
             self._residency,
@@ -111,6 +112,7 @@ class Broker:
             self._out.append,
         )
         self._admin = Administrator(
+            settings.models.options,
             self._questions,
             self._roster,
             self._residency,

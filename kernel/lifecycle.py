@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kernel.actions import Emit, Log, RemoveFolder, Send
 from kernel.dispatch import Dispatcher
 from kernel.events import ProcessExited
@@ -21,6 +23,7 @@ from transports.errors import (
 from transports.frames import parcel
 from transports.messages import Load, Progress, Ready
 from transports.reports import DoneReply
+from transports.settings import ModelOptions
 
 
 class Lifecycle:
@@ -28,6 +31,7 @@ class Lifecycle:
 
     def __init__(
         self,
+        options: Mapping[str, ModelOptions],
         roster: Roster,
         supervisor: Supervisor,
         residency: Residency,
@@ -36,6 +40,7 @@ class Lifecycle:
         questions: Questions,
         emit: Emit,
     ) -> None:
+        self._options = options
         self._roster = roster
         self._supervisor = supervisor
         self._residency = residency
@@ -81,7 +86,9 @@ class Lifecycle:
         if resident is None:
             return
         settings = self._placement.load_settings(resident.name, resident.kind)
-        self._emit(Send(worker.peer, parcel("load", Load(path=resident.path, settings=settings))))
+        defaults = self._options.get(resident.name, ModelOptions()).defaults()
+        load = Load(path=resident.path, settings=settings, defaults=defaults)
+        self._emit(Send(worker.peer, parcel("load", load)))
         self.progressed(worker.model, Progress(phase="load"))
 
     def progressed(self, model: str, progress: Progress) -> None:

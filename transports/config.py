@@ -275,8 +275,18 @@ def _check(where: str, key: str, value: object, *, strict: bool) -> object:
             case msgspec.inspect.VarTupleType():
                 return convert(where, annotation, items, strict=strict)
             case msgspec.inspect.DictType() if all("=" in item for item in items):
-                return convert(where, annotation, dict(map(str.strip, item.split("=", 1)) for item in items), strict=strict)
+                return convert(
+                    where,
+                    annotation,
+                    dict(_pair(item) for item in items),
+                    strict=strict,
+                )
     return convert(where, annotation, value, strict=strict)
+
+
+def _pair(item: str) -> tuple[str, str]:
+    name, _, value = item.partition("=")
+    return name.strip(), value.strip()
 
 
 def _section(name: str) -> type[Struct]:

@@ -157,22 +157,30 @@ class Pong(Message, frozen=True, kw_only=True):
 # --- a request --------------------------------------------------------------------------------
 
 
+Temperature: TypeAlias = Annotated[float, Meta(ge=0, le=2)]
+TopP: TypeAlias = Annotated[float, Meta(gt=0, le=1)]
+TopK: TypeAlias = Annotated[int, Meta(ge=0)]
+MinP: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+RepetitionPenalty: TypeAlias = Annotated[float, Meta(gt=0, le=2)]
+MaxTokens: TypeAlias = Annotated[int, Meta(ge=1)]
+
+
 class Sampling(Message, frozen=True, kw_only=True):
-    """How the next token is chosen. None takes the model's generation_config.json, then OpenAI's default.
+    """How the next token is chosen. None takes `Defaults`, the model's own, then OpenAI's default.
 
     Order: penalties and bias on logits, then temperature, then top_k, top_p, min_p, xtc.
     """
 
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
     # 0 is off. Larger than the vocabulary is the whole vocabulary.
-    top_k: Annotated[int, Meta(ge=0)] | None = None
-    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_k: TopK | None = None
+    min_p: MinP | None = None
     xtc_probability: Annotated[float, Meta(ge=0, le=1)] = 0.0
     # mlx-lm's sampler breaks above 0.5, where XTC cannot act anyway.
     xtc_threshold: Annotated[float, Meta(ge=0, le=0.5)] = 0.1
     # 1 is off; over prompt and answer.
-    repetition_penalty: Annotated[float, Meta(gt=0, le=2)] | None = None
+    repetition_penalty: RepetitionPenalty | None = None
     # Over the answer only, as OpenAI has it.
     presence_penalty: Annotated[float, Meta(ge=-2, le=2)] = 0.0
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] = 0.0
@@ -244,8 +252,10 @@ class Generate(Message, frozen=True, kw_only=True):
     """What chat and completion have in common."""
 
     sampling: Sampling = Sampling()
-    # None: up to the end of the context.
-    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    # None: `default_max_tokens`.
+    max_tokens: MaxTokens | None = None
+    # As far as the context has room; None: up to its end.
+    default_max_tokens: MaxTokens | None = None
     stop: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...], Meta(max_length=16)] = ()
     # None: no logprobs. n: that of the token, and the n most likely beside it.
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
@@ -371,12 +381,24 @@ class Failed(Message, frozen=True, kw_only=True):
 # --- life of a model --------------------------------------------------------------------------
 
 
+class Defaults(Message, frozen=True, kw_only=True):
+    """What a request gets that does not say it; None leaves it to the model's generation_config.json."""
+
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    top_k: TopK | None = None
+    min_p: MinP | None = None
+    repetition_penalty: RepetitionPenalty | None = None
+    max_tokens: MaxTokens | None = None
+
+
 class Load(Message, frozen=True, kw_only=True):
     """Kernel -> worker, after welcome. Followed by progress and then ready, or failed."""
 
     path: str
     # The section of the settings for this worker kind, checked by the kind itself.
     settings: dict[str, str | int | float | bool | None] = {}
+    defaults: Defaults = Defaults()
 
 
 class Unload(Message, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from transports.messages import KeepAlive, Message, Progress
+from transports.messages import Defaults, KeepAlive, Message, Progress
 
 ModelState = Literal[
     "absent",
@@ -169,6 +169,8 @@ class ModelReport(Message, frozen=True, kw_only=True):
     idle_unload_s: float | None = None
     # What its worker is told, or would be.
     settings: Mapping[str, str | int | float | bool | None] = {}
+    # What requests get that do not say it.
+    defaults: Defaults = Defaults()
     # Why it would not fit now, whoever left.
     refusal: str = ""
 

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from transports import messages
+
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
 Bytes = Annotated[int, Meta(ge=0)]
@@ -193,6 +195,25 @@ class ModelOptions(Section, frozen=True, kw_only=True):
     # Like those of the model's worker kind.
     num_slots: Annotated[int, Meta(ge=1, le=256)] | None = None
     max_context_tokens: Annotated[int, Meta(ge=0)] | None = None
+    # For requests that do not say; before the model's generation_config.json.
+    temperature: messages.Temperature | None = None
+    top_p: messages.TopP | None = None
+    top_k: messages.TopK | None = None
+    min_p: messages.MinP | None = None
+    repetition_penalty: messages.RepetitionPenalty | None = None
+    # No longer than the context has room.
+    max_tokens: messages.MaxTokens | None = None
+
+    def defaults(self) -> messages.Defaults:
+        """What a request gets that does not say it."""
+        return messages.Defaults(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            min_p=self.min_p,
+            repetition_penalty=self.repetition_penalty,
+            max_tokens=self.max_tokens,
+        )
 
     def for_worker(self) -> dict[str, int]:
         """What replaces keys of the worker kind's section."""

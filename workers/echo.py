@@ -95,7 +95,7 @@ class EchoEngine:
         self._rows[request_id] = _Row(
             words=words,
             num_prompt=len(words),
-            max_tokens=body.max_tokens or self._config.context_length,
+            max_tokens=body.max_tokens or body.default_max_tokens or self._config.context_length,
             wants_logprobs=body.top_logprobs is not None,
             fault=prompt if self._config.faults else "",
         )

@@ -15,8 +15,9 @@ from transports.codec import decode_body
 from transports.errors import MlxdError, RemoteProtocolError, TaskNotSupported, WorkerError
 from transports.frames import Buffer, Parcel, as_buffer
 from transports.logs import get_logger
-from transports.messages import ChatRequest, Delta, Done, ImagePart, Item, Message, Timings
+from transports.messages import ChatRequest, Defaults, Delta, Done, ImagePart, Item, Message, Timings
 from transports.pixels import read_pixels
+from workers.defaults import NO_DEFAULTS, fill_in
 from workers.engine import Engine, Failure, Output
 from workers.outbox import Outbox
 
@@ -42,6 +43,7 @@ class Session:
         engine: Engine,
         send: Send,
         shared_dir: str = "",
+        defaults: Defaults = NO_DEFAULTS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Nothing is inside yet.
@@ -50,11 +52,13 @@ class Session:
             engine: A loaded engine.
             send: Takes what is for the kernel.
             shared_dir: `Welcome.shared_dir`.
+            defaults: `Load.defaults`.
             clock: Monotonic seconds.
         """
         self._engine = engine
         self._outbox = Outbox(send)
         self._shared_dir = shared_dir
+        self._defaults = defaults
         self._clock = clock
         self._active: dict[str, _Active] = {}
         # Counted, for another thread must not walk through `_active`.
@@ -96,7 +100,7 @@ class Session:
             if body_type is None:
                 known = ", ".join(sorted(self._engine.tasks))
                 raise TaskNotSupported(f"task: expected one of {known}, got {envelope.task!r}")
-            body = decode_body(message.body, body_type)
+            body = fill_in(decode_body(message.body, body_type), self._defaults)
             self._engine.add(request_id, envelope.task, body, self._buffers(message, body))
         except MlxdError as e:
             self._emit([Failure(id=request_id, error=e)])

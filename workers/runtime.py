@@ -33,19 +33,19 @@ def run(bootstrap: PeerBootstrap) -> None:
     with closing(Link(bootstrap.endpoint, new_id(), hello)) as link:
         welcome = decode_body(_next_of(link, "welcome").body, Welcome)
         link.answer_pings(welcome.heartbeat_s / 2)
-        engine = _load(link, bootstrap.kind)
+        order = _next_of(link, "load", "unload")
+        if order.envelope.type == "unload":
+            return
+        load = decode_body(order.body, Load)
+        engine = _load(link, bootstrap.kind, load)
         if engine is None:
             return
-        _serve(link, engine, welcome.shared_dir)
+        _serve(link, Session(engine, link.send, welcome.shared_dir, load.defaults), engine)
         engine.close()
 
 
-def _load(link: Link, kind: str) -> Engine | None:
-    """Load what the kernel names; None when it could not be loaded or is no longer wanted."""
-    order = _next_of(link, "load", "unload")
-    if order.envelope.type == "unload":
-        return None
-    load = decode_body(order.body, Load)
+def _load(link: Link, kind: str, load: Load) -> Engine | None:
+    """Load what the kernel names; None when it could not be loaded."""
     counter = 0
 
     def on_progress(progress: Progress) -> None:
@@ -76,8 +76,7 @@ def _load(link: Link, kind: str) -> Engine | None:
     return engine
 
 
-def _serve(link: Link, engine: Engine, shared_dir: str) -> None:
-    session = Session(engine, link.send, shared_dir)
+def _serve(link: Link, session: Session, engine: Engine) -> None:
     link.report_with(
         lambda: Pong(
             progress=engine.progress(),

@@ -38,7 +38,7 @@ def list_models(as_json: bool) -> None:
     if as_json:
         print_json(found)
     elif not found:
-        click.echo("No model was found; `mlxd models import FILE.gguf` takes one in.", err=True)
+        click.echo("No model was found; `mlxd pull OWNER/NAME` brings one.", err=True)
     else:
         print_table(
             ("MODEL", "KIND", "TAKES", "STATE", "SIZE", "CONTEXT", "SOURCE"),
@@ -65,7 +65,7 @@ def show(name: str, as_json: bool) -> None:
             "kind": model.kind or "none: no worker kind serves it",
             "takes": _modalities(model),
             "state": f"{model.state}, {CHANGED}" if model.is_changed else model.state,
-            "source": model.source,
+            "source": _source(model),
             "path": model.path,
             "size": size(model.size_bytes) if model.size_bytes else "",
             "context": f"{model.context_length} tokens" if model.context_length else "",
@@ -157,5 +157,9 @@ def _row(model: ModelInfo) -> tuple[str, ...]:
         model.state,
         size(model.size_bytes) if model.size_bytes else "-",
         str(model.context_length or "-"),
-        f"alias of {model.alias_of}" if model.alias_of else model.source,
+        _source(model),
     )
+
+
+def _source(model: ModelInfo) -> str:
+    return f"alias of {model.alias_of}" if model.alias_of else model.source

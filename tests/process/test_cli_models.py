@@ -69,3 +69,15 @@ def test_status_says_why_a_worker_is_down_and_when_it_is_tried_again(home: Path)
         assert "its worker ends again and again (signal 9); it is tried again in" in refused.stderr
         mlxd(home, "load", "echo/plain")
         assert mlxd(home, "run", "echo/plain", "x").stdout == "x\n"
+
+
+def test_a_model_answers_by_an_alias_and_with_its_own_defaults(home: Path) -> None:
+    (home / "config.toml").write_text(
+        '[models.aliases]\n"gpt-4o" = "echo/plain"\n[models.options."echo/plain"]\nmax_tokens = 2\n'
+    )
+
+    answer = json.loads(mlxd(home, "run", "gpt-4o", "one two three", "--json").stdout)
+
+    assert (answer["model"], answer["text"], answer["finish_reason"]) == ("gpt-4o", "one two", "length")
+    assert mlxd(home, "run", "gpt-4o", "one two three", "--max-tokens", "3").stdout == "one two three\n"
+    assert "alias of echo/plain" in mlxd(home, "models").stdout

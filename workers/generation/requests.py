@@ -95,7 +95,7 @@ class RequestReader:
                 param=param,
             )
         if wanted is None:
-            return room
+            return min(room, body.default_max_tokens or room)
         if wanted > room:
             raise ContextLengthExceeded(
                 f"max_tokens: expected at most {room}: the model's context of {self.context_length} less "

@@ -1,0 +1,29 @@
+"""What a request gets that does not say it, before the engine's own defaults. Knows no engine."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from transports.messages import Defaults, Generate, Message
+
+NO_DEFAULTS = Defaults()
+
+T = TypeVar("T", bound=Message)
+
+
+def fill_in(body: T, defaults: Defaults) -> T:
+    """*body* with the defaults that an administrator gave the model; what it says itself stays."""
+    if not isinstance(body, Generate) or defaults == NO_DEFAULTS:
+        return body
+    given = {
+        field: getattr(defaults, field)
+        for field in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+        if getattr(body.sampling, field) is None
+    }
+    return msgspec.structs.replace(
+        body,
+        sampling=msgspec.structs.replace(body.sampling, **given),
+        default_max_tokens=body.default_max_tokens or defaults.max_tokens,
+    )
