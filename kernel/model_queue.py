@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from kernel.fairness import FairQueue
@@ -35,7 +35,7 @@ class ModelQueue:
     def __init__(self, settings: KernelSettings) -> None:
         self._settings = settings
         self._by_priority = {priority: FairQueue() for priority in PRIORITIES}
-        # How many requests went first since one of this priority could have gone.
+        # How many requests of higher priority went first while one of this waited.
         self._num_passed = dict.fromkeys(PRIORITIES, 0)
         self._num_waiting = 0
         self._num_bytes = 0
@@ -65,7 +65,10 @@ class ModelQueue:
 
     def add(self, request: Request) -> None:
         """Let a request wait; look at `has_room` before."""
-        self._by_priority[request.priority].add(request)
+        queue = self._by_priority[request.priority]
+        if not queue:
+            self._num_passed[request.priority] = 0
+        queue.add(request)
         self._num_waiting += 1
         self._num_bytes += request.num_bytes
 
@@ -76,7 +79,7 @@ class ModelQueue:
 
     def next(self) -> Request | None:
         """Whose turn it is; it goes on waiting."""
-        priority = _next_priority(self._num_passed, {p: len(q) for p, q in self._by_priority.items()})
+        priority = _next_priority(self._num_passed, self._by_priority)
         return None if priority is None else self._by_priority[priority].next()
 
     def waits(self, now: float) -> Waits:
@@ -90,7 +93,7 @@ class ModelQueue:
         self._waited_s += now - request.arrived_s
         charged_s = self._by_priority[request.priority].start(request, self.service_s)
         self._left(request)
-        _pass(self._num_passed, request.priority, {p: len(q) for p, q in self._by_priority.items()})
+        _pass(self._num_passed, request.priority, self._by_priority)
         return charged_s
 
     def end(self, client: ClientId, priority: int, charged_s: float, service_s: float) -> None:
@@ -167,19 +170,25 @@ class ModelQueue:
         self._num_bytes -= request.num_bytes
 
 
-def _next_priority(num_passed: dict[int, int], num_waiting: dict[int, int]) -> int | None:
-    """The highest that waits, unless a lower one has been passed over often enough."""
-    waiting = [priority for priority in PRIORITIES if num_waiting[priority]]
-    if not waiting:
-        return None
-    most_passed = max(waiting, key=lambda priority: num_passed[priority])
-    return most_passed if num_passed[most_passed] >= MAX_PASSED else waiting[0]
+def _next_priority(num_passed: Mapping[int, int], waiting: Mapping[int, object]) -> int | None:
+    """The highest that waits, unless a lower one has been passed over often enough.
 
-
-def _pass(num_passed: dict[int, int], went: int, num_waiting: dict[int, int]) -> None:
-    """Count that a request of priority *went* went before those that wait."""
+    Args:
+        num_passed: By priority.
+        waiting: By priority; true where somebody waits.
+    """
+    chosen = None
     for priority in PRIORITIES:
-        if priority == went or not num_waiting[priority]:
-            num_passed[priority] = 0
-        elif priority < went:
+        if waiting[priority]:
+            is_late = num_passed[priority] >= MAX_PASSED
+            if chosen is None or (is_late and num_passed[priority] > num_passed[chosen]):
+                chosen = priority
+    return chosen
+
+
+def _pass(num_passed: dict[int, int], went: int, waiting: Mapping[int, object]) -> None:
+    """Count that a request of priority *went* went before those of lower ones that wait."""
+    num_passed[went] = 0
+    for priority in PRIORITIES[PRIORITIES.index(went) + 1 :]:
+        if waiting[priority]:
             num_passed[priority] += 1

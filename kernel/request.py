@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from transports.frames import Parcel
@@ -24,23 +24,18 @@ class Request:
     number: int
     # Its place in the queue as its frontend knows it; 0 is not told yet.
     told_position: int = 0
+    # Who asked, for fairness.
+    client: ClientId = field(init=False)
+    # 1, 0 or -1; higher goes first.
+    priority: int = field(init=False)
+    # The same for the same request; "" when its frontend does not tell.
+    fingerprint: str = field(init=False)
+    # What it takes while it waits.
+    num_bytes: int = field(init=False)
 
-    @property
-    def client(self) -> ClientId:
-        """Who asked, for fairness."""
-        return self.peer, self.message.envelope.client
-
-    @property
-    def priority(self) -> int:
-        """1, 0 or -1; higher goes first."""
-        return self.message.envelope.priority
-
-    @property
-    def fingerprint(self) -> str:
-        """The same for the same request; "" when its frontend does not tell."""
-        return self.message.envelope.fingerprint
-
-    @property
-    def num_bytes(self) -> int:
-        """What it takes while it waits."""
-        return self.message.num_bytes
+    def __post_init__(self) -> None:
+        envelope = self.message.envelope
+        self.client = (self.peer, envelope.client)
+        self.priority = envelope.priority
+        self.fingerprint = envelope.fingerprint
+        self.num_bytes = self.message.num_bytes
