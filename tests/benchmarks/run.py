@@ -25,6 +25,7 @@ BENCHMARKS = {
     "http": ("bench_http", 1000, 200),
     "start": ("bench_start", 7, 3),
     "images": ("bench_images", 30, 10),
+    "queue": ("bench_queue", 1000, 400),
     "faults": ("bench_faults", 5, 2),
     "catalog": ("bench_catalog", 50, 10),
     "decode": ("bench_decode", 7, 3),
