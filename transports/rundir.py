@@ -120,7 +120,9 @@ def read_connection(home: Path) -> Connection | None:
                 pass  # Held: a kernel lives.
             else:
                 return None
-        return msgspec.json.decode((run_dir / "connection.json").read_bytes(), type=Connection)
+            connection = msgspec.json.decode((run_dir / "connection.json").read_bytes(), type=Connection)
+            # A kernel that starts holds the lock already, beside the file that a killed one left.
+            return connection if lock.read().strip() == str(connection.pid) else None
     except (OSError, msgspec.DecodeError):
         return None
 

@@ -12,13 +12,14 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from transports import rundir
 from transports.errors import ConfigError
 from transports.rundir import MAX_SOCKET_PATH_BYTES, Connection, Lock
 
-CONNECTION = Connection(endpoint="ipc:///x", token="t", pid=1, version="1")
+CONNECTION = Connection(endpoint="ipc:///x", token="t", pid=os.getpid(), version="1")
 
 
 @pytest.fixture
@@ -141,6 +142,16 @@ def test_a_connection_is_read_while_its_kernel_lives(short: Path) -> None:
 
     lock.release()
     assert rundir.read_connection(short) is None
+
+
+def test_what_a_killed_kernel_left_is_not_the_connection_of_the_next_one(short: Path) -> None:
+    """The next one holds the lock for a moment before it has written its own."""
+    run_dir = rundir.create(short)
+    rundir.write_connection(run_dir, msgspec.structs.replace(CONNECTION, pid=os.getpid() + 1))
+    lock = Lock(run_dir)
+
+    assert rundir.read_connection(short) is None
+    lock.release()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"endpoint": 1}'])
