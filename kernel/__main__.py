@@ -32,6 +32,7 @@ from kernel.shared import SharedFolder
 from kernel.shell import Shell
 from kernel.view import KernelView
 from transports import logs, rundir, tether
+from transports.descriptors import allow_descriptors
 from transports.errors import ConfigError, MlxdError
 from transports.logs import get_logger
 from transports.settings import Settings
@@ -39,6 +40,9 @@ from transports.version import VERSION
 
 # A kernel whose parent is gone and whose loop does not end by itself is ended.
 ORPHAN_TIMEOUT_S = 1.5
+# A worker has its connection and three pipes.
+DESCRIPTORS_PER_PEER = 4
+SPARE_DESCRIPTORS = 256
 
 log = get_logger()
 
@@ -70,6 +74,7 @@ def main() -> int:
         print(f"mlxd: {e.message}", file=sys.stderr)
         return 1
     logs.configure(bootstrap.settings.log.level, bootstrap.settings.log.format, "kernel", Tee(files))
+    allow_descriptors(bootstrap.settings.kernel.max_peers * DESCRIPTORS_PER_PEER + SPARE_DESCRIPTORS)
     try:
         return asyncio.run(_run(bootstrap, home, run_dir, files, shared))
     except ConfigError as e:

@@ -100,7 +100,8 @@ class HttpSettings(Section, frozen=True, kw_only=True):
     strict: bool = False
     # Images travel inside the body: Open WebUI sends 13 MB for one photograph.
     max_body_bytes: Bytes = 32 * MIB
-    max_connections: Count = 512
+    # An idle stream costs some 20 kB.
+    max_connections: Count = 2048
     header_timeout_s: Seconds = 10.0
     # For the whole body.
     body_timeout_s: Seconds = 60.0

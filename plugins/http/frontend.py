@@ -14,11 +14,14 @@ from plugins.http.connection import Connection, Limits
 from plugins.http.listen import listen
 from plugins.http.routes import Dispatcher
 from plugins.media.intake import MediaIntake
+from transports.descriptors import allow_descriptors
 from transports.errors import ConfigError
 from transports.settings import HttpSettings, MediaSettings
 
 # For connections to close once nothing runs any more.
 CLOSE_TIMEOUT_S = 1.0
+# Besides connections: decode processes, the kernel, fetched pictures, logs.
+SPARE_DESCRIPTORS = 256
 DEFAULT_MEDIA = MediaSettings()
 
 
@@ -50,6 +53,7 @@ class HttpFrontend:
         Raises:
             PluginError: The port cannot be had.
         """
+        allow_descriptors(self._settings.max_connections + SPARE_DESCRIPTORS)
         self._sockets = listen(self._settings.host, self._settings.port)
         port = self._sockets[0].getsockname()[1]
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
