@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from plugins.client import KernelClient
 from plugins.launch import KernelProcess
 from transports.messages import ChatMessage, ChatRequest
@@ -19,6 +21,8 @@ from transports.settings import HttpSettings, KernelSettings, Settings
 ECHO = "echo/bench"
 REAL = "demo/smollm2-135m"
 ROOT = Path(__file__).resolve().parents[2]
+DEFAULT_KERNEL = KernelSettings()
+DEFAULT_HTTP = HttpSettings(port=0)
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,16 @@ def real_home() -> Path:
 
 @contextlib.asynccontextmanager
 async def running_kernel(
-    home: Path, *, http: bool = False, model: str = ECHO
+    home: Path,
+    *,
+    http: bool = False,
+    model: str = ECHO,
+    kernel: KernelSettings = DEFAULT_KERNEL,
+    http_settings: HttpSettings = DEFAULT_HTTP,
 ) -> AsyncIterator[tuple[KernelProcess, KernelClient, str]]:
     """A kernel with *model* loaded, a connection, and the URL of its HTTP frontend ("" without)."""
-    settings = Settings(kernel=KernelSettings(frontends=("http",) if http else ()), http=HttpSettings(port=0))
+    frontends = ("http",) if http else ()
+    settings = Settings(kernel=msgspec.structs.replace(kernel, frontends=frontends), http=http_settings)
     process = await KernelProcess.start(settings, home, preload=(model,))
     connection = process.connection
     client = await KernelClient.connect(connection.endpoint, connection.token, kind="benchmark")
