@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from running import DEFAULT_MODEL, ECHO_MODELS, VISION_MODEL, RunningKernel, StartKernel
+from running import DEFAULT_MODEL, ECHO_MODELS, VISION_MODEL, RunningKernel, StartKernel, add_model
 
 from kernel.demos import EMBEDDED
 from kernel.environment_build import environment_name
@@ -43,9 +42,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A private MLXD_HOME with echo models."""
     path = tmp_path / "home"
     for name, fields in ECHO_MODELS.items():
-        folder = path / "models" / name
-        folder.mkdir(parents=True)
-        (folder / "config.json").write_text(json.dumps({"model_type": "echo", **fields}))
+        add_model(path, name, **fields)
     monkeypatch.setenv("MLXD_HOME", str(path))
     for variable in list(os.environ):
         if variable.startswith("MLXD_") and variable != "MLXD_HOME" and not variable.startswith("MLXD_TEST_"):

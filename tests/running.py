@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from plugins.client import KernelClient, Submission
 from plugins.launch import KernelProcess
-from transports.messages import ChatMessage, ChatRequest
+from transports.messages import ChatMessage, ChatRequest, Delta
 from transports.reports import Admin, DoneReply
 
 DEFAULT_MODEL = "demo/smollm2-135m"
@@ -19,7 +20,7 @@ ECHO_MODELS: dict[str, dict[str, object]] = {
     "echo/plain": {},
     # Like a model that decodes 100 tokens a second.
     "echo/slow": {"step_s": 0.01},
-    # Obeys CRASH, HANG, FAIL, PREFILL and ENDLESS.
+    # Obeys the words of workers/echo.py and echo_faults.py.
     "echo/faulty": {"step_s": 0.005, "faults": True},
     "echo/narrow": {"num_slots": 1, "step_s": 0.01},
     # Takes pictures, and says their size and colours.
@@ -45,6 +46,11 @@ class RunningKernel:
         body = ChatRequest(messages=(ChatMessage(role="user", content=text),), **fields)  # type: ignore[arg-type]
         return self.client.submit(task="chat", model=model, body=body)
 
+    async def say(self, text: str, *, model: str = "echo/plain", **fields: object) -> str:
+        """Submit one message and wait for its whole answer."""
+        async with self.ask(text, model=model, **fields) as answer:
+            return "".join([update.text async for update in answer if isinstance(update, Delta)])
+
     async def load(self, model: str) -> int:
         """Load a model; the pid of its worker."""
         await self.client.admin("load", Admin(model=model), DoneReply)
@@ -54,12 +60,23 @@ class RunningKernel:
         workers = (await self.client.status()).workers
         return next(worker.pid for worker in workers if worker.model == model)
 
+    async def find_worker(self, model: str) -> int:
+        """The pid of a model's worker; 0 while there is none."""
+        return next((w.pid for w in (await self.client.status()).workers if w.model == model), 0)
+
     async def end(self) -> int:
         """End it now, unless it ended already; its exit code."""
         await self.client.close()
         self.process.end()
         async with asyncio.timeout(10):
             return await self.process.wait()
+
+
+def add_model(home: Path, name: str, **fields: object) -> None:
+    """Put another echo model into *home*; *fields* are those of its config.json."""
+    folder = home / "models" / name
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"model_type": "echo", **fields}))
 
 
 StartKernel = Callable[..., Awaitable[RunningKernel]]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from transports.errors import ContextLengthExceeded, ModelUnavailable, WorkerError
+from transports.errors import ContextLengthExceeded, ModelUnavailable, OutOfMemory, WorkerError
 from transports.frames import Buffer
 from transports.messages import (
     ChatRequest,
@@ -32,6 +32,7 @@ from transports.messages import (
     Usage,
 )
 from transports.reports import Modality
+from workers.echo_faults import strike
 from workers.engine import EngineInfo, Failure, OnProgress, Output
 
 
@@ -47,7 +48,7 @@ class EchoConfig(msgspec.Struct, frozen=True, kw_only=True):
     load_s: float = 0.0
     # So much is really taken; the kernel's catalog counts it as the weights.
     memory_bytes: int = 0
-    # Obey the words below, when they are the whole message.
+    # Obey the words below and in echo_faults.py, when they are the whole message.
     faults: bool = False
     # Read by the kernel's catalog: frontends send pictures to models that take "image".
     modalities: tuple[Modality, ...] = ("text",)
@@ -109,10 +110,10 @@ class EchoEngine:
         """One word of each request."""
         if self._config.step_s:
             time.sleep(self._config.step_s)
-        self._progress += 1
         outputs: list[Output] = []
         for request_id, row in list(self._rows.items()):
             outputs += self._advance(request_id, row)
+        self._progress += 1
         return outputs
 
     def has_work(self) -> bool:
@@ -127,17 +128,14 @@ class EchoEngine:
         """Nothing to free."""
 
     def _advance(self, request_id: str, row: _Row) -> list[Output]:
+        strike(row.fault)
         match row.fault:
-            case "CRASH":
-                os.abort()
-            case "HANG":
-                self._progress -= 1
-                time.sleep(3600)
-            case "RAISE":
-                raise RuntimeError("raised as told")
             case "FAIL":
                 del self._rows[request_id]
                 return [Failure(id=request_id, error=WorkerError("failed as told"))]
+            case "OUT_OF_MEMORY":
+                del self._rows[request_id]
+                return [Failure(id=request_id, error=OutOfMemory("out of memory as told"))]
             case "PREFILL" if row.num_said == 0:
                 row.fault = ""
                 return [Prefill(id=request_id, num_done=1, num_total=2)]

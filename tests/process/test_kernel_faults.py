@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 import zmq
-from running import RunningKernel, StartKernel
+from running import RunningKernel, StartKernel, add_model
 
 from plugins.client import KernelClient
 from plugins.launch import KernelProcess
@@ -32,12 +31,6 @@ async def _until_gone(pids: list[int], timeout_s: float) -> None:
     async with asyncio.timeout(timeout_s):
         while any(psutil.pid_exists(p) and psutil.Process(p).status() != psutil.STATUS_ZOMBIE for p in pids):
             await asyncio.sleep(0.01)
-
-
-def _add_model(home: Path, name: str, **fields: object) -> None:
-    folder = home / "models" / name
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps({"model_type": "echo", **fields}))
 
 
 async def _until_loading(kernel: RunningKernel, model: str, *, after: int = 0) -> int:
@@ -131,7 +124,7 @@ async def test_an_engine_that_raises_ends_its_worker_with_a_reason(kernel: Runni
 
 
 async def test_a_worker_killed_while_it_loads_is_started_again(home: Path, start_kernel: StartKernel) -> None:
-    _add_model(home, "echo/heavy", load_s=0.5)
+    add_model(home, "echo/heavy", load_s=0.5)
     kernel = await start_kernel()
     answer = asyncio.create_task(_text(kernel, "worth the wait", model="echo/heavy"))
     pid = await _until_loading(kernel, "echo/heavy")
@@ -143,7 +136,7 @@ async def test_a_worker_killed_while_it_loads_is_started_again(home: Path, start
 
 
 async def test_a_model_that_dies_at_each_load_stays_down(home: Path, start_kernel: StartKernel) -> None:
-    _add_model(home, "echo/heavy", load_s=60)
+    add_model(home, "echo/heavy", load_s=60)
     kernel = await start_kernel(restart_first_delay_s=0.05)
     answer = asyncio.create_task(_text(kernel, "never", model="echo/heavy"))
     pid = 0
@@ -157,7 +150,7 @@ async def test_a_model_that_dies_at_each_load_stays_down(home: Path, start_kerne
 
 
 async def test_unloading_a_model_that_loads_ends_it(home: Path, start_kernel: StartKernel) -> None:
-    _add_model(home, "echo/heavy", load_s=60)
+    add_model(home, "echo/heavy", load_s=60)
     kernel = await start_kernel(stop_timeout_s=0.2)
     answer = asyncio.create_task(_text(kernel, "never", model="echo/heavy"))
     pid = await _until_loading(kernel, "echo/heavy")
@@ -183,7 +176,7 @@ async def test_a_kernel_killed_while_its_children_start_leaves_none(home: Path, 
 
 
 async def test_what_waits_is_told_that_the_kernel_ends(home: Path, start_kernel: StartKernel) -> None:
-    _add_model(home, "echo/heavy", load_s=60)
+    add_model(home, "echo/heavy", load_s=60)
     kernel = await start_kernel()
     waiting = kernel.ask("hello", model="echo/heavy")
     await _until_loading(kernel, "echo/heavy")
