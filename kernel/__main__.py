@@ -24,7 +24,9 @@ from kernel.catalog import Catalog
 from kernel.commands import Launcher
 from kernel.environments import Environments
 from kernel.gauge import machine_bytes
+from kernel.hub_cache import hub_folder
 from kernel.jobs import Jobs
+from kernel.leftovers import Children, sweep_folders
 from kernel.logfiles import LogFiles, Tee
 from kernel.memory import budget_of
 from kernel.processes import Processes
@@ -65,6 +67,7 @@ def main() -> int:
         lock = rundir.Lock(run_dir)
         files = LogFiles(home / "logs", bootstrap.settings.log.max_bytes)
         shared = SharedFolder(run_dir)
+        children = Children(run_dir)
     except OSError as e:
         print(
             f"mlxd: {e.filename}: {e.strerror}; set MLXD_HOME to a folder you can write to", file=sys.stderr
@@ -76,19 +79,26 @@ def main() -> int:
     logs.configure(bootstrap.settings.log.level, bootstrap.settings.log.format, "kernel", Tee(files))
     allow_descriptors(bootstrap.settings.kernel.max_peers * DESCRIPTORS_PER_PEER + SPARE_DESCRIPTORS)
     try:
-        return asyncio.run(_run(bootstrap, home, run_dir, files, shared))
+        children.sweep()
+        return asyncio.run(_run(bootstrap, home, run_dir, files, shared, children))
     except ConfigError as e:
         print(f"mlxd: {e.message}", file=sys.stderr)
         return 1
     finally:
         shared.close()
+        children.close()
         rundir.clear(run_dir)
         lock.release()
         files.close()
 
 
 async def _run(
-    bootstrap: KernelBootstrap, home: Path, run_dir: Path, files: LogFiles, shared: SharedFolder
+    bootstrap: KernelBootstrap,
+    home: Path,
+    run_dir: Path,
+    files: LogFiles,
+    shared: SharedFolder,
+    children: Children,
 ) -> int:
     settings = bootstrap.settings
     endpoint = f"ipc://{run_dir / 'kernel.sock'}"
@@ -116,7 +126,7 @@ async def _run(
         shared,
         Launcher(settings, environments, endpoint, run_dir, link_dir, VERSION),
         lambda feed: Jobs(home, settings, environments, catalog, link_dir, feed),
-        lambda feed: Processes(feed, files),
+        lambda feed: Processes(feed, files, children),
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -126,7 +136,12 @@ async def _run(
     rundir.write_connection(run_dir, connection)
     print(msgspec.json.encode(connection).decode(), flush=True)
     log.info("kernel_started", version=VERSION, pid=os.getpid(), home=str(home))
-    code = await shell.run()
+    sweeping = asyncio.create_task(sweep_folders(home, hub_folder()))
+    try:
+        code = await shell.run()
+    finally:
+        sweeping.cancel()
+        await asyncio.wait([sweeping])
     log.info("kernel_ended", code=code)
     return code
 

@@ -50,6 +50,8 @@ class ProcessExited(Struct, frozen=True):
     returncode: int | None
     # Its last lines on stderr.
     last_words: tuple[str, ...] = ()
+    # "SIGABRT"; "" if no signal ended it.
+    signal_name: str = ""
 
     @property
     def reason(self) -> str:
@@ -58,7 +60,10 @@ class ProcessExited(Struct, frozen=True):
         if self.returncode is None:
             return f"it could not be started{last}"
         if self.returncode < 0:
-            return f"signal {-self.returncode}{last}"
+            name = f" ({self.signal_name})" if self.signal_name else ""
+            # The kernel's own kills have a reason of their own.
+            hint = ", as the system sends when memory runs out" if self.signal_name == "SIGKILL" else ""
+            return f"signal {-self.returncode}{name}{hint}{last}"
         if self.is_refusal and self.last_words:
             return self.last_words[-1].removeprefix("mlxd: ")
         return f"exit code {self.returncode}{last}"

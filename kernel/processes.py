@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from kernel.events import Event, ProcessExited, ProcessStarted
+from kernel.leftovers import Children
 from kernel.logfiles import LogFiles
 
 # Kept of a child's stderr to tell why it ended.
@@ -28,9 +29,10 @@ SIGNALS = {"term": signal.SIGTERM, "kill": signal.SIGKILL}
 class Processes:
     """Children by the supervisor's names; events about them go to *on_event*."""
 
-    def __init__(self, on_event: Callable[[Event], None], logs: LogFiles) -> None:
+    def __init__(self, on_event: Callable[[Event], None], logs: LogFiles, noted: Children) -> None:
         self._on_event = on_event
         self._logs = logs
+        self._noted = noted
         self._children: dict[str, asyncio.subprocess.Process] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -90,7 +92,9 @@ class Processes:
             child.stdin.write(bootstrap)
         last_words: deque[str] = deque(maxlen=NUM_LAST_WORDS)
         reader = asyncio.create_task(self._read(name, child.stderr, last_words))
+        await asyncio.to_thread(self._noted.add, child.pid)
         returncode = await child.wait()
+        self._noted.remove(child.pid)
         del self._children[name]
         # Its own children die with it, and with them the last holders of its stderr.
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -99,7 +103,7 @@ class Processes:
         await asyncio.wait([reader], timeout=READ_TIMEOUT_S)
         reader.cancel()
         child.stdin.close()
-        self._on_event(ProcessExited(name, returncode, tuple(last_words)))
+        self._on_event(ProcessExited(name, returncode, tuple(last_words), _signal_name(returncode)))
 
     async def _read(self, name: str, stderr: asyncio.StreamReader, last_words: deque[str]) -> None:
         while True:
@@ -113,3 +117,10 @@ class Processes:
             self._logs.write(name, text)
             if text:
                 last_words.append(text[:MAX_LAST_WORDS_CHARACTERS])
+
+
+def _signal_name(returncode: int) -> str:
+    try:
+        return signal.Signals(-returncode).name
+    except ValueError:
+        return ""

@@ -122,7 +122,8 @@ def _discard(path: Path, room: Path) -> int:
         gone.unlink()
         return freed_bytes
     freed_bytes = sum(_size(Path(folder, file)) for folder, _, files in os.walk(gone) for file in files)
-    shutil.rmtree(gone)
+    # The sweep of another kernel that starts may be at it too.
+    shutil.rmtree(gone, ignore_errors=True)
     return freed_bytes
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from cli_harness import Terminal, mlxd, serving
 
+KILLED = "signal 9 (SIGKILL), as the system sends when memory runs out"
+
 
 def test_rm_asks_on_a_terminal(home: Path) -> None:
     terminal = Terminal(home, "models", "rm", "echo/plain")
@@ -58,15 +60,16 @@ def test_status_says_why_a_worker_is_down_and_when_it_is_tried_again(home: Path)
             os.kill(worker["pid"], signal.SIGKILL)
 
         text = mlxd(home, "status").stdout
-        assert "echo/plain is crash-looped: signal 9; next try in 4 min" in text
+        assert f"echo/plain is crash-looped: {KILLED}; next try in 4 min" in text
         assert "at once with `mlxd load echo/plain`" in text
         (worker,) = json.loads(mlxd(home, "status", "--json").stdout)["workers"]
-        assert (worker["state"], worker["error"]) == ("crash-looped", "signal 9")
+        assert (worker["state"], worker["memory_bytes"]) == ("crash-looped", 0)
+        assert worker["error"] == KILLED
         assert 290 < worker["retry_in_s"] <= 300
         assert worker["last_words"] == []
 
         refused = mlxd(home, "run", "echo/plain", "x")
-        assert "its worker ends again and again (signal 9); it is tried again in" in refused.stderr
+        assert f"its worker ends again and again ({KILLED}); it is tried again in" in refused.stderr
         mlxd(home, "load", "echo/plain")
         assert mlxd(home, "run", "echo/plain", "x").stdout == "x\n"
 

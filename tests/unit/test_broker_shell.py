@@ -14,6 +14,7 @@ from kernel.catalog import Catalog
 from kernel.commands import Launcher
 from kernel.events import CatalogScanned, Event, ProcessExited
 from kernel.jobs import Jobs
+from kernel.leftovers import Children
 from kernel.logfiles import LogFiles
 from kernel.processes import Processes
 from kernel.shared import SharedFolder
@@ -97,7 +98,7 @@ async def test_a_disk_that_cannot_be_read_is_an_answer(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", [["/no/such/program"], ["/bin/true\0"]])
 async def test_a_process_that_cannot_be_started_has_exited(tmp_path: Path, command: list[str]) -> None:
     events: list[Event] = []
-    processes = Processes(events.append, LogFiles(tmp_path, 1000))
+    processes = Processes(events.append, LogFiles(tmp_path, 1000), Children(tmp_path))
 
     processes.spawn("echo:m", command, {}, tmp_path, b"")
     await processes.close()
