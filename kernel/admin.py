@@ -68,7 +68,7 @@ class Administrator:
             case "unload":
                 self._unload(question, now)
             case "unpin":
-                self._unpin(question)
+                self._unpin(question, now)
             case operation if operation in JOBS:
                 self._questions.run_job(question)
             case operation:
@@ -142,11 +142,12 @@ class Administrator:
         self._tenure.pin(model.name)
         return DoneReply(detail="pinned" if self._residency.get(model.name) else "pinned, not loaded")
 
-    def _unpin(self, question: Question) -> None:
+    def _unpin(self, question: Question, now: float) -> None:
         name = self._roster.resolve(question.args.model)
         if not self._tenure.is_pinned(name):
             raise NotFound(f"{name}: not pinned")
         self._tenure.unpin(name)
+        self._residency.unpinned(now)
         self._questions.answer(question, DoneReply(detail="unpinned"))
 
     def _unload(self, question: Question, now: float) -> None:

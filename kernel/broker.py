@@ -438,8 +438,8 @@ class Broker:
                     self._out.append(Log("error", "processes_left", {"names": left}))
                 self._out.append(Exit(1 if left else 0))
             return
-        self._lifecycle.load_wanted(now)
         self._residency.unload_idle(now)
+        self._lifecycle.load_wanted(now)
 
     def _taken(self) -> list[Action]:
         actions = self._out.copy()

@@ -93,18 +93,31 @@ class Dispatcher:
             raise error
         if error := self._quarantine.verdict(request.fingerprint, now):
             raise error
-        is_ready = self._residency.worker(model.name) is not None
-        deadline_s = now + self._settings.max_queued_s if is_ready else None
-        if message.envelope.timeout_s:
-            deadline_s = now + message.envelope.timeout_s
-        given = self._queue.add(request, deadline_s, self._slots(model.name))
+        worker = self._residency.worker(model.name)
+        if worker and self._may_start_at_once(request, worker[1].num_slots):
+            self._send(request, worker[0], self._queue.start_at_once(request), is_suspect=False, now=now)
+            given: tuple[Request, ...] = ()
+        else:
+            deadline_s = now + self._settings.max_queued_s if worker else None
+            if message.envelope.timeout_s:
+                deadline_s = now + message.envelope.timeout_s
+            given = self._queue.add(request, deadline_s, self._slots(model.name))
         self._num_of_peer[peer] += 1
         if given:
             self._end_waiting(given, self._given_way(model.name))
         self._residency.want(model, now, message.envelope.keep_alive_s)
-        self.dispatch(model.name, now)
+        if request.id in self._queue:
+            self.dispatch(model.name, now)
         if request.id in self._queue:
             self._tell_why_it_waits(request)
+
+    def _may_start_at_once(self, request: Request, num_slots: int) -> bool:
+        """Whether it need not go through the queue; a suspect must, to wait until it is alone."""
+        return (
+            self._running.has_slot(request.model, num_slots)
+            and not self._queue.num_waiting(request.model)
+            and not self._quarantine.has_struck(request.fingerprint)
+        )
 
     def _given_way(self, model: str) -> QueueFull:
         return QueueFull(
@@ -178,14 +191,16 @@ class Dispatcher:
             if is_suspect and self._running.num_in(model):
                 # It runs alone; until the others have ended nobody goes before it.
                 return
-            self._send(request, process, is_suspect, now)
+            self._send(request, process, self._queue.start(request, now), is_suspect=is_suspect, now=now)
 
     def _dispatch_after(self, models: Iterable[str], now: float) -> None:
         """Requests left the queues of *models*: one may have been a suspect that kept others waiting."""
         for model in models:
             self.dispatch(model, now)
 
-    def _send(self, request: Request, process: Process, is_suspect: bool, now: float) -> None:
+    def _send(
+        self, request: Request, process: Process, charged_s: float, *, is_suspect: bool, now: float
+    ) -> None:
         envelope = msgspec.structs.replace(request.message.envelope, peer=request.peer)
         self._running.add(
             Route(
@@ -197,7 +212,7 @@ class Dispatcher:
                 client=request.client,
                 priority=request.priority,
                 fingerprint=request.fingerprint,
-                charged_s=self._queue.start(request, now),
+                charged_s=charged_s,
                 is_alone=is_suspect,
             )
         )
@@ -367,6 +382,7 @@ class Dispatcher:
         self._running.remove(route)
         service_s = now - route.started_s
         self._queue.end(route.model, route.client, route.priority, route.charged_s, service_s)
+        self._residency.used(route.model, now)
         self._forget(route.peer)
 
     def _forget(self, peer: str) -> None:

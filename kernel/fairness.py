@@ -57,10 +57,7 @@ class FairQueue:
 
     def add(self, request: Request) -> None:
         """Let a request wait."""
-        client = self._clients.get(request.client)
-        if client is None:
-            used_s = max(self._clock_s, self._remembered.pop(request.client, 0.0))
-            client = self._clients[request.client] = _Client(used_s)
+        client = self._client(request.client)
         client.waiting[request.id] = request
         client.num_bytes += request.num_bytes
         self._num_waiting += 1
@@ -84,14 +81,15 @@ class FairQueue:
             What its client is charged for it, seconds; to be given back to `end`.
         """
         client = self._clients[request.client]
-        self._clock_s = max(self._clock_s, client.used_s)
-        charged_s = max(MIN_SERVICE_S, expected_s)
-        client.num_running += 1
-        client.used_s += charged_s
+        charged_s = self._charge(client, expected_s)
         self.remove(request)
         if client.waiting:
             self._set_turn(request.client, client)
         return charged_s
+
+    def start_at_once(self, client_id: ClientId, expected_s: float) -> float:
+        """As `start`, for a request that never waited, while none does."""
+        return self._charge(self._client(client_id), expected_s)
 
     def end(self, client_id: ClientId, charged_s: float, service_s: float) -> None:
         """A request of a client has left its slot after *service_s* seconds."""
@@ -137,6 +135,21 @@ class FairQueue:
                 heapq.heapreplace(turns, (used_s + step_s, number, place + 1, requests))
             else:
                 heapq.heappop(turns)
+
+    def _client(self, client_id: ClientId) -> _Client:
+        client = self._clients.get(client_id)
+        if client is None:
+            used_s = max(self._clock_s, self._remembered.pop(client_id, 0.0))
+            client = self._clients[client_id] = _Client(used_s)
+        return client
+
+    def _charge(self, client: _Client, expected_s: float) -> float:
+        """A request of *client* gets a slot."""
+        self._clock_s = max(self._clock_s, client.used_s)
+        charged_s = max(MIN_SERVICE_S, expected_s)
+        client.num_running += 1
+        client.used_s += charged_s
+        return charged_s
 
     def _set_turn(self, client_id: ClientId, client: _Client) -> None:
         first = next(iter(client.waiting.values()))

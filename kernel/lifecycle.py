@@ -51,6 +51,8 @@ class Lifecycle:
 
     def load_wanted(self, now: float) -> None:
         """Load the models that requests wait for, as far as there is room."""
+        if not self._dispatcher.num_queued and not self._residency.has_waiting():
+            return
         for name in self._dispatcher.models_waited_for():
             model = self._roster.get(name)
             if model and self._residency.get(name) is None:

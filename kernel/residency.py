@@ -67,6 +67,8 @@ class Residency:
         self._is_busy = is_busy
         self._residents: dict[str, Resident] = {}
         self._is_shut = False
+        # No idle model leaves before this.
+        self._next_leave_s = math.inf
         self._were_ready: set[str] = set()
         # Why a model could not be loaded the last time, and when that was.
         self._errors: dict[str, tuple[MlxdError, float]] = {}
@@ -93,6 +95,7 @@ class Residency:
         resident.used_s = now
         if keep_alive_s is not None:
             resident.keep_alive_s = keep_alive_s
+            self._next_leave_s = min(self._next_leave_s, self._leaves_s(resident))
 
     def shut(self) -> None:
         """Load nothing any more."""
@@ -100,6 +103,16 @@ class Residency:
         for resident in self:
             if resident.phase != "process":
                 del self._residents[resident.name]
+
+    def used(self, model: str, now: float) -> None:
+        """*model* is ready, or a request for it has ended: its idle time begins anew."""
+        if resident := self._residents.get(model):
+            resident.used_s = now
+            self._next_leave_s = min(self._next_leave_s, self._leaves_s(resident))
+
+    def has_waiting(self) -> bool:
+        """Whether anybody waits for a place."""
+        return any(resident.phase == "waiting" for resident in self._residents.values())
 
     def waiting(self) -> list[Resident]:
         """Those who wait for a place, first come first; without those whose last worker has not left yet."""
@@ -153,23 +166,31 @@ class Residency:
     def ready(self, model: str, now: float) -> None:
         """The model answers requests."""
         self._were_ready.add(model)
-        if resident := self._residents.get(model):
-            resident.used_s = now
+        self.used(model, now)
 
     def unload_idle(self, now: float) -> None:
         """Take models out of memory that nobody has asked for in their time."""
+        if now < self._next_leave_s:
+            return
+        self._next_leave_s = math.inf
         for resident in self:
             if not self._is_idle(resident):
-                resident.used_s = now
-            elif now >= self._leaves_s(resident):
-                idle_s = round(now - resident.used_s, 1)
-                self._emit(Log("info", "model_idle", {"model": resident.name, "idle_s": idle_s}))
-                self.unload(resident.name, now)
+                continue  # It is looked at again when it becomes idle.
+            leaves_s = self._leaves_s(resident)
+            if now < leaves_s:
+                self._next_leave_s = min(self._next_leave_s, leaves_s)
+                continue
+            idle_s = round(now - resident.used_s, 1)
+            self._emit(Log("info", "model_idle", {"model": resident.name, "idle_s": idle_s}))
+            self.unload(resident.name, now)
 
     def next_deadline(self) -> float | None:
         """When `unload_idle` has something to do, if nothing else happens before."""
-        leaving = [self._leaves_s(resident) for resident in self if self._is_idle(resident)]
-        return min((leaves_s for leaves_s in leaving if leaves_s < math.inf), default=None)
+        return self._next_leave_s if self._next_leave_s < math.inf else None
+
+    def unpinned(self, now: float) -> None:
+        """A model may leave that was kept until now."""
+        self._next_leave_s = now
 
     def is_missing(self, model: str) -> bool:
         """Whether a model that was to be there from the start is not; one that left again is not missed."""

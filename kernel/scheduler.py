@@ -41,9 +41,7 @@ class Scheduler:
         Raises:
             QueueFull: Too many wait for this model, or too many bytes.
         """
-        queue = self._queues.get(request.model)
-        if queue is None:
-            queue = self._queues[request.model] = ModelQueue(self._settings)
+        queue = self._queue_of(request.model)
         given: tuple[Request, ...] = ()
         if not queue.has_room(request):
             given = queue.giving_way(request)
@@ -79,6 +77,10 @@ class Scheduler:
         charged_s = queue.start(request, now)
         self._forget(request, queue)
         return charged_s
+
+    def start_at_once(self, request: Request) -> float:
+        """As `add` and `start`, for a request whose model nobody waits for."""
+        return self._queue_of(request.model).start_at_once(request)
 
     def end(self, model: str, client: ClientId, priority: int, charged_s: float, service_s: float) -> None:
         """A worker is done with a request after *service_s* seconds."""
@@ -164,6 +166,12 @@ class Scheduler:
         has_next = all(queue.next() is not None for queue in self._waited_for.values())
         if not (is_whole and is_counted and has_next):
             raise AssertionError("the queues disagree on who waits")
+
+    def _queue_of(self, model: str) -> ModelQueue:
+        queue = self._queues.get(model)
+        if queue is None:
+            queue = self._queues[model] = ModelQueue(self._settings)
+        return queue
 
     def _forget(self, request: Request, queue: ModelQueue) -> None:
         del self._requests[request.id]
