@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import secrets
 import signal
@@ -129,8 +130,9 @@ async def _run(
         lambda feed: Processes(feed, files, children),
     )
     loop = asyncio.get_running_loop()
+    signals = itertools.count(1)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, shell.stop)
+        loop.add_signal_handler(number, lambda: _stop(shell, next(signals)))
     tether.die_with_parent(lambda: _orphaned(loop, shell))
     connection = rundir.Connection(endpoint=endpoint, token=token, pid=os.getpid(), version=VERSION)
     rundir.write_connection(run_dir, connection)
@@ -151,6 +153,13 @@ def _section(settings: Settings, kind: str) -> dict[str, str | int | float | boo
     section = getattr(settings, kind, None)
     plain: dict[str, str | int | float | bool | None] = msgspec.to_builtins(section) if section else {}
     return plain
+
+
+def _stop(shell: Shell, num_signals: int) -> None:
+    """The first drains, the second ends everything, the third leaves that to the children's tethers."""
+    if num_signals > 2:
+        os._exit(1)
+    shell.stop()
 
 
 def _orphaned(loop: asyncio.AbstractEventLoop, shell: Shell) -> None:

@@ -84,3 +84,14 @@ def test_a_model_answers_by_an_alias_and_with_its_own_defaults(home: Path) -> No
     assert (answer["model"], answer["text"], answer["finish_reason"]) == ("gpt-4o", "one two", "length")
     assert mlxd(home, "run", "gpt-4o", "one two three", "--max-tokens", "3").stdout == "one two three\n"
     assert "alias of echo/plain" in mlxd(home, "models").stdout
+
+
+def test_pull_refuses_what_no_hub_has_before_anything_runs(home: Path) -> None:
+    wrong = mlxd(home, "pull", "../etc")
+    assert (wrong.returncode, wrong.stderr) == (
+        1,
+        "Error: repository: expected OWNER/NAME as on the hub, got '../etc'\n",
+    )
+
+    without = mlxd(home, "pull", "a/b", MLXD_MODELS_HUB_CACHE="false")
+    assert (without.returncode, "needs models.hub_cache = true" in without.stderr) == (1, True)

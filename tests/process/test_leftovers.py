@@ -133,3 +133,22 @@ async def test_a_frontend_that_was_stopped_does_not_outlive_two_kernels(
     assert await second.load("echo/plain")
     assert len(list((rundir.locate(home) / "children").iterdir())) == 1
     await second.end()
+
+
+async def test_the_third_signal_waits_for_nobody(home: Path, start_kernel: StartKernel) -> None:
+    kernel = await start_kernel(http=HttpSettings(port=0))
+    (frontend,) = [f.pid for f in (await kernel.client.status()).frontends if f.kind == "http"]
+    stream = kernel.ask("ENDLESS", model="echo/faulty")
+    await anext(stream)
+    # It cannot end before it is killed, half a second after the second signal.
+    os.kill(frontend, signal.SIGSTOP)
+
+    os.kill(kernel.pid, signal.SIGTERM)
+    await asyncio.wait_for(kernel.client.stopping.wait(), 5)
+    os.kill(kernel.pid, signal.SIGINT)
+    os.kill(kernel.pid, signal.SIGTERM)
+
+    assert await asyncio.wait_for(kernel.process.wait(), 0.4) == 1
+    again = await start_kernel()
+    assert not psutil.pid_exists(frontend)
+    await again.end()
