@@ -14,7 +14,10 @@ T = TypeVar("T", bound=Message)
 
 
 def fill_in(body: T, defaults: Defaults) -> T:
-    """*body* with the defaults that an administrator gave the model; what it says itself stays."""
+    """*body* with the defaults that an administrator gave the model; what it says itself stays.
+
+    They go before the defaults that a frontend's API has.
+    """
     if not isinstance(body, Generate) or defaults == NO_DEFAULTS:
         return body
     given = {
@@ -25,5 +28,5 @@ def fill_in(body: T, defaults: Defaults) -> T:
     return msgspec.structs.replace(
         body,
         sampling=msgspec.structs.replace(body.sampling, **given),
-        default_max_tokens=body.default_max_tokens or defaults.max_tokens,
+        default_max_tokens=defaults.max_tokens or body.default_max_tokens,
     )

@@ -84,7 +84,8 @@ def completion_requests(body: CompletionBody) -> list[CompletionRequest]:
         CompletionRequest(
             prompt=prompt,
             echo=bool(body.echo),
-            max_tokens=body.max_tokens or DEFAULT_COMPLETION_TOKENS,
+            max_tokens=body.max_tokens,
+            default_max_tokens=DEFAULT_COMPLETION_TOKENS,
             top_logprobs=body.logprobs,
             **common,
         )

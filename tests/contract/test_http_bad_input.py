@@ -287,7 +287,7 @@ async def test_prompts_may_be_text_or_tokens():
         for prompt, expected in (("x", "x"), ([1, 2], (1, 2)), ([[1, 2]], (1, 2)), (["x"], "x")):
             assert (await door.complete(prompt=prompt)).status == 200
             assert door.client.body.prompt == expected
-        assert door.client.body.max_tokens == 16
+        assert door.client.body.default_max_tokens == 16
 
 
 async def test_fields_without_effect_are_named():

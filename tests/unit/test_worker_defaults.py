@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transports.messages import ChatMessage, ChatRequest, Defaults, Sampling
+from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Defaults, Sampling
 from transports.settings import ModelOptions
 from workers.defaults import NO_DEFAULTS, fill_in
 
@@ -24,6 +24,13 @@ def test_what_a_request_says_stays_also_when_it_is_nought() -> None:
 
     assert filled.sampling == request.sampling
     assert filled.max_tokens == 7
+
+
+def test_they_go_before_those_of_a_frontends_api() -> None:
+    request = CompletionRequest(prompt="x", default_max_tokens=16)
+
+    assert fill_in(request, DEFAULTS).default_max_tokens == 100
+    assert fill_in(request, Defaults(top_k=1)).default_max_tokens == 16
 
 
 def test_without_defaults_a_request_stays_as_it_is() -> None:
