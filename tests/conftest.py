@@ -10,7 +10,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-from running import DEFAULT_MODEL, ECHO_MODELS, VISION_MODEL, RunningKernel, StartKernel, add_model
+from running import (
+    DEFAULT_MODEL,
+    ECHO_MODELS,
+    VISION_MODEL,
+    RunningKernel,
+    StartKernel,
+    add_model,
+    run_kernel,
+)
 
 from kernel.demos import EMBEDDED
 from kernel.environment_build import environment_name
@@ -63,13 +71,8 @@ async def start_kernel(home: Path) -> AsyncIterator[StartKernel]:
             kernel=KernelSettings(frontends=frontends, **fields),  # type: ignore[arg-type]
             http=http or HttpSettings(),
         )
-        process = await KernelProcess.start(settings, at, preload=preload)
-        connection = process.connection
-        client = await KernelClient.connect(connection.endpoint, connection.token, kind="test")
-        kernel = RunningKernel(at, process, client)
+        kernel = await run_kernel(settings, at, preload)
         running.append(kernel)
-        if http:
-            kernel.url = await _address(client)
         return kernel
 
     yield start
@@ -89,18 +92,6 @@ async def kernel(start_kernel: StartKernel) -> RunningKernel:
 async def http_kernel(start_kernel: StartKernel) -> RunningKernel:
     """A kernel with the HTTP frontend on a free port, with echo models."""
     return await start_kernel(http=HttpSettings(port=0))
-
-
-async def _address(client: KernelClient) -> str:
-    """Where the HTTP frontend listens, once it does."""
-    async with asyncio.timeout(20):
-        while True:
-            status = await client.status()
-            for frontend in status.frontends:
-                if frontend.kind == "http" and frontend.address:
-                    return frontend.address
-            assert not any(f.state == "failed" for f in status.frontends), status.frontends
-            await asyncio.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

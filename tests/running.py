@@ -12,6 +12,7 @@ from plugins.client import KernelClient, Submission
 from plugins.launch import KernelProcess
 from transports.messages import ChatMessage, ChatRequest, Delta
 from transports.reports import Admin, DoneReply
+from transports.settings import Settings
 
 DEFAULT_MODEL = "demo/smollm2-135m"
 VISION_MODEL = "demo/tiny-vl"
@@ -77,6 +78,29 @@ def add_model(home: Path, name: str, **fields: object) -> None:
     folder = home / "models" / name
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"model_type": "echo", **fields}))
+
+
+async def run_kernel(settings: Settings, at: Path, preload: tuple[str, ...] = ()) -> RunningKernel:
+    """Start a kernel and connect to it; with the HTTP frontend among its frontends, once that listens."""
+    process = await KernelProcess.start(settings, at, preload=preload)
+    connection = process.connection
+    client = await KernelClient.connect(connection.endpoint, connection.token, kind="test")
+    kernel = RunningKernel(at, process, client)
+    if "http" in settings.kernel.frontends:
+        kernel.url = await _address(client)
+    return kernel
+
+
+async def _address(client: KernelClient) -> str:
+    """Where the HTTP frontend listens, once it does."""
+    async with asyncio.timeout(20):
+        while True:
+            status = await client.status()
+            for frontend in status.frontends:
+                if frontend.kind == "http" and frontend.address:
+                    return frontend.address
+            assert not any(f.state == "failed" for f in status.frontends), status.frontends
+            await asyncio.sleep(0.02)
 
 
 StartKernel = Callable[..., Awaitable[RunningKernel]]
