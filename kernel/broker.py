@@ -6,11 +6,11 @@ This is the place to start reading: every event arrives in `handle` and is given
 from __future__ import annotations
 
 from random import Random
-from typing import Literal
 
-from kernel.actions import Action, Exit, Log, ScanCatalog, Send
+from kernel.actions import Action, Log, ScanCatalog, Send
 from kernel.admin import Administrator
 from kernel.dispatch import Dispatcher
+from kernel.ending import Ending
 from kernel.events import (
     CatalogScanned,
     Event,
@@ -28,6 +28,7 @@ from kernel.events import (
     StopRequested,
     TimePassed,
 )
+from kernel.heartbeat import Heartbeat
 from kernel.lifecycle import Lifecycle
 from kernel.memory import MemoryPlans
 from kernel.memory_watch import MemoryWatch
@@ -47,7 +48,7 @@ from transports.errors import (
     from_failed,
 )
 from transports.frames import Parcel, parcel
-from transports.messages import Drain, Failed, Hello, Ping, Pong, Progress, Ready
+from transports.messages import Failed, Hello, Pong, Progress, Ready
 from transports.reports import DoneReply
 from transports.settings import Settings
 
@@ -123,6 +124,16 @@ class Broker:
             self._supervisor,
             self._peers,
         )
+        self._ending = Ending(
+            settings.kernel,
+            self._supervisor,
+            self._peers,
+            self._residency,
+            self._roster,
+            self._dispatcher,
+            lambda parked, error, now: self._refuse(parked.peer, parked.message, error, now),
+            self._out.append,
+        )
         self._preload = preload
         self._status = StatusView(
             view,
@@ -135,17 +146,11 @@ class Broker:
             self._dispatcher,
             self._peers,
         )
-        self._next_ping_s = 0.0
-        # How long the kernel stood still so far.
-        self._asleep_s = 0.0
-        self._state: Literal["running", "draining", "stopping"] = "running"
-        self._drain_deadline_s: float | None = None
-        # When the kernel ends although a process does not.
-        self._exit_deadline_s: float | None = None
+        self._heartbeat = Heartbeat(settings.kernel, self._peers, self._out.append)
 
     def start(self, now: float) -> list[Action]:
         """Start the frontends and load what must be there from the start."""
-        self._next_ping_s = now
+        self._heartbeat.start(now)
         for kind in self._settings.kernel.frontends:
             self._supervisor.start(f"frontend:{kind}", "frontend", kind, "", now)
         self._out.append(ScanCatalog())
@@ -161,7 +166,7 @@ class Broker:
         Returns:
             What to do, in order.
         """
-        now = self._awake(now)
+        now = self._heartbeat.awake(now)
         match event:
             case MessageReceived(peer, message):
                 self._received(event, peer, message, now)
@@ -189,7 +194,7 @@ class Broker:
             case Measured():
                 self._measured(event, now)
             case StopRequested(at_once):
-                self._stop(at_once, now)
+                self._ending.stop(now, at_once=at_once)
             case TimePassed():
                 self._time_passed(now)
         self._settle(now)
@@ -198,16 +203,15 @@ class Broker:
     def next_deadline(self) -> float:
         """When TimePassed is due; monotonic seconds."""
         deadlines = (
-            self._next_ping_s,
+            self._heartbeat.next_deadline(),
             self._supervisor.next_deadline(),
             self._dispatcher.next_deadline(),
             self._residency.next_deadline(),
             self._watch.next_deadline(),
-            self._drain_deadline_s,
-            self._exit_deadline_s,
+            self._ending.next_deadline(),
         )
         next_s = min(deadline for deadline in deadlines if deadline is not None)
-        return self._asleep_s + next_s + ROUNDING_S
+        return self._heartbeat.on_the_clock(next_s) + ROUNDING_S
 
     def check(self) -> None:
         """Raise AssertionError if an invariant is broken; for tests."""
@@ -257,8 +261,8 @@ class Broker:
             self._peer_lost(peer_id, "said hello again", now)
         peer = self._peers.admit(peer_id, hello, now)
         self._out += self._peers.welcome(peer)
-        if self._state != "running" and peer.role == "frontend":
-            self._out.append(Send(peer_id, parcel("drain", Drain())))
+        if self._ending.state != "running" and peer.role == "frontend":
+            self._ending.tell(peer_id)
         if peer.process and peer.role == "worker":
             self._lifecycle.connected(peer.process)
 
@@ -300,7 +304,7 @@ class Broker:
         envelope = message.envelope
         if len(envelope.ids) != 1:
             raise RemoteProtocolError(f"submit: expected one id, got {len(envelope.ids)}")
-        if self._state != "running":
+        if self._ending.state != "running":
             raise ShuttingDown("mlxd is shutting down and takes no new requests")
         model = self._roster.get(envelope.model)
         if model is None:
@@ -349,14 +353,14 @@ class Broker:
     def _ask(self, question: Question, now: float) -> None:
         if question.operation == "stop":
             self._questions.answer(question, DoneReply(detail="stopping"))
-            self._stop(question.args.force, now)
+            self._ending.stop(now, at_once=question.args.force)
         else:
             self._admin.ask(question, now)
 
     def _measured(self, event: Measured, now: float) -> None:
         self._watch.measured(event)
         self._placement.relieve(now)
-        self._questions.measured(lambda: self._status.reply(self._state, now))
+        self._questions.measured(lambda: self._status.reply(self._ending.state, now))
 
     # --- time and the end -----------------------------------------------------------------------
 
@@ -371,75 +375,21 @@ class Broker:
             return
         self._lifecycle.frontend_lost(peer_id, now)
 
-    def _awake(self, now: float) -> float:
-        """*now* less the time in which the kernel stood still, as after SIGSTOP or a laptop's sleep.
-
-        It pinged nobody and heard nobody then: no deadline may pass for it.
-        """
-        late_s = now - self._asleep_s - self._next_ping_s
-        if late_s > self._settings.kernel.heartbeat_s:
-            self._asleep_s += late_s
-        return now - self._asleep_s
-
     def _time_passed(self, now: float) -> None:
-        if now >= self._next_ping_s:
-            self._next_ping_s = now + self._settings.kernel.heartbeat_s
-            ping = parcel("ping", Ping())
-            for peer in self._peers:
-                self._out.append(Send(peer.id, ping))
+        self._heartbeat.tick(now)
         for peer in self._peers.silent(now, self._settings.kernel.dead_after_s):
             self._peer_lost(peer.id, "no sign of life", now)
         self._supervisor.tick(now)
         self._watch.tick(now)
         self._dispatcher.tick(now)
-        if self._drain_deadline_s is not None and self._drain_deadline_s <= now:
-            late = ShuttingDown("mlxd is shutting down; the request took longer than allowed")
-            self._fail_all(late, now)
-            self._begin_stopping(now)
-
-    def _stop(self, at_once: bool, now: float) -> None:
-        if self._state == "running" and not at_once:
-            self._state = "draining"
-            self._drain_deadline_s = now + self._settings.kernel.drain_timeout_s
-            self._out.append(Log("info", "draining", {"num_requests": len(self._dispatcher)}))
-            for peer in self._peers:
-                if peer.role == "frontend":
-                    self._out.append(Send(peer.id, parcel("drain", Drain())))
-            return
-        self._state = "stopping"
-        self._drain_deadline_s = None
-        self._exit_deadline_s = now + self._settings.kernel.kill_timeout_s
-        self._residency.shut()
-        self._fail_all(ShuttingDown("mlxd is ending now"), now)
-        self._supervisor.end_all(now)
-
-    def _fail_all(self, error: MlxdError, now: float) -> None:
-        self._dispatcher.fail_all(error, now)
-        for parked in self._roster.take_all_parked():
-            self._refuse(parked.peer, parked.message, error, now)
-
-    def _begin_stopping(self, now: float) -> None:
-        kernel = self._settings.kernel
-        self._state, self._drain_deadline_s = "stopping", None
-        self._exit_deadline_s = now + kernel.stop_timeout_s + 2 * kernel.kill_timeout_s
-        self._residency.shut()
-        for process in self._supervisor:
-            self._supervisor.stop(process, now)
+        self._ending.tick(now)
 
     def _settle(self, now: float) -> None:
-        """What follows from any change: load what is waited for, and end when all has ended."""
-        if self._state == "draining" and not len(self._dispatcher) and not self._roster.num_parked:
-            self._begin_stopping(now)
-        if self._state == "stopping":
-            left = [process.name for process in self._supervisor if process.is_live]
-            if not left or (self._exit_deadline_s is not None and self._exit_deadline_s <= now):
-                self._exit_deadline_s = None
-                if left:
-                    self._out.append(Log("error", "processes_left", {"names": left}))
-                self._out.append(Exit(1 if left else 0))
-            return
-        self._residency.unload_idle(now)
-        self._lifecycle.load_wanted(now)
+        """What follows from any change: idle models leave, others are loaded, and the kernel ends."""
+        self._ending.settle(now)
+        if self._ending.state != "stopping":
+            self._residency.unload_idle(now)
+            self._lifecycle.load_wanted(now)
 
     def _taken(self) -> list[Action]:
         actions = self._out.copy()

@@ -1,0 +1,52 @@
+"""Pings to all peers, and a clock that leaves out the time in which the kernel stood still."""
+
+from __future__ import annotations
+
+from kernel.actions import Emit, Send
+from kernel.peers import Peers
+from transports.frames import parcel
+from transports.messages import Ping
+from transports.settings import KernelSettings
+
+
+class Heartbeat:
+    """Times are seconds of that clock, but for those of `awake` and `on_the_clock`."""
+
+    def __init__(self, settings: KernelSettings, peers: Peers, emit: Emit) -> None:
+        self._interval_s = settings.heartbeat_s
+        self._peers = peers
+        self._emit = emit
+        self._next_s = 0.0
+        # How long the kernel stood still so far.
+        self._asleep_s = 0.0
+
+    def start(self, now: float) -> None:
+        """The first pings are due now."""
+        self._next_s = now
+
+    def awake(self, now: float) -> float:
+        """*now* less the time in which the kernel stood still, as after SIGSTOP or a laptop's sleep.
+
+        It pinged nobody and heard nobody then: no deadline may pass for it.
+        """
+        late_s = now - self._asleep_s - self._next_s
+        if late_s > self._interval_s:
+            self._asleep_s += late_s
+        return now - self._asleep_s
+
+    def on_the_clock(self, due_s: float) -> float:
+        """When *due_s* is, in monotonic seconds."""
+        return due_s + self._asleep_s
+
+    def next_deadline(self) -> float:
+        """When the next pings are due."""
+        return self._next_s
+
+    def tick(self, now: float) -> None:
+        """Ping everybody when it is time."""
+        if now < self._next_s:
+            return
+        self._next_s = now + self._interval_s
+        ping = parcel("ping", Ping())
+        for peer in self._peers:
+            self._emit(Send(peer.id, ping))
