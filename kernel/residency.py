@@ -186,7 +186,7 @@ class Residency:
 
     def next_deadline(self) -> float | None:
         """When `unload_idle` has something to do, if nothing else happens before."""
-        return self._next_leave_s if self._next_leave_s < math.inf else None
+        return None if self._is_shut or self._next_leave_s == math.inf else self._next_leave_s
 
     def unpinned(self, now: float) -> None:
         """A model may leave that was kept until now."""

@@ -7,11 +7,19 @@ from random import Random
 import pytest
 from kernel_world import World
 
-from kernel.events import MessageReceived, PeerUnreachable, Prepared, PrepareFailed, ProcessStarted
+from kernel.events import (
+    Measured,
+    MessageReceived,
+    PeerUnreachable,
+    Prepared,
+    PrepareFailed,
+    ProcessStarted,
+)
+from kernel.model_sizes import ModelSizes
 from transports.errors import ModelUnavailable
 from transports.frames import parcel
 from transports.messages import Delta, Failed, Hello, Pong, Progress
-from transports.settings import KernelSettings
+from transports.settings import MIB, KernelSettings, ModelOptions
 
 MODELS = ("echo/a", "echo/b", "echo/c")
 NUM_STEPS = 150
@@ -36,6 +44,8 @@ class Chaos:
             crash_loop_retry_s=30,
             failed_retry_s=2,
             drain_timeout_s=5,
+            idle_unload_s=self.random.choice([0, 3, 100]),
+            pressure_wait_s=self.random.choice([0, 2, 30]),
         )
         self.world = World(
             *MODELS,
@@ -43,6 +53,9 @@ class Chaos:
             num_slots=self.random.choice([1, 3]),
             preload=self.random.choice([(), MODELS[:1]]),
             automatic=False,
+            options={MODELS[1]: ModelOptions(pinned=self.random.random() < 0.2)},
+            budget_bytes=self.random.choice([2**60, 400 * MIB, 150 * MIB]),
+            sizes={name: self.sizes() for name in MODELS},
         )
         self.peers = [self.world.frontend() for _ in range(2)]
         self.lost: set[str] = set()
@@ -60,10 +73,15 @@ class Chaos:
             *(self.wait,) * 2,
             *(self.cancel, self.crash, self.administrate, self.leave, self.lie, self.fail_load),
             *(self.fail_request, self.lose_worker, self.say_hello_again, self.stall, self.look, self.steal),
+            self.measure,
         )
 
     def step(self) -> None:
         self.random.choice(self.deeds)()
+
+    def sizes(self) -> ModelSizes:
+        weights_bytes = self.random.choice((0, 50, 120, 300)) * MIB
+        return ModelSizes(weights_bytes=weights_bytes, dense_weights_bytes=weights_bytes)
 
     # --- frontends ------------------------------------------------------------------------------
 
@@ -79,6 +97,7 @@ class Chaos:
             model,
             priority=self.random.choice((-1, 0, 1)),
             timeout_s=timeout_s,
+            keep_alive_s=self.random.choice((None, None, 0.0, 2.0, -1.0)),
             client=self.random.choice(("", "a", "b")),
             fingerprint=self.random.choice(("", "one", "two", "three")),
         )
@@ -91,7 +110,9 @@ class Chaos:
             self.world.cancel(self.random.choice(self.alive()), request)
 
     def administrate(self) -> None:
-        operation = self.random.choice(("load", "unload", "models.list", "status"))
+        operation = self.random.choice(
+            ("load", "unload", "pin", "unpin", "models.list", "models.show", "status")
+        )
         model, force = self.random.choice(MODELS), self.random.random() < 0.5
         self.world.admin(self.random.choice(self.alive()), operation, model=model, force=force)
 
@@ -223,6 +244,14 @@ class Chaos:
 
     def stall(self) -> None:
         self.world.now += self.random.choice((5, 500))
+
+    def measure(self) -> None:
+        """What the next measuring finds; memory is short now and then."""
+        self.world.measured = Measured(
+            # Of all processes: here they have one pid.
+            {99: self.random.choice((0, 100, 500)) * MIB},
+            available_bytes=self.random.choice((None, MIB, 8000 * MIB, 8000 * MIB)),
+        )
 
     def look(self) -> None:
         """Looks at the disk take time, or none; a model is not always there."""

@@ -254,3 +254,15 @@ def test_models_get_a_place_in_the_order_in_which_they_were_wanted() -> None:
     world.finish(f"echo:{A}", busy)
 
     assert first in world.running[f"echo:{B}"]
+
+
+def test_a_kernel_that_ends_waits_for_no_idle_time() -> None:
+    """Nothing is done about it any more, and the kernel would look at it again and again."""
+    world = World(A, settings=kernel(idle_unload_s=60))
+    serve(world, A)
+    world.is_automatic = False
+    world.die(f"echo:{A}")
+
+    world.stop()
+
+    assert world.broker._residency.next_deadline() is None
