@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import difflib
 import sys
-import time
 from pathlib import Path
 
 import click
 
 from plugins.cli import session
 from plugins.cli.completion import complete_model
-from plugins.cli.output import print_fields, print_json, print_table, size
+from plugins.cli.model_report import CHANGED, modalities, print_report, source
+from plugins.cli.output import print_json, print_table, size
 from plugins.cli.progress import ProgressView
 from plugins.cli.sanitize import clean_line
 from transports.errors import ModelNotFound
-from transports.reports import Admin, ModelInfo, ModelsReply, RemovedReply
+from transports.reports import Admin, ModelInfo, ModelReport, ModelsReply, RemovedReply
 
-CHANGED = "changed on disk since it was loaded; the next load takes what is there now"
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -55,26 +54,11 @@ def list_models(as_json: bool) -> None:
 @_json
 def show(name: str, as_json: bool) -> None:
     """Show all that is known of one model."""
-    model = choose(session.run(_fetch()), name)
+    report = session.run(_fetch_report(name))
     if as_json:
-        print_json(model)
-        return
-    print_fields(
-        {
-            "name": model.name,
-            "kind": model.kind or "none: no worker kind serves it",
-            "takes": _modalities(model),
-            "state": f"{model.state}, {CHANGED}" if model.is_changed else model.state,
-            "source": _source(model),
-            "path": model.path,
-            "size": size(model.size_bytes) if model.size_bytes else "",
-            "context": f"{model.context_length} tokens" if model.context_length else "",
-            "created": time.strftime("%Y-%m-%d %H:%M", time.localtime(model.created))
-            if model.created
-            else "",
-            "error": model.error,
-        }
-    )
+        print_json(report)
+    else:
+        print_report(report)
 
 
 @models.command("import")
@@ -131,6 +115,12 @@ async def _fetch() -> tuple[ModelInfo, ...]:
         return await client.models()
 
 
+async def _fetch_report(name: str) -> ModelReport:
+    async with session.any_kernel() as client:
+        model = choose(await client.models(), name)
+        return await client.admin("models.show", Admin(model=model.name), ModelReport)
+
+
 async def _import(file: Path, name: str) -> ModelsReply:
     with ProgressView() as view:
         async with session.any_kernel() as client:
@@ -145,21 +135,13 @@ async def _remove(name: str, *, force: bool) -> RemovedReply:
         return await client.admin("models.rm", Admin(model=name, force=force), RemovedReply)
 
 
-def _modalities(model: ModelInfo) -> str:
-    return ", ".join(model.modalities) if model.kind else ""
-
-
 def _row(model: ModelInfo) -> tuple[str, ...]:
     return (
         model.name,
         model.kind or "-",
-        _modalities(model) or "-",
+        modalities(model) or "-",
         model.state,
         size(model.size_bytes) if model.size_bytes else "-",
         str(model.context_length or "-"),
-        _source(model),
+        source(model),
     )
-
-
-def _source(model: ModelInfo) -> str:
-    return f"alias of {model.alias_of}" if model.alias_of else model.source

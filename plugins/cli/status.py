@@ -10,7 +10,15 @@ from plugins.cli.output import duration, print_fields, print_json, print_table, 
 from plugins.cli.progress import words
 from plugins.cli.sanitize import clean_line
 from plugins.terms import PRIORITIES
-from transports.reports import Admin, FrontendInfo, QueuedRequest, QueueReply, StatusReply, WorkerInfo
+from transports.reports import (
+    Admin,
+    FrontendInfo,
+    MemoryReport,
+    QueuedRequest,
+    QueueReply,
+    StatusReply,
+    WorkerInfo,
+)
 
 NO_KERNEL = "No kernel is running; `mlxd serve` starts one."
 
@@ -95,6 +103,8 @@ def _print_status(found: StatusReply) -> None:
             "kernel": f"mlxd {found.version}, pid {found.pid}, {found.state} for {duration(found.uptime_s)}",
             "home": found.home,
             "memory": size(found.memory_bytes),
+            "of models": _budget(found.memory),
+            "memory short": found.memory.pressure if found.memory else "",
             "ready": "yes" if found.is_ready else "no",
             "waits for": ", ".join(found.waiting_for),
             "queued": str(found.num_waiting) if found.num_waiting else "",
@@ -114,9 +124,16 @@ def _print_status(found: StatusReply) -> None:
         _print_workers(found.workers)
 
 
+def _budget(memory: MemoryReport | None) -> str:
+    if memory is None:
+        return ""
+    system = "" if memory.available_bytes is None else f"; the system has {size(memory.available_bytes)} left"
+    return f"{size(memory.charged_bytes)} of {size(memory.budget_bytes)}{system}"
+
+
 def _print_workers(workers: tuple[WorkerInfo, ...]) -> None:
     print_table(
-        ("MODEL", "KIND", "STATE", "PID", "REQUESTS", "WAIT", "MEMORY", "FOR"),
+        ("MODEL", "KIND", "STATE", "PID", "REQUESTS", "WAIT", "MEMORY", "PLANNED", "FOR"),
         [_worker_row(worker) for worker in workers],
         folded="MODEL",
     )
@@ -160,8 +177,15 @@ def _worker_row(worker: WorkerInfo) -> tuple[str, ...]:
         " ".join(part for part in (running, queued) if part) or "-",
         duration(worker.oldest_wait_s) if worker.num_queued else "-",
         size(worker.memory_bytes) if worker.memory_bytes else "-",
+        (size(worker.estimate.total_bytes) if worker.estimate else "-")
+        + (" pinned" if worker.is_pinned else ""),
         duration(worker.uptime_s) if worker.uptime_s else "-",
     )
+
+
+def _planned(worker: WorkerInfo) -> str:
+    planned = size(worker.estimate.total_bytes) if worker.estimate else "-"
+    return f"{planned} pinned" if worker.is_pinned else planned
 
 
 def _queued_row(request: QueuedRequest) -> tuple[str, ...]:

@@ -1,0 +1,137 @@
+"""Memory is read from what Linux and macOS say, and what they do not say is left out."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kernel import gauge
+from kernel.events import Measured
+
+MIB = 1024 * 1024
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@pytest.fixture
+def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(gauge, "PROC", tmp_path)
+    monkeypatch.setattr(sys, "platform", "linux")
+    return tmp_path
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_linux_counts_what_is_shared_once(proc: Path) -> None:
+    write(
+        proc / "7" / "smaps_rollup",
+        "0000-7fff ---p 0 [rollup]\nRss:  9000 kB\nPss:  5000 kB\nPss_Anon: 1 kB\n",
+    )
+    write(proc / str(os.getpid()) / "smaps_rollup", "Rss: 90 kB\nPss:  50 kB\n")
+    write(proc / "meminfo", "MemTotal: 100 kB\nMemFree: 1 kB\nMemAvailable:  40 kB\n")
+    write(proc / "pressure" / "memory", "some avg10=12.50 avg60=1.00 avg300=0 total=5\nfull avg10=9.00\n")
+
+    found = gauge.measure([7])
+
+    assert found == Measured({0: 50 * 1024, 7: 5000 * 1024}, available_bytes=40 * 1024, stall_percent=12.5)
+
+
+def test_a_process_that_is_gone_and_a_system_that_says_nothing_are_left_out(proc: Path) -> None:
+    write(proc / "pressure" / "memory", "")
+
+    assert gauge.measure([7]) == Measured()
+
+
+@linux
+def test_a_process_that_takes_memory_is_seen_to() -> None:
+    before = gauge.measure([]).memory_bytes[0]
+    held = os.urandom(50 * MIB)
+
+    after = gauge.measure([]).memory_bytes[0]
+
+    assert after - before == pytest.approx(len(held), abs=5 * MIB)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("max", 1000), ("400", 400), ("2000", 1000), (None, 1000)])
+def test_a_container_s_limit_is_the_machine(
+    limit: str | None, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "memory.max"
+    if limit:
+        file.write_text(f"{limit}\n")
+    monkeypatch.setattr(gauge, "CGROUP_LIMIT", file)
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 10, "SC_PAGE_SIZE": 100}.get)
+
+    assert gauge.machine_bytes() == expected
+
+
+# --- macOS, played ------------------------------------------------------------------------------
+
+
+class RusageInfoV2(ctypes.Structure):
+    """As sys/resource.h has it."""
+
+    _fields_ = (
+        ("ri_uuid", ctypes.c_uint8 * 16),
+        ("ri_user_time", ctypes.c_uint64),
+        ("ri_system_time", ctypes.c_uint64),
+        ("ri_pkg_idle_wkups", ctypes.c_uint64),
+        ("ri_interrupt_wkups", ctypes.c_uint64),
+        ("ri_pageins", ctypes.c_uint64),
+        ("ri_wired_size", ctypes.c_uint64),
+        ("ri_resident_size", ctypes.c_uint64),
+        ("ri_phys_footprint", ctypes.c_uint64),
+        ("ri_proc_start_abstime", ctypes.c_uint64),
+        ("ri_proc_exit_abstime", ctypes.c_uint64),
+        ("ri_child_user_time", ctypes.c_uint64),
+        ("ri_child_system_time", ctypes.c_uint64),
+        ("ri_child_pkg_idle_wkups", ctypes.c_uint64),
+        ("ri_child_interrupt_wkups", ctypes.c_uint64),
+        ("ri_child_pageins", ctypes.c_uint64),
+        ("ri_child_elapsed_abstime", ctypes.c_uint64),
+        ("ri_diskio_bytesread", ctypes.c_uint64),
+        ("ri_diskio_byteswritten", ctypes.c_uint64),
+    )
+
+
+def rusage(status: int) -> Callable[[int, int, object], int]:
+    """A proc_pid_rusage that fills the whole struct; the C function must not write beyond our buffer."""
+
+    def proc_pid_rusage(pid: int, flavor: int, buffer: object) -> int:
+        assert (pid, flavor) == (7, 2)
+        info = RusageInfoV2(ri_resident_size=1, ri_phys_footprint=123456789012, ri_proc_start_abstime=2)
+        ctypes.memmove(buffer, ctypes.byref(info), ctypes.sizeof(info))  # type: ignore[arg-type]
+        return status
+
+    return proc_pid_rusage
+
+
+def test_the_footprint_is_read_where_macos_writes_it() -> None:
+    assert ctypes.sizeof(RusageInfoV2) == gauge.RUSAGE_INFO_BYTES
+    assert gauge.footprint(rusage(0), 7) == 123456789012
+    assert gauge.footprint(rusage(-1), 7) == 0
+
+
+@pytest.mark.parametrize(("status", "expected"), [(0, 4), (-1, None)])
+def test_the_pressure_level_is_read(status: int, expected: int | None) -> None:
+    def sysctlbyname(name: bytes, value: object, size: object, new: object, new_size: int) -> int:
+        assert (name, new, new_size) == (b"kern.memorystatus_vm_pressure_level", None, 0)
+        ctypes.memmove(value, ctypes.byref(ctypes.c_uint32(4)), 4)  # type: ignore[arg-type]
+        return status
+
+    assert gauge.pressure_level(sysctlbyname) == expected
+
+
+def test_macos_says_footprints_and_the_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(gauge, "_footprint", lambda pid: 5 if pid == 7 else 0)
+    monkeypatch.setattr(gauge, "_sysctl", lambda: lambda *_: -1)
+
+    assert gauge.measure([7]) == Measured({7: 5})
