@@ -149,6 +149,7 @@ class Lifecycle:
     def check(self) -> None:
         """Raise AssertionError if an invariant is broken."""
         self._dispatcher.check()
+        self._residency.check()
         self._placement.check()
         for model in self._dispatcher.models_waited_for():
             if self._residency.get(model) is None:

@@ -17,6 +17,8 @@ from transports.messages import Progress, Ready
 from transports.reports import ModelInfo, ModelState
 from transports.settings import KernelSettings
 
+# How soon a model is looked at again whose time was over and that was busy.
+RECHECK_S = 1.0
 # waiting: for a place in memory. preparing: environment and files. process: the supervisor has it.
 Phase = Literal["waiting", "preparing", "process"]
 
@@ -67,8 +69,9 @@ class Residency:
         self._is_busy = is_busy
         self._residents: dict[str, Resident] = {}
         self._is_shut = False
-        # No idle model leaves before this.
+        # No idle model leaves before this; and when that was looked at last.
         self._next_leave_s = math.inf
+        self._looked_s = -math.inf
         self._were_ready: set[str] = set()
         # Why a model could not be loaded the last time, and when that was.
         self._errors: dict[str, tuple[MlxdError, float]] = {}
@@ -95,7 +98,7 @@ class Residency:
         resident.used_s = now
         if keep_alive_s is not None:
             resident.keep_alive_s = keep_alive_s
-            self._next_leave_s = min(self._next_leave_s, self._leaves_s(resident))
+        self._next_leave_s = min(self._next_leave_s, self._leaves_s(resident))
 
     def shut(self) -> None:
         """Load nothing any more."""
@@ -172,13 +175,12 @@ class Residency:
         """Take models out of memory that nobody has asked for in their time."""
         if now < self._next_leave_s:
             return
-        self._next_leave_s = math.inf
+        self._next_leave_s, self._looked_s = math.inf, now
         for resident in self:
-            if not self._is_idle(resident):
-                continue  # It is looked at again when it becomes idle.
             leaves_s = self._leaves_s(resident)
-            if now < leaves_s:
-                self._next_leave_s = min(self._next_leave_s, leaves_s)
+            if now < leaves_s or not self._is_idle(resident):
+                # What is not idle may become so without a word, as when a request leaves the queue.
+                self._next_leave_s = min(self._next_leave_s, max(leaves_s, now + RECHECK_S))
                 continue
             idle_s = round(now - resident.used_s, 1)
             self._emit(Log("info", "model_idle", {"model": resident.name, "idle_s": idle_s}))
@@ -288,6 +290,13 @@ class Residency:
                 retry_after_s=retry_after_s,
             )
         return None
+
+    def check(self) -> None:
+        """Raise AssertionError if nobody looks when the time of an idle model is over."""
+        for resident in self:
+            due_s = max(self._leaves_s(resident), self._looked_s + RECHECK_S)
+            if self._is_idle(resident) and not self._is_shut and due_s < self._next_leave_s:
+                raise AssertionError(f"{resident.name} is idle, and nobody looks when its time is over")
 
     def _leaves_s(self, resident: Resident) -> float:
         return resident.used_s + self._tenure.idle_s(resident.name, resident.keep_alive_s)
