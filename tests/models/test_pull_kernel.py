@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -65,3 +67,27 @@ async def test_requests_run_beside_it_and_it_ends_with_its_asker(
 
 def _pulls(pid: int) -> list[psutil.Process]:
     return [child for child in psutil.Process(pid).children(recursive=True) if "pull" in child.cmdline()]
+
+
+async def test_a_pull_ends_with_a_killed_kernel_and_the_next_goes_on(
+    hub: FakeHub, real_home: Path, start_kernel: StartKernel
+) -> None:
+    first = await start_kernel()
+    hub.faults[WEIGHTS] = ["stall"]
+    asked = asyncio.ensure_future(first.client.admin("models.pull", Admin(model=REPO), ModelsReply))
+    await asyncio.wait_for(hub.stalled.wait(), 30)
+    tools = _pulls(first.pid)
+
+    os.kill(first.pid, signal.SIGKILL)
+
+    await first.process.wait()
+    async with asyncio.timeout(5):
+        while any(tool.is_running() and tool.status() != psutil.STATUS_ZOMBIE for tool in tools):
+            await asyncio.sleep(0.02)
+    await first.client.close()
+    await asyncio.gather(asked, return_exceptions=True)
+    hub.seen.clear()
+    second = await start_kernel()
+    assert (await second.client.admin("models.pull", Admin(model=REPO), ModelsReply)).models
+    assert [bool(seen.range) for seen in hub.served(WEIGHTS) if seen.server == "cdn"] == [True]
+    await second.end()
