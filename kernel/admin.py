@@ -158,6 +158,7 @@ class Administrator:
         if num_requests and not question.args.force:
             raise RequestError(f"{name}: {num_requests} requests are running or waiting; force ends them")
         self._dispatcher.fail_waiting(name, ModelUnavailable(f"{name}: unloaded by the administrator"))
+        self._questions.loaded(name, NotFound(f"{name}: unloaded before it was loaded"))
         self._questions.after_unload(question, name)
         self._residency.unload(name, now)
         if self._residency.get(name) is None:

@@ -137,8 +137,10 @@ class Lifecycle:
         self._dispatcher.worker_lost(worker.name, error, now, was_wished=was_wished)
         if worker.state == "stopped":
             self._residency.gone(model)
-            if self._residency.get(model) is None:
-                self._questions.unloaded(model, DoneReply(detail="unloaded"))
+            self._questions.unloaded(model, DoneReply(detail="unloaded"))
+            # An administrator who came after that wants it back; requests are looked after anyway.
+            if self._questions.is_waited_for(model) and (info := self._roster.get(model)):
+                self._residency.want(info, now)
         elif event.is_refusal and not had_hello:
             self._supervisor.give_up(worker)
             self.failed(model, ModelUnavailable(f"{model}: {event.reason}"), now)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kernel.actions import CancelJob, Emit, RunJob, ScanCatalog, Send
 from transports.codec import decode_body
-from transports.errors import MlxdError, NotFound, RequestError
+from transports.errors import MlxdError, RequestError
 from transports.frames import Parcel, parcel
 from transports.messages import Message, Progress
 from transports.reports import Admin
@@ -127,14 +127,17 @@ class Questions:
         for question in self._waiting_for_load.pop(model, []):
             self.answer(question, result)
 
+    def is_waited_for(self, model: str) -> bool:
+        """Whether somebody wants to see *model* loaded."""
+        return model in self._waiting_for_load
+
     def unloaded(self, model: str, result: Message) -> None:
-        """*model* is gone from memory; what only waited for that to begin begins."""
+        """*model* has left the memory; what only waited for that to begin begins."""
         for question in self._waiting_for_unload.pop(model, []):
             if question.operation == "unload":
                 self.answer(question, result)
             else:
                 self.run_job(question)
-        self.loaded(model, NotFound(f"{model}: unloaded before it was loaded"))
 
     def peer_lost(self, peer: str) -> None:
         """Nobody waits for the answers to this peer's questions."""

@@ -203,13 +203,16 @@ def test_a_request_for_a_model_that_is_being_unloaded_waits_and_is_served() -> N
     world = World(M, preload=(M,))
     world.is_automatic = False
     peer = world.frontend()
-    world.admin(peer, "unload", model=M)
+    unload = world.admin(peer, "unload", model=M)
 
     request = world.submit(peer, M)
+    load = world.admin(peer, "load", model=M)
     world.is_automatic = True
     world.die(W, 0)
 
     assert list(world.running[W]) == [request]
+    assert world.reply(peer, unload, DoneReply) == DoneReply(detail="unloaded")
+    assert world.reply(peer, load, DoneReply) == DoneReply(detail="loaded")
 
 
 def test_load_is_answered_when_the_model_is_ready() -> None:
