@@ -83,6 +83,13 @@ def blobs(cache: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in (cache / "models--some--model/blobs").iterdir()}
 
 
+async def until_partial(cache: Path) -> None:
+    """Wait until the half that a stalled hub has sent is on the disk."""
+    async with asyncio.timeout(10):
+        while not any(size >= len(BIG) // 4 for name, size in blobs(cache).items() if "." in name):
+            await asyncio.sleep(0.02)
+
+
 async def test_what_a_model_needs_is_there_and_nothing_else(
     hub: FakeHub, bring: Pull, cache: Path, tmp_path: Path, told: list[Progress]
 ) -> None:
@@ -179,6 +186,7 @@ async def test_a_killed_pull_is_gone_on_with(hub: FakeHub, bring: Pull, cache: P
     await asyncio.wait_for(hub.stalled.wait(), 30)
     for process in psutil.Process().children(recursive=True):
         if "pull" in process.cmdline():
+            await until_partial(cache)
             os.kill(process.pid, signal.SIGKILL)
     with pytest.raises(ModelUnavailable, match="the download failed"):
         await task

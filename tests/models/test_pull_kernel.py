@@ -12,7 +12,7 @@ import psutil
 import pytest
 from fake_hub import FakeHub
 from running import StartKernel
-from test_pull import FILES, REPO, WEIGHTS
+from test_pull import FILES, REPO, WEIGHTS, until_partial
 
 from plugins.client import KernelClient
 from transports.messages import Delta, Progress
@@ -70,13 +70,14 @@ def _pulls(pid: int) -> list[psutil.Process]:
 
 
 async def test_a_pull_ends_with_a_killed_kernel_and_the_next_goes_on(
-    hub: FakeHub, real_home: Path, start_kernel: StartKernel
+    hub: FakeHub, real_home: Path, start_kernel: StartKernel, tmp_path: Path
 ) -> None:
     first = await start_kernel()
     hub.faults[WEIGHTS] = ["stall"]
     asked = asyncio.ensure_future(first.client.admin("models.pull", Admin(model=REPO), ModelsReply))
     await asyncio.wait_for(hub.stalled.wait(), 30)
     tools = _pulls(first.pid)
+    await until_partial(tmp_path / "hub")
 
     os.kill(first.pid, signal.SIGKILL)
 
