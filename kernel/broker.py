@@ -276,7 +276,8 @@ class Broker:
                 error = from_failed(decode_body(message.body, Failed))
                 self._lifecycle.failed(worker.model, error, now)
             case "pong":
-                self._supervisor.progressed(worker, decode_body(message.body, Pong), now)
+                oldest_s = self._dispatcher.oldest_running_s(worker.model)
+                self._supervisor.progressed(worker, decode_body(message.body, Pong), oldest_s, now)
             case "progress":
                 worker.progress_s = now
                 self._lifecycle.progressed(worker.model, decode_body(message.body, Progress))

@@ -64,6 +64,10 @@ class Dispatcher:
         """Requests inside the worker of *model*."""
         return self._running.num_in(model)
 
+    def oldest_running_s(self, model: str) -> float | None:
+        """When the first of the requests inside the worker of *model* went there; None if there is none."""
+        return self._running.oldest_s(model)
+
     def is_busy(self, model: str) -> bool:
         """Whether anybody waits for *model* or is served by it."""
         return bool(self.num_queued_for(model) or self.num_running_in(model))

@@ -56,6 +56,10 @@ class Running:
         """Requests inside the worker of *model*."""
         return self._num_in.get(model, 0)
 
+    def oldest_s(self, model: str) -> float | None:
+        """When the first of the requests inside the worker of *model* went there; None if there is none."""
+        return min((route.started_s for route in self._routes.values() if route.model == model), default=None)
+
     def has_slot(self, model: str, num_slots: int) -> bool:
         """Whether the worker of *model* may get one more."""
         return self.num_in(model) < num_slots and model not in self._closed

@@ -130,14 +130,24 @@ class Supervisor:
         """A sign of life."""
         process.heard_s = now
 
-    def progressed(self, process: Process, pong: Pong, now: float) -> None:
-        """The worker told how far it is."""
+    def progressed(self, process: Process, pong: Pong, oldest_s: float | None, now: float) -> None:
+        """The worker told how far it is.
+
+        Args:
+            process: The worker.
+            pong: What it told.
+            oldest_s: When the first of the requests that it has was given to it; None if it has none.
+            now: Monotonic seconds.
+        """
         if pong.progress != process.pong.progress or pong.num_active == 0 < process.pong.num_active:
             process.progress_s = now
         if process.state == "ready" and process.pong.num_active == 0:
             # Idle until now: the clock starts with the work. A load is work without requests.
             process.progress_s = now
         process.pong = pong
+        # It would have told of the end before it told of idleness: nobody else will end the request.
+        if not pong.num_active and oldest_s is not None and now - oldest_s >= self._settings.hung_after_s:
+            self.fail(process, "it is idle and has not ended a request", now)
 
     def stop(self, process: Process, now: float) -> None:
         """Wish no more for a process: ask it to end, and make it if it does not."""

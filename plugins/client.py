@@ -248,6 +248,7 @@ class KernelClient:
         match envelope.type:
             case "events":
                 self._on_events(decode_body(message.body, Events).items, set(envelope.ids))
+                self._end_silent(envelope.finished)
             case "progress":
                 self._on_progress(envelope.ids, decode_body(message.body, Progress))
             case "failed":
@@ -278,6 +279,13 @@ class KernelClient:
                 self._end(item.id, item)
             else:
                 self._submissions[item.id].put(item)
+
+    def _end_silent(self, finished: Sequence[str]) -> None:
+        """End what the envelope ends and the body does not: for the kernel it is over."""
+        for request_id in finished:
+            if request_id in self._submissions:
+                error = errors.RemoteProtocolError("the worker ended the request without saying how")
+                self._end(request_id, error)
 
     def _on_progress(self, ids: Sequence[str], progress: Progress) -> None:
         for request_id in ids:

@@ -147,7 +147,13 @@ class World:
                 if any(message.envelope.type == "ping" for message in self.inbox[peer]):
                     self.inbox[peer] = [m for m in self.inbox[peer] if m.envelope.type != "ping"]
                     if self.is_automatic:
-                        self.feed(MessageReceived(peer, parcel("pong", Pong())))
+                        self.feed(MessageReceived(peer, parcel("pong", self._pong_of(peer))))
+
+    def _pong_of(self, peer: str) -> Pong:
+        """What a peer that does what it should answers: a worker gets on with its requests."""
+        name = next((name for name, its_peer in self.workers.items() if its_peer == peer), "")
+        num_active = len(self.running.get(name, ()))
+        return Pong(progress=int(self.now) if num_active else 0, num_active=num_active)
 
     def feed_pongs(self, peer: str, seconds: int) -> None:
         """Let time pass while only this peer answers pings."""

@@ -129,6 +129,31 @@ def test_a_busy_worker_with_progress_lives() -> None:
     assert not world.kills
 
 
+def test_a_worker_that_is_idle_although_it_has_a_request_is_killed() -> None:
+    world = World(M, settings=KernelSettings(frontends=(), hung_after_s=20))
+    peer = world.frontend()
+    request = world.submit(peer, M)
+    world.is_automatic = False
+
+    for _ in range(22):
+        world.feed_pongs(peer, 1)
+        world.feed(MessageReceived(world.workers[W], parcel("pong", Pong(progress=7, num_active=0))))
+    world.die(W)
+
+    assert Kill(W, "kill") in world.kills
+    assert "has not ended a request" in world.failure(peer, request).message
+
+
+def test_a_worker_that_was_just_given_a_request_may_look_idle() -> None:
+    world = World(M, preload=(M,), settings=KernelSettings(frontends=(), hung_after_s=20))
+    world.advance(100)
+    world.submit(world.frontend(), M)
+
+    world.feed(MessageReceived(world.workers[W], parcel("pong", Pong(progress=7, num_active=0))))
+
+    assert not world.kills
+
+
 def test_a_long_idle_worker_is_not_hung_when_work_comes() -> None:
     world = World(M, preload=(M,), settings=KernelSettings(frontends=(), hung_after_s=20))
     world.advance(100)

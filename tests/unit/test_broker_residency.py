@@ -14,7 +14,14 @@ A, B, C = "echo/a", "echo/b", "echo/c"
 
 
 def kernel(**fields: object) -> KernelSettings:
-    return KernelSettings(frontends=(), heartbeat_s=30, dead_after_s=120, **fields)  # type: ignore[arg-type]
+    """Hours pass here: with few pings, and without a limit of hanging that is shorter than two of them."""
+    return KernelSettings(
+        frontends=(),
+        heartbeat_s=30,
+        dead_after_s=120,
+        hung_after_s=120,
+        **fields,  # type: ignore[arg-type]
+    )
 
 
 def serve(world: World, model: str, *, keep_alive_s: float | None = None, peer: str = "") -> None:
