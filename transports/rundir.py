@@ -50,6 +50,11 @@ def create(home: Path) -> Path:
         ConfigError: It cannot be made, is a link, or belongs to somebody else.
     """
     path = locate(home)
+    _make_private(path)
+    return path
+
+
+def _make_private(path: Path) -> None:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         info = path.lstat()
@@ -58,7 +63,6 @@ def create(home: Path) -> Path:
         path.chmod(0o700)
     except OSError as e:
         raise ConfigError(f"{path}: {e.strerror}; set MLXD_HOME to a folder that you can write to") from None
-    return path
 
 
 class Lock:
@@ -71,13 +75,17 @@ class Lock:
             ConfigError: Another kernel holds it.
         """
         path = run_dir / "kernel.lock"
+        pid = "?"
         for _ in range(LOCK_TRIES):
-            self._file = path.open("a+")
-            if self._take(path):
-                return
-            self._file.seek(0)
-            pid = self._file.read(32).strip() or "?"
-            self._file.close()
+            # A kernel that ends removes the directory, perhaps just after we made it.
+            _make_private(run_dir)
+            with contextlib.suppress(FileNotFoundError):
+                self._file = path.open("a+")
+                if self._take(path):
+                    return
+                self._file.seek(0)
+                pid = self._file.read(32).strip() or "?"
+                self._file.close()
             # `read_connection` holds it too, for a moment.
             time.sleep(LOCK_RETRY_S)
         raise ConfigError(f"{run_dir}: a kernel is running here already (pid {pid}); `mlxd stop` ends it")

@@ -133,6 +133,15 @@ time.sleep(60)
         Lock(run_dir).release()
 
 
+def test_a_kernel_that_ends_may_take_the_directory_from_one_that_starts(short: Path) -> None:
+    run_dir = rundir.create(short)
+    rundir.clear(run_dir)
+
+    Lock(run_dir).release()
+
+    assert mode(run_dir) == 0o700
+
+
 def test_a_connection_is_read_while_its_kernel_lives(short: Path) -> None:
     run_dir = rundir.create(short)
     lock = Lock(run_dir)
