@@ -14,7 +14,7 @@ import msgspec
 
 from plugins.client import KernelClient
 from transports import rundir
-from transports.errors import KernelUnavailable
+from transports.errors import KernelUnavailable, MlxdError
 from transports.settings import Settings
 
 # From the start of a kernel to its first line.
@@ -22,6 +22,8 @@ START_TIMEOUT_S = 20.0
 # Kept of the kernel's log to tell why it ended.
 NUM_LAST_WORDS = 20
 MAX_LINE_BYTES = 64 * 1024
+# A kernel that does not say in time whether it serves others is ended.
+STATUS_TIMEOUT_S = 1.0
 
 
 class KernelProcess:
@@ -139,10 +141,23 @@ async def connected(
     try:
         yield client
     finally:
+        if await _serves_others(client):
+            kernel.drain()
+        else:
+            # Nothing of ours runs any more: there is nothing to drain.
+            kernel.end()
         await client.close()
-        # Nothing of ours runs any more: there is nothing to drain.
-        kernel.end()
         await kernel.wait()
+
+
+async def _serves_others(client: KernelClient) -> bool:
+    """Whether another command has taken our kernel for its requests; ours have ended, or will at once."""
+    try:
+        async with asyncio.timeout(STATUS_TIMEOUT_S):
+            frontends = (await client.status()).frontends
+    except (MlxdError, TimeoutError):
+        return False
+    return any(frontend.num_requests for frontend in frontends)
 
 
 async def _read_log(

@@ -1,0 +1,32 @@
+"""The kernel that a command starts for itself, when another command takes it too."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from plugins.client import Submission
+from plugins.launch import attach, connected
+from transports.messages import ChatMessage, ChatRequest, Delta
+from transports.settings import Settings
+
+
+async def test_a_command_that_ends_does_not_end_the_answer_of_another(home: Path) -> None:
+    text = " ".join(f"word{i}" for i in range(100))
+    body = ChatRequest(messages=(ChatMessage(role="user", content=text),))
+
+    async with asyncio.timeout(20), connected(Settings(), home, start_private=True):
+        other = await attach(home)
+        assert other
+        answer = other.submit(task="chat", model="echo/slow", body=body)
+        said = [await anext(answer)]
+        while not isinstance(said[-1], Delta):
+            said.append(await anext(answer))
+        rest = asyncio.create_task(_read(answer))
+
+    assert "".join([u.text for u in said if isinstance(u, Delta)]) + await rest == text
+    await other.close()
+
+
+async def _read(answer: Submission) -> str:
+    return "".join([update.text async for update in answer if isinstance(update, Delta)])
