@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from random import Random
+
+import pytest
 from kernel_world import World
 
+from kernel.model_queue import MAX_PASSED
 from transports.codec import decode_body
 from transports.messages import Progress
 from transports.reports import QueueReply, StatusReply
@@ -158,6 +162,43 @@ def test_the_queue_is_shown_without_what_is_asked() -> None:
     assert (late.client, late.position, late.waited_s, late.priority) == ("late", 2, 2.0, -1)
     (worker,) = status.workers
     assert (worker.num_active, worker.num_queued, worker.oldest_wait_s, worker.num_started) == (1, 2, 2.0, 1)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_everybody_is_served_whatever_comes(seed: int) -> None:
+    """Priorities, clients, dying workers and suspects: each accepted request gets its turn."""
+    random = Random(seed)
+    settings = KernelSettings(frontends=(), max_queued=12, max_queued_s=1e6, hung_after_s=1e6)
+    world = World(M, num_slots=random.choice((1, 3)), settings=settings)
+    peer = world.frontend()
+    waits: dict[str, int] = {}
+    num_ended = longest = 0
+    for _ in range(300):
+        if random.random() < 0.6:
+            request = world.submit(
+                peer,
+                M,
+                client=random.choice("abc"),
+                priority=random.choices((1, 0, -1), (8, 3, 1))[0],
+                fingerprint=random.choice(("", *"uvwxyz")),
+            )
+            waits[request] = num_ended
+        elif world.running[W]:
+            num_ended += 1
+            world.finish(W, random.choice(list(world.running[W])))
+        if random.random() < 0.03 and W in world.workers:
+            num_ended += len(world.running[W])
+            world.die(W)
+        world.advance(random.choice((0.0, 1.0)))
+        for request in [id_ for id_ in waits if id_ in world.running[W] or world.ends[peer, id_]]:
+            longest = max(longest, num_ended - waits.pop(request))
+    # A worker that crashes again and again is tried again after kernel.crash_loop_retry_s.
+    world.advance(400)
+    while world.running[W]:
+        world.finish(W, next(iter(world.running[W])))
+
+    assert longest <= 12 * (MAX_PASSED + 2), f"seed {seed}: {longest}"
+    assert not len(world.broker._dispatcher), f"seed {seed}"
 
 
 def test_waits_are_added_up_also_when_nobody_waits_any_more() -> None:

@@ -39,6 +39,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("--each", "*.png", "--out", "o", "--image", "red.png"), "--each takes --out and --pages, and no"),
         (("--each", "*.png", "--out", "o", "--json"), "--each takes --out and --pages, and no"),
         (("--each", "*.gif", "--out", "o"), "--each: no file matches *.gif"),
+        (("--priority", "urgent"), "'--priority': 'urgent' is not one of 'high', 'normal', 'low'"),
+        (("--queue-timeout", "0"), "'--queue-timeout': expected seconds, above 0 and up to 86400, got '0'"),
         (("--each", "*.png", "--out", "o", "--concurrency", "0"), "'--concurrency': 0 is not in the range"),
     ],
 )
