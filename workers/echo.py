@@ -35,6 +35,8 @@ from transports.reports import Modality
 from workers.echo_faults import strike
 from workers.engine import EngineInfo, Failure, OnProgress, Output
 
+_PAGE_BYTES = 4096
+
 
 class EchoConfig(msgspec.Struct, frozen=True, kw_only=True):
     """config.json of an echo model."""
@@ -74,8 +76,8 @@ class EchoEngine:
             num_slots=config.num_slots, context_length=config.context_length, device="none"
         )
         self._config = config
-        # Random, as weights are: what is the same everywhere the system may keep once.
-        self._weights = os.urandom(config.memory_bytes)
+        # Random, as weights are: macOS compresses what is not.
+        self._weights = os.urandom(_PAGE_BYTES) * (config.memory_bytes // _PAGE_BYTES)
         self._rows: dict[str, _Row] = {}
         self._progress = 0
 
