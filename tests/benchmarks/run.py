@@ -28,6 +28,7 @@ BENCHMARKS = {
     "queue": ("bench_queue", 1000, 400),
     "catalog": ("bench_catalog", 50, 10),
     "faults": ("bench_faults", 1000, 20),
+    "residency": ("bench_residency", 8, 2),
     "leaving": ("bench_leaving", 40, 8),
     "orphans": ("bench_orphans", 200, 20),
     "idle": ("bench_idle", 1000, 250),
