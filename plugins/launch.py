@@ -14,7 +14,7 @@ import msgspec
 
 from plugins.client import KernelClient
 from transports import rundir
-from transports.errors import KernelUnavailable, MlxdError
+from transports.errors import Forbidden, KernelUnavailable, MlxdError
 from transports.settings import Settings
 
 # From the start of a kernel to its first line.
@@ -109,13 +109,16 @@ class KernelProcess:
 
 async def attach(home: Path, kind: str = "cli") -> KernelClient | None:
     """A connection to the kernel that runs for *home*; None if none does."""
-    connection = rundir.read_connection(home)
-    if connection is None:
-        return None
-    try:
-        return await KernelClient.connect(connection.endpoint, connection.token, kind=kind)
-    except KernelUnavailable:
-        return None
+    while connection := rundir.read_connection(home):
+        try:
+            return await KernelClient.connect(connection.endpoint, connection.token, kind=kind)
+        except KernelUnavailable:
+            return None
+        except Forbidden:
+            # Another kernel has taken the place of that one between our reading and our hello.
+            if rundir.read_connection(home) == connection:
+                raise
+    return None
 
 
 @contextlib.asynccontextmanager

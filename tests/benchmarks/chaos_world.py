@@ -19,7 +19,7 @@ from chaos_outcome import Outcome, Violation
 from plugins.client import KernelClient
 from plugins.launch import KernelProcess
 from transports import rundir
-from transports.errors import KernelUnavailable, MlxdError
+from transports.errors import Forbidden, KernelUnavailable, MlxdError
 from transports.reports import Admin, DoneReply, StatusReply
 from transports.settings import HttpSettings, KernelSettings, Settings
 
@@ -120,7 +120,13 @@ class World:
         connection = rundir.read_connection(self.home)
         if connection is None:
             raise KernelUnavailable("no kernel runs")
-        return await client.connect(connection.endpoint, connection.token, kind=kind)
+        try:
+            return await client.connect(connection.endpoint, connection.token, kind=kind)
+        except Forbidden:
+            # Right if that kernel ended after we had read how to reach it, and another took its place.
+            if rundir.read_connection(self.home) == connection:
+                raise
+            raise KernelUnavailable("another kernel runs") from None
 
     def now_s(self) -> float:
         """Seconds since the beginning."""

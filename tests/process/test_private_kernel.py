@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import msgspec
+import pytest
+from running import RunningKernel
+
 from plugins.client import Submission
 from plugins.launch import attach, connected
+from transports import rundir
 from transports.messages import ChatMessage, ChatRequest, Delta
 from transports.settings import Settings
 
@@ -30,3 +35,17 @@ async def test_a_command_that_ends_does_not_end_the_answer_of_another(home: Path
 
 async def _read(answer: Submission) -> str:
     return "".join([update.text async for update in answer if isinstance(update, Delta)])
+
+
+async def test_a_kernel_that_took_the_place_of_another_is_found(
+    kernel: RunningKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How to reach the last one was read just before it ended."""
+    stale = msgspec.structs.replace(kernel.process.connection, token="of the last one")
+    readings = iter([stale])
+    monkeypatch.setattr(rundir, "read_connection", lambda _: next(readings, kernel.process.connection))
+
+    found = await attach(kernel.home)
+
+    assert found
+    await found.close()
