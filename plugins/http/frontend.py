@@ -79,6 +79,7 @@ class HttpFrontend:
             self._settings.max_connections,
             self._settings.header_timeout_s,
             self._settings.keepalive_timeout_s,
+            self._settings.write_timeout_s,
         )
         loop = asyncio.get_running_loop()
         listeners = [
