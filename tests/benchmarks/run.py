@@ -35,6 +35,7 @@ BENCHMARKS = {
     "decode": ("bench_decode", 7, 3),
     "vision": ("bench_vision", 7, 3),
     "photo": ("bench_photo", 30, 10),
+    "prefill": ("bench_prefill", 2, 1),
     "neighbours": ("bench_neighbours", 3, 1),
 }
 

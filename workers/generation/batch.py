@@ -211,8 +211,26 @@ class RowGenerator(BatchGenerator):  # type: ignore[misc]  # untyped base
         """Whether the caches of the running rows have no room for the next step."""
         return is_full(self._generation_batch.prompt_cache)
 
-    def limit_prefill(self, num_tokens: int) -> None:
-        """Share *num_tokens* of the next step among the prompts that will be processed in it."""
-        waiting = len(self._prompt_batch) + len(self._unprocessed_sequences)
-        share = num_tokens // max(1, min(waiting, self.prefill_batch_size))
+    @property
+    def num_decoding(self) -> int:
+        """Rows that get a token at each step."""
+        return len(self._generation_batch)
+
+    @property
+    def num_read(self) -> int:
+        """Tokens of prompts that were processed, of all rows ever."""
+        return int(self._counters.prompt_tokens)
+
+    def limit_prefill(self, num_tokens: int, num_paced: int) -> None:
+        """Share *num_tokens* of the next step among the prompts that will be processed in it.
+
+        Args:
+            num_paced: Instead, beside rows that decode, when all these prompts are longer than *num_tokens*.
+        """
+        lengths = [total for _, _, total in self._currently_processing]
+        lengths += [sum(map(len, segments)) for _, segments, *_ in self._unprocessed_sequences]
+        waiting = lengths[: self.prefill_batch_size]
+        if waiting and self._generation_batch and min(waiting) > num_tokens:
+            num_tokens = num_paced
+        share = num_tokens // max(1, len(waiting))
         self.prefill_step_size = self._prompt_batch.prefill_step_size = max(1, share)

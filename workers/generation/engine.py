@@ -23,6 +23,7 @@ from workers.generation.batch import LogprobsOfRow, RowGenerator, RowSampler
 from workers.generation.detokenize import Vocabulary
 from workers.generation.failures import as_error, is_out_of_memory
 from workers.generation.kv_memory import KvBudget, KvSizes
+from workers.generation.pace import PrefillPace
 from workers.generation.prompt_cache import PromptCache
 from workers.generation.requests import RequestReader
 from workers.generation.rows import Row
@@ -64,6 +65,8 @@ class BatchSettings(Protocol):
     @property
     def prefill_step_tokens(self) -> int: ...
     @property
+    def prefill_share(self) -> float: ...
+    @property
     def prompt_cache_bytes(self) -> int: ...
     @property
     def kv_cache_bytes(self) -> int: ...
@@ -86,6 +89,7 @@ class BatchEngine(ABC, Generic[AnyRow]):
         self._no_eos = StopSequences(None)
         self._prompt_cache: PromptCache[list[KvCache]] = PromptCache(settings.prompt_cache_bytes)
         self._budget = KvBudget(loaded.kv_sizes, settings.kv_cache_bytes, settings.prefill_step_tokens)
+        self._pace = PrefillPace(settings.prefill_step_tokens, settings.prefill_share)
         self._generator = self._new_generator()
         # Not in the batch yet, oldest first.
         self._waiting: deque[AnyRow] = deque()
@@ -114,13 +118,17 @@ class BatchEngine(ABC, Generic[AnyRow]):
         """See `Engine.step`."""
         now = time.monotonic()
         outputs = [*self._make_room(now), *self._admit(now)]
-        self._generator.limit_prefill(self._settings.prefill_step_tokens)
+        generator, num_read = self._generator, self._generator.num_read
+        generator.limit_prefill(self._settings.prefill_step_tokens, self._pace.chunk_tokens)
+        started = time.monotonic()
         try:
-            prefilled, responses = self._generator.next()
+            prefilled, responses = generator.next()
         except Exception as e:  # noqa: BLE001 - whatever a model raises must not end the other requests
             return outputs + self._recover(e)
         self._progress += len(prefilled) + len(responses)
         now = time.monotonic()
+        if responses:
+            self._pace.step(now - started, generator.num_read - num_read)
         for response in prefilled:
             outputs += self._prefilled(response)
         for response in responses:

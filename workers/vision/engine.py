@@ -155,13 +155,18 @@ class VisionEngine(BatchEngine[VisionRow]):
         """Read a chunk of the row's tokens; the last one is for the batch."""
         tokens = row.tokens
         start, last = reading.num_read, len(tokens) - 1
-        end = min(start + self._settings.prefill_step_tokens, last)
+        chunk_tokens = self._settings.prefill_step_tokens
+        if self._generator.num_decoding and last - row.num_cached > chunk_tokens:
+            chunk_tokens = self._pace.chunk_tokens
+        end = min(start + chunk_tokens, last)
         if end > start:
+            started = time.monotonic()
             inputs = {}
             if row.positions is not None:
                 inputs["position_ids"] = self._model.positions_at(row.positions, row.lag, start, end)
             self._model.read(tokens[start:end], reading.cache, _parts(row, start, end), **inputs)
             reading.num_read = end
+            self._pace.read(time.monotonic() - started, end - start)
         if end < last:
             self._turns.append(row)
         else:
