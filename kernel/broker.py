@@ -207,6 +207,7 @@ class Broker:
             self._supervisor.next_deadline(),
             self._dispatcher.next_deadline(),
             self._residency.next_deadline(),
+            self._roster.next_deadline(),
             self._watch.next_deadline(),
             self._ending.next_deadline(),
         )
@@ -309,7 +310,7 @@ class Broker:
             raise ShuttingDown("mlxd is shutting down and takes no new requests")
         model = self._roster.get(envelope.model)
         if model is None:
-            self._roster.park(event)
+            self._roster.park(event, now)
         else:
             self._dispatcher.submit(peer, message, model, now)
 
@@ -382,6 +383,7 @@ class Broker:
             self._peer_lost(peer.id, "no sign of life", now)
         self._supervisor.tick(now)
         self._watch.tick(now)
+        self._roster.tick(now)
         self._dispatcher.tick(now)
         self._ending.tick(now)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 
 from kernel.actions import Emit, ScanCatalog
@@ -11,6 +12,9 @@ from transports.errors import ModelNotFound, ModelUnavailable, QueueFull
 from transports.reports import ModelInfo
 from transports.settings import KernelSettings
 
+# Between two looks at the disk for names that are not known: with 1,000 models one takes 0.1 s of a core,
+# and who asks for nonsense again and again must not slow the others down.
+MIN_SCAN_INTERVAL_S = 0.5
 # Names told to somebody who asked for an unknown model.
 MAX_NAMES_TOLD = 20
 
@@ -27,6 +31,10 @@ class Roster:
         self._sizes: Mapping[str, ModelSizes] = {}
         # Requests for models that were unknown, or broken, when they came.
         self._parked: list[MessageReceived] = []
+        # When the disk was last looked at for such.
+        self._looked_s = -math.inf
+        # When it is next; None: nobody waits, or it is being looked at.
+        self._scan_due_s: float | None = None
 
     def __iter__(self) -> Iterator[ModelInfo]:
         """The models that can be asked for by their own names."""
@@ -81,7 +89,7 @@ class Roster:
             raise ModelUnavailable(f"{model.name}: {model.error}", param="model")
         return model
 
-    def park(self, event: MessageReceived) -> None:
+    def park(self, event: MessageReceived, now: float) -> None:
         """Keep a request until the disk was looked at again: its model may have come, or been mended.
 
         Raises:
@@ -92,13 +100,25 @@ class Roster:
         if is_full or num_bytes > self._settings.max_queued_bytes:
             raise QueueFull(f"{len(self._parked)} requests for unknown models wait already", retry_after_s=1)
         if not self._parked:
-            self._emit(ScanCatalog())
+            self._scan_due_s = max(now, self._looked_s + MIN_SCAN_INTERVAL_S)
         self._parked.append(event)
+        self.tick(now)
+
+    def tick(self, now: float) -> None:
+        """Look at the disk when it is time."""
+        if self._scan_due_s is not None and self._scan_due_s <= now:
+            self._looked_s, self._scan_due_s = now, None
+            self._emit(ScanCatalog())
+
+    def next_deadline(self) -> float | None:
+        """When `tick` has something to do."""
+        return self._scan_due_s
 
     def scanned(
         self, models: Collection[ModelInfo], sizes: Mapping[str, ModelSizes]
     ) -> list[MessageReceived]:
         """The disk was looked at; the requests that waited for it."""
+        self._scan_due_s = None
         self._models = {model.name: model for model in models}
         self._sizes = sizes
         return self.take_all_parked()

@@ -7,11 +7,13 @@ from random import Random
 import pytest
 from kernel_world import World
 
-from kernel.actions import Log, Prepare, Spawn
+from kernel.actions import Log, Prepare, ScanCatalog, Spawn
 from kernel.events import MessageReceived, PrepareFailed
+from kernel.roster import MIN_SCAN_INTERVAL_S
 from transports.errors import ModelUnavailable
 from transports.frames import parcel
 from transports.messages import Delta, Done, Events, Usage
+from transports.reports import ModelInfo
 from transports.settings import KernelSettings
 
 M = "echo/m"
@@ -243,9 +245,7 @@ def test_an_unknown_model_is_named_with_the_known_ones() -> None:
 def test_a_model_that_appeared_since_the_last_scan_is_found() -> None:
     world = World(M)
     peer = world.frontend()
-    world.models["echo/new"] = world.models[M].__class__(
-        name="echo/new", kind="echo", state="available", source="folder"
-    )
+    world.models["echo/new"] = ModelInfo(name="echo/new", kind="echo", state="available", source="folder")
 
     request = world.submit(peer, "echo/new")
 
@@ -328,3 +328,36 @@ def test_a_command_that_ends_is_no_news() -> None:
     world.bye(world.frontend())
 
     assert [a.level for a in world.actions if isinstance(a, Log) and a.event == "peer_left"] == ["debug"]
+
+
+def test_names_that_are_not_known_are_looked_for_seldom() -> None:
+    """Who asks for nonsense again and again would keep the disk and a core busy."""
+    world = World(M)
+    peer = world.frontend()
+
+    def num_scans() -> int:
+        return sum(isinstance(action, ScanCatalog) for action in world.actions)
+
+    first = world.submit(peer, "no/such")
+    assert world.failure(peer, first).code == "model_not_found"
+    before = num_scans()
+    later = [world.submit(peer, f"no/{number}") for number in range(20)]
+    assert num_scans() == before
+    assert [world.ends[peer, request] for request in later] == [[]] * 20
+
+    world.advance(MIN_SCAN_INTERVAL_S)
+
+    assert num_scans() == before + 1
+    assert [world.ends[peer, request] for request in later] == [["failed"]] * 20
+
+
+def test_a_model_that_has_just_come_is_found_by_the_next_look() -> None:
+    world = World(M)
+    peer = world.frontend()
+    world.submit(peer, "no/such")
+
+    world.models["echo/new"] = ModelInfo(name="echo/new", kind="echo", state="available", source="folder")
+    request = world.submit(peer, "echo/new")
+    world.advance(MIN_SCAN_INTERVAL_S)
+
+    assert list(world.running["echo:echo/new"]) == [request]
