@@ -13,6 +13,7 @@ import pytest
 from small_wheels import make_wheel, make_workers
 
 from kernel.demos import Demo
+from kernel.model_sizes import ModelSizes
 from kernel.provision import INCOMING, import_file, provision
 from transports.errors import MlxdError, ModelUnavailable, RequestError
 from transports.messages import Progress
@@ -66,6 +67,7 @@ def provide(tmp_path: Path, links: Path, monkeypatch: pytest.MonkeyPatch) -> Pro
         size_bytes=len(content),
         context_length=1,
         licence="MIT",
+        sizes=ModelSizes(),
         generation={"temperature": 0.2},
     )
     return lambda on_progress=ignore: provision(
