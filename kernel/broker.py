@@ -330,7 +330,7 @@ class Broker:
             self._dispatcher.tell_cancelled(peer, request_id)
 
     def _is_busy(self, model: str) -> bool:
-        return self._dispatcher.is_busy(model)
+        return self._dispatcher.is_busy(model) or self._questions.is_load_awaited(model)
 
     # --- processes ------------------------------------------------------------------------------
 

@@ -113,6 +113,10 @@ class Questions:
         """Answer when *model* is loaded or cannot be."""
         self._waiting_for_load.setdefault(model, []).append(question)
 
+    def is_load_awaited(self, model: str) -> bool:
+        """Whether somebody waits for *model* to be loaded."""
+        return model in self._waiting_for_load
+
     def after_unload(self, question: Question, model: str) -> None:
         """Answer when *model* is gone."""
         self._waiting_for_unload.setdefault(model, []).append(question)

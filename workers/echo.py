@@ -36,6 +36,7 @@ from workers.echo_faults import strike
 from workers.engine import EngineInfo, Failure, OnProgress, Output
 
 _PAGE_BYTES = 4096
+_BLOCK_BYTES = 16 * 1024 * 1024
 
 
 class EchoConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,8 +77,7 @@ class EchoEngine:
             num_slots=config.num_slots, context_length=config.context_length, device="none"
         )
         self._config = config
-        # Random, as weights are: macOS compresses what is not.
-        self._weights = os.urandom(_PAGE_BYTES) * (config.memory_bytes // _PAGE_BYTES)
+        self._weights = _weights(config.memory_bytes)
         self._rows: dict[str, _Row] = {}
         self._progress = 0
 
@@ -160,6 +160,14 @@ class EchoEngine:
     def _done(request_id: str, row: _Row, reason: FinishReason) -> Done:
         usage = Usage(prompt_tokens=row.num_prompt, completion_tokens=row.num_said)
         return Done(id=request_id, finish_reason=reason, usage=usage)
+
+
+def _weights(memory_bytes: int) -> list[bytes]:
+    """So many bytes, really taken; in blocks, as making one keeps the thread waiting that answers pings."""
+    # Random, as weights are: macOS compresses what is not.
+    page = os.urandom(_PAGE_BYTES)
+    sizes = [_BLOCK_BYTES] * (memory_bytes // _BLOCK_BYTES) + [memory_bytes % _BLOCK_BYTES]
+    return [page * (size // _PAGE_BYTES) for size in sizes]
 
 
 def _words_of(body: ChatRequest, pixels: Sequence[Buffer]) -> str:

@@ -8,7 +8,7 @@ from kernel_world import World
 from kernel.events import Measured, Prepared, ProcessStarted
 from kernel.memory import OVERHEAD_BYTES
 from kernel.model_sizes import ModelSizes
-from transports.reports import StatusReply
+from transports.reports import DoneReply, StatusReply
 from transports.settings import MIB, KernelSettings, ModelOptions
 
 A, B, C, D = "echo/a", "echo/b", "echo/c", "echo/d"
@@ -312,6 +312,26 @@ def test_under_pressure_no_model_is_loaded_and_requests_are_told_after_a_while()
     # Nobody wants it any more when there is memory again.
     short(kernel, ENOUGH)
     assert loaded(kernel) == set()
+
+
+def test_a_load_that_an_administrator_waits_for_is_not_given_up_when_its_worker_dies() -> None:
+    settings = KernelSettings(frontends=(), restart_first_delay_s=20)
+    kernel = World(A, settings=settings, automatic=False)
+    peer = kernel.frontend()
+    load = kernel.admin(peer, "load", model=A)
+    kernel.feed(Prepared(A, "/models/a"))
+    for _ in range(2):
+        kernel.die(f"echo:{A}", 1)
+        kernel.feed_pongs(peer, 1)
+    kernel.measured = SHORT
+    kernel.feed_pongs(peer, 6)
+
+    kernel.measured = ENOUGH
+    kernel.feed_pongs(peer, 24)
+    kernel.hello(f"echo:{A}")
+    kernel.ready(f"echo:{A}")
+
+    assert kernel.reply(peer, load, DoneReply)
 
 
 def test_a_load_that_waited_goes_on_when_the_pressure_is_over() -> None:
