@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections import deque
@@ -92,8 +93,10 @@ class KernelProcess:
 
     def drain(self) -> None:
         """Ask it to finish what runs and end."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGTERM)
+        # Not by `send_signal`, which would reap a kernel that has just ended, and lose its exit code.
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
 
     def end(self) -> None:
         """End it now: what runs fails."""

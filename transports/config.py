@@ -52,7 +52,10 @@ class Resolved(Struct, frozen=True, kw_only=True):
 def home(environ: Mapping[str, str] = os.environ) -> Path:
     """The folder with everything that mlxd keeps: MLXD_HOME, or the user's data folder. Not created here."""
     if given := environ.get("MLXD_HOME"):
-        return Path(given).expanduser().absolute()
+        path = Path(given).expanduser().absolute()
+        if any("\udc80" <= char <= "\udcff" for char in str(path)):
+            raise ConfigError("MLXD_HOME: expected a path in UTF-8; set it to another folder")
+        return path
     # Imported here: workers import this package without platformdirs in their environment.
     import platformdirs  # noqa: PLC0415
 

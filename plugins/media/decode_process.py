@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from tempfile import TemporaryFile
 from typing import BinaryIO, cast
 
 from plugins.media.decode_task import ANSWERS, BEGUN, Answer, Buffer, Task, read_message, write_message
+from transports.errors import InsufficientStorage
 
 # What Python and the system's loader need; no tokens and no keys.
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
@@ -74,10 +76,16 @@ class DecodeProcess:
 
         Raises:
             DecoderDied: It did not survive this, or was killed.
+            InsufficientStorage: There is no room for *data*.
         """
-        self._encoded.seek(0)
-        self._encoded.write(data)
-        self._encoded.flush()
+        try:
+            self._encoded.seek(0)
+            self._encoded.write(data)
+            self._encoded.flush()
+        except OSError as e:
+            raise InsufficientStorage(
+                f"no room for a picture on its way to be decoded: {e.strerror}"
+            ) from None
         try:
             return self._run(task, max_bytes)
         finally:
@@ -96,7 +104,9 @@ class DecodeProcess:
         """End it for good and reap it; when no task runs."""
         self.kill()
         self._end()
-        self._encoded.close()
+        # What found no room before finds none now.
+        with contextlib.suppress(OSError):
+            self._encoded.close()
 
     def _run(self, task: Task, max_bytes: int) -> tuple[Answer, bytearray]:
         status = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import io
 import json
 import os
@@ -207,7 +208,7 @@ async def command(ask: Ask) -> tuple[End, str]:
     killing = None
     if ask.chance.random() < 0.2:
         delay_s = ask.chance.uniform(0, 1)
-        killing = asyncio.get_running_loop().call_later(delay_s, process.send_signal, signal.SIGKILL)
+        killing = asyncio.get_running_loop().call_later(delay_s, _kill, process)
     try:
         out, err = await process.communicate()
     finally:
@@ -224,6 +225,13 @@ async def command(ask: Ask) -> tuple[End, str]:
     if process.returncode == 0:
         return "done", ""
     return "failed", err.decode().strip().splitlines()[-1][:200] if err else f"exit {process.returncode}"
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    """Not by `send_signal`, which would reap one that has just ended, and lose its exit code."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
 
 
 Client = Callable[[Ask], Awaitable[tuple[End, str]]]
