@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 
 from plugins.client import KernelClient
 from plugins.frontend import Build, Frontend
+from plugins.stalls import watched
 from transports import logs, tether
 from transports.errors import MlxdError, PluginError
 from transports.logs import get_logger
@@ -67,7 +68,8 @@ async def _run(frontend: Frontend, bootstrap: tether.PeerBootstrap, lose: list[C
             loop.add_signal_handler(number, client.set_lost)
         lose.append(lambda: loop.call_soon_threadsafe(client.set_lost))
         log.info("frontend_started", address=address)
-        await frontend.serve(client)
+        with watched(loop):
+            await frontend.serve(client)
         await client.close()
     finally:
         await frontend.close()
