@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 KERNEL = Path(__file__).parents[2] / "kernel"
+WALL_CLOCK = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.datetime.now"}
 LOGIC = (
     "actions",
     "admin",
@@ -117,3 +118,21 @@ def test_logic_draws_chance_from_its_argument(module: str) -> None:
 
 def test_the_list_names_modules_that_exist() -> None:
     assert all(importlib.util.find_spec(f"kernel.{name}") for name in LOGIC)
+
+
+def test_no_duration_is_measured_by_the_wall_clock() -> None:
+    """It jumps, by a day or by an hour twice a year; only what clients read as a date may come from it."""
+    users = {
+        str(path.relative_to(KERNEL.parent))
+        for package in ("kernel", "plugins", "transports", "workers")
+        for path in (KERNEL.parent / package).rglob("*.py")
+        if "training" not in path.parts and WALL_CLOCK & _attributes(path)
+    }
+
+    assert users == {"plugins/http/shapes.py"}
+
+
+def _attributes(path: Path) -> set[str]:
+    """Dotted names that a module uses, such as time.time."""
+    tree = ast.parse(path.read_text())
+    return {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
