@@ -25,6 +25,9 @@ from transports.messages import Load, Progress, Ready
 from transports.reports import DoneReply
 from transports.settings import ModelOptions
 
+# What a process returns that we ended for its fault: by SIGKILL.
+KILLED = -9
+
 
 class Lifecycle:
     """Tells the dispatcher and the questions what became of a model."""
@@ -125,6 +128,9 @@ class Lifecycle:
     def exited(self, worker: Process, event: ProcessExited, now: float) -> None:
         """A worker process ended: what it had fails, what waits goes on waiting if it comes back."""
         model, fault, had_hello = worker.model, worker.fault, bool(worker.peer)
+        if fault and event.returncode not in (None, KILLED):
+            # We noticed that it was gone before the system told why; only its own reason says that.
+            worker.fault, fault = event.reason, ""
         self._supervisor.exited(worker.name, event.reason, event.last_words, now)
         error: MlxdError
         if worker.state == "stopped":

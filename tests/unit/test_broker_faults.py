@@ -6,7 +6,7 @@ import pytest
 from kernel_world import World
 
 from kernel.actions import Kill, Spawn
-from kernel.events import MessageReceived, Prepared, PrepareFailed, ProcessExited, TimePassed
+from kernel.events import MessageReceived, PeerUnreachable, Prepared, PrepareFailed, ProcessExited, TimePassed
 from transports.codec import MAX_ENVELOPE_BYTES, encode
 from transports.errors import ModelUnavailable
 from transports.frames import parcel
@@ -59,6 +59,21 @@ def test_events_about_nothing_are_passed_to_nobody() -> None:
 
     assert "events" not in world.types(peer)
     assert Kill(W, "kill") in world.kills
+
+
+def test_a_worker_that_died_before_it_was_ended_crashed_for_its_own_reason() -> None:
+    """A message to it may find it gone before the system tells that it ended."""
+    world = World(M)
+    peer = world.frontend()
+    request = world.submit(peer, M)
+    world.is_automatic = False
+
+    world.feed(PeerUnreachable(world.workers[W], "no peer has this identity"))
+    world.die(W, 1, "RuntimeError: out of luck")
+
+    failure = world.failure(peer, request)
+    assert failure.code == "worker_crashed"
+    assert "exit code 1: RuntimeError: out of luck" in failure.message
 
 
 def test_a_worker_without_slots_is_not_ready() -> None:
