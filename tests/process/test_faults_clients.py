@@ -91,14 +91,14 @@ async def test_whoever_leaves_frees_a_slot_within_a_second(
 
 async def test_a_reader_that_takes_nothing_costs_nobody_else(home: Path, start_kernel: StartKernel) -> None:
     """Row 17: it is cut off, the kernel keeps nothing for it, and other streams are whole."""
-    add_model(home, "echo/flood")
+    add_model(home, "echo/flood", faults=True, context_length=10**9)
     kernel = await start_kernel(http=HttpSettings(port=0, write_timeout_s=1.0))
     await kernel.load("echo/slow")
     process = psutil.Process(kernel.pid)
-    content = "many words " * 50_000
+    endless = [{"role": "user", "content": "ENDLESS"}]
 
     before = process.memory_info().rss
-    async with asking(kernel, "echo/flood", stream=True, messages=[{"role": "user", "content": content}]):
+    async with asking(kernel, "echo/flood", stream=True, messages=endless):
         undisturbed = asyncio.create_task(kernel.say(LONG, model="echo/slow"))
         async with asyncio.timeout(30):
             await until_requests(kernel, 2)
