@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping
 
-from kernel.actions import Emit, ScanCatalog
+from kernel.actions import Emit, Log, ScanCatalog
 from kernel.events import MessageReceived
 from kernel.model_sizes import ModelSizes
 from transports.errors import ModelNotFound, ModelUnavailable, QueueFull
@@ -119,7 +119,11 @@ class Roster:
     ) -> list[MessageReceived]:
         """The disk was looked at; the requests that waited for it."""
         self._scan_due_s = None
-        self._models = {model.name: model for model in models}
+        is_first, self._models = not self._models, {model.name: model for model in models}
+        if is_first:
+            for alias, model in self._aliases.items():
+                if model not in self._models:
+                    self._emit(Log("warning", "alias_unmatched", {"alias": alias, "model": model}))
         self._sizes = sizes
         return self.take_all_parked()
 

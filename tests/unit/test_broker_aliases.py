@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kernel_world import World
 
+from kernel.actions import Log
 from transports.reports import DoneReply, ModelReport, ModelsReply
 
 M = "echo/m"
@@ -77,3 +78,11 @@ def test_an_alias_cannot_be_removed_from_the_disk() -> None:
     failure = world.failure(peer, world.admin(peer, "models.rm", model="gpt-4o-mini"))
 
     assert failure.message == "gpt-4o-mini: an alias in the settings; the model is echo/m"
+
+
+def test_an_alias_of_nothing_is_told_once() -> None:
+    world = World(M, aliases=ALIASES)
+    world.scan()
+
+    warned = [action for action in world.actions if isinstance(action, Log) and action.level == "warning"]
+    assert warned == [Log("warning", "alias_unmatched", {"alias": "lost", "model": "echo/gone"})]
