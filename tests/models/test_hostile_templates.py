@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engine_host import Job, Run
+from engine_host import say as ask
+from tiny_llama import write_tiny_llama
 
 pytestmark = pytest.mark.models
 
@@ -127,3 +130,45 @@ def test_a_long_conversation_may_be_long(render: Render) -> None:
     (said,) = render("{{ messages[0].content | trim | length }}", content="word " * 1_500_000)
 
     assert said["text"] == "7499999"
+
+
+@pytest.fixture
+def with_template(tmp_path: Path, smollm2: Path) -> Callable[[str], str]:
+    """The path of a model with this template."""
+
+    def make(template: str) -> str:
+        folder = tmp_path / "model"
+        write_tiny_llama(folder, smollm2)
+        settings = json.loads((folder / "tokenizer_config.json").read_bytes())
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"chat_template": template}))
+        return str(folder)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("nested loops", "more than 2 s"), ("product", "characters"), ("depth", "RecursionError")],
+)
+def test_a_model_with_such_a_template_fails_to_load(
+    run: Run, with_template: Callable[[str], str], name: str, said: str
+) -> None:
+    report = run(path=with_template(GREEDY[name]))
+
+    assert report.load_error is not None
+    assert report.load_error.code == "model_unavailable"
+    assert said in report.load_error.message
+
+
+def test_one_that_only_some_messages_set_off_costs_those_requests(
+    run: Run, with_template: Callable[[str], str]
+) -> None:
+    loops = GREEDY["nested loops"]
+    template = f"{{% if messages[0].content == 'boom' %}}{loops}{{% endif %}}{{{{ messages[0].content }}}}"
+    jobs = [Job(id=word, chat=ask(word, max_tokens=3, ignore_eos=True)) for word in ("boom", "fine")]
+
+    report = run(*jobs, path=with_template(template))
+
+    assert report.error("boom").code == "invalid_request"
+    assert "it takes more than 2 s" in report.error("boom").message
+    assert report.done("fine").usage.completion_tokens == 3

@@ -10,9 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
-import random
 import signal
-import struct
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -23,6 +21,7 @@ import psutil
 import pytest
 import pytest_asyncio
 from running import DEFAULT_MODEL, RunningKernel, run_kernel
+from tiny_llama import write_tiny_llama
 
 from plugins.client import Submission
 from transports.errors import MlxdError, PoisonRequest, ShuttingDown, WorkerCrashed
@@ -56,7 +55,7 @@ SETTINGS = Settings(
 def home(tmp_path_factory: pytest.TempPathFactory, text_python: str, smollm2: Path) -> Path:
     """A private MLXD_HOME with the tiny model, and with an environment in which signals are faults."""
     home = tmp_path_factory.mktemp("faults") / "home"
-    _write_model(home / "models" / MODEL, smollm2)
+    write_tiny_llama(home / "models" / MODEL, smollm2)
     (home / "models/demo").symlink_to(smollm2.parent)
     _shadow(Path(text_python).parents[1], home / "envs")
     return home
@@ -422,47 +421,6 @@ async def _read(http: aiohttp.ClientSession, url: str, body: dict[str, object]) 
 
 
 # --- what is in the home ------------------------------------------------------------------
-
-
-def _write_model(folder: Path, default: Path) -> None:
-    folder.mkdir(parents=True)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (folder / name).write_bytes((default / name).read_bytes())
-    hidden, inner, vocabulary = 64, 128, 49152
-    config = {
-        "model_type": "llama",
-        "architectures": ["LlamaForCausalLM"],
-        "hidden_size": hidden,
-        "intermediate_size": inner,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "vocab_size": vocabulary,
-        "rms_norm_eps": 1e-5,
-        "max_position_embeddings": 8192,
-        "tie_word_embeddings": True,
-    }
-    (folder / "config.json").write_text(json.dumps(config))
-    shapes = {"model.embed_tokens": (vocabulary, hidden), "model.norm": (hidden,)}
-    for layer in range(2):
-        inside = {
-            **{f"self_attn.{name}_proj": (hidden, hidden) for name in "qo"},
-            **{f"self_attn.{name}_proj": (hidden // 2, hidden) for name in "kv"},
-            **{f"mlp.{name}_proj": (inner, hidden) for name in ("gate", "up")},
-            "mlp.down_proj": (hidden, inner),
-            **dict.fromkeys(("input_layernorm", "post_attention_layernorm"), (hidden,)),
-        }
-        shapes |= {f"model.layers.{layer}.{name}": shape for name, shape in inside.items()}
-    header, data = {}, bytearray()
-    rng = random.Random(1)
-    # One of 256 numbers between -1/8 and 1/8 for each byte.
-    numbers = [struct.pack("<e", (value - 127.5) / 1024) for value in range(256)]
-    for name, shape in shapes.items():
-        begin = len(data)
-        data += b"".join([numbers[value] for value in rng.randbytes(shape[0] * (*shape, 1)[1])])
-        header[f"{name}.weight"] = {"dtype": "F16", "shape": shape, "data_offsets": [begin, len(data)]}
-    text = json.dumps(header).encode()
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
 
 
 def _shadow(environment: Path, envs: Path) -> None:
