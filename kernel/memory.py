@@ -23,7 +23,7 @@ TIERS = ((60 * GIB, 20 * GIB), (22 * GIB, 8 * GIB), (0, 4 * GIB))
 # (demo/tiny-vl), 18 MB echo (Linux, CPU, mlx 0.32.4). The rest is for the numbers of one step.
 OVERHEAD_BYTES: Mapping[str, int] = {"text": 256 * MIB, "vision": 256 * MIB, "echo": 24 * MIB}
 OTHER_OVERHEAD_BYTES = 256 * MIB
-# Of the budget: keys and values of one sequence, where nobody says how long it may be ...
+# Of the budget: at most keys and values of one sequence, where nobody says how long it may be ...
 CONTEXT_PART = 4
 # ... and no less than this, a conversation of some pages.
 LEAST_CONTEXT_TOKENS = 4096
@@ -107,7 +107,15 @@ class MemoryPlans:
         """How *model* would be loaded."""
         settings = self.settings(model, kind)
         is_dense = self._is_dense(settings)
-        context_tokens = self._context_tokens(settings, sizes, is_dense)
+        plan = Plan(
+            weights_bytes=sizes.weights(is_dense=is_dense),
+            overhead_bytes=OVERHEAD_BYTES.get(kind, OTHER_OVERHEAD_BYTES),
+            images_bytes=sizes.image_bytes(is_dense=is_dense) + _number(settings, "image_cache_bytes")
+            if kind == "vision"
+            else 0,
+        )
+        free_bytes = self.budget_bytes - plan.fixed_bytes
+        context_tokens = self._context_tokens(settings, sizes, free_bytes, is_dense)
         least = wanted = sizes.kv_bytes(context_tokens, is_dense=is_dense)
         if given := _number(settings, "kv_cache_bytes"):
             least = wanted = given
@@ -115,15 +123,8 @@ class MemoryPlans:
             # All slots at their longest have no use for more.
             more = least + _number(settings, "prompt_cache_bytes")
             wanted = min(more, max(1, _number(settings, "num_slots")) * least)
-        return Plan(
-            weights_bytes=sizes.weights(is_dense=is_dense),
-            overhead_bytes=OVERHEAD_BYTES.get(kind, OTHER_OVERHEAD_BYTES),
-            images_bytes=sizes.image_bytes(is_dense=is_dense) + _number(settings, "image_cache_bytes")
-            if kind == "vision"
-            else 0,
-            context_tokens=context_tokens,
-            least_kv_bytes=least,
-            wanted_kv_bytes=wanted,
+        return msgspec.structs.replace(
+            plan, context_tokens=context_tokens, least_kv_bytes=least, wanted_kv_bytes=wanted
         )
 
     def load_settings(self, model: str, kind: str, plan: Plan, grant_bytes: int) -> dict[str, Setting]:
@@ -174,14 +175,17 @@ class MemoryPlans:
             return f"a quantisation whose weights take at most {_gb(weights_bytes)} would fit"
         return "it needs a larger kernel.memory_budget_bytes, or a machine with more memory"
 
-    def _context_tokens(self, settings: Mapping[str, Setting], sizes: ModelSizes, is_dense: bool) -> int:
+    def _context_tokens(
+        self, settings: Mapping[str, Setting], sizes: ModelSizes, free_bytes: int, is_dense: bool
+    ) -> int:
         """The longest sequence: as the settings say, else the model's own within a part of the budget."""
         own = sizes.context_tokens
         if given := _number(settings, "max_context_tokens"):
             return min(given, own) if own else given
         if not sizes.kv_bytes(1, is_dense=is_dense):
             return own
-        affordable = sizes.tokens_in(self.budget_bytes // CONTEXT_PART, is_dense=is_dense)
+        affordable_bytes = max(0, min(self.budget_bytes // CONTEXT_PART, free_bytes))
+        affordable = sizes.tokens_in(affordable_bytes, is_dense=is_dense)
         return min(own, max(affordable, LEAST_CONTEXT_TOKENS))
 
     def _is_dense(self, settings: Mapping[str, Setting]) -> bool:

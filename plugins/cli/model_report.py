@@ -14,7 +14,9 @@ CHANGED = "changed on disk since it was loaded; the next load takes what is ther
 
 def print_report(report: ModelReport) -> None:
     """Print names and values, one a line."""
-    print_fields({**_of_files(report.model), **_of_memory(report), "error": report.model.error})
+    # One that was refused for it has failed with the same words.
+    error = "" if report.model.error == report.refusal else report.model.error
+    print_fields({**_of_files(report.model), **_of_memory(report), "error": error})
 
 
 def modalities(model: ModelInfo) -> str:

@@ -95,6 +95,13 @@ def test_a_long_context_gets_a_quarter_of_the_budget() -> None:
     assert found.least_kv_bytes == 3 * GIB
 
 
+def test_a_context_is_cut_to_what_the_weights_leave() -> None:
+    budget_bytes = LLAMA_8B.weights_bytes + OVERHEAD_BYTES["text"] + GIB
+
+    assert plan(LLAMA_8B, budget_bytes).context_tokens == GIB // (128 * KIB)
+    assert plans(budget_bytes).refusal("m", "text", LLAMA_8B, {}) is None
+
+
 def test_a_context_is_not_cut_below_some_pages() -> None:
     assert plan(LLAMA_8B, 1 * GIB).context_tokens == LEAST_CONTEXT_TOKENS
 
@@ -150,10 +157,10 @@ def test_a_kind_without_such_settings_is_not_told() -> None:
 
 
 def test_what_fits_is_not_refused() -> None:
-    least = plan(SMALL).least_bytes
+    least = plan(SMALL, max_context_tokens=8192).least_bytes
 
-    assert plans(least).refusal("m", "text", SMALL, {}) is None
-    assert plans(least - 1).refusal("m", "text", SMALL, {}) is not None
+    assert plans(least, max_context_tokens=8192).refusal("m", "text", SMALL, {}) is None
+    assert plans(least - 1, max_context_tokens=8192).refusal("m", "text", SMALL, {}) is not None
 
 
 def test_a_refusal_has_the_numbers_and_a_context_that_would_fit() -> None:
