@@ -127,18 +127,20 @@ class Lifecycle:
 
     def exited(self, worker: Process, event: ProcessExited, now: float) -> None:
         """A worker process ended: what it had fails, what waits goes on waiting if it comes back."""
-        model, fault, had_hello = worker.model, worker.fault, bool(worker.peer)
-        if fault and event.returncode not in (None, KILLED):
+        model, had_hello = worker.model, bool(worker.peer)
+        ended = f"its worker ended: {event.reason}"
+        if worker.fault and event.returncode not in (None, KILLED):
             # We noticed that it was gone before the system told why; only its own reason says that.
-            worker.fault, fault = event.reason, ""
+            worker.fault, worker.is_hung = event.reason, False
+        elif worker.fault:
+            ended = f"its worker was ended: {worker.fault}"
+        error_type = WorkerHung if worker.is_hung else WorkerCrashed
         self._supervisor.exited(worker.name, event.reason, event.last_words, now)
         error: MlxdError
         if worker.state == "stopped":
             error = ModelUnavailable(f"{model}: unloaded while it answered")
-        elif fault:
-            error = WorkerHung(f"{model}: its worker was ended: {fault}; it is being started again")
         else:
-            error = WorkerCrashed(f"{model}: its worker ended: {event.reason}; it is being started again")
+            error = error_type(f"{model}: {ended}; it is being started again")
         was_wished = worker.state != "stopped"
         self._dispatcher.worker_lost(worker.name, error, now, was_wished=was_wished)
         if worker.state == "stopped":

@@ -50,6 +50,8 @@ class Process:
     pong: Pong = field(default_factory=Pong)
     # Why it is on the kill ladder although it is wished for; "" if it is not.
     fault: str = ""
+    # Whether that is for standing still, and not for what it said or for leaving.
+    is_hung: bool = False
     # Next rung of the kill ladder, or the restart.
     deadline_s: float | None = None
     next_signal: Literal["term", "kill", ""] = ""
@@ -147,7 +149,7 @@ class Supervisor:
         process.pong = pong
         # It would have told of the end before it told of idleness: nobody else will end the request.
         if not pong.num_active and oldest_s is not None and now - oldest_s >= self._settings.hung_after_s:
-            self.fail(process, "it is idle and has not ended a request", now)
+            self.fail(process, "it is idle and has not ended a request", now, is_hung=True)
 
     def stop(self, process: Process, now: float) -> None:
         """Wish no more for a process: ask it to end, and make it if it does not."""
@@ -170,11 +172,12 @@ class Supervisor:
             process.deadline_s = now + self._settings.kill_timeout_s
         self._enter(process, "stopping", now, keep_deadline=True)
 
-    def fail(self, process: Process, fault: str, now: float) -> None:
+    def fail(self, process: Process, fault: str, now: float, *, is_hung: bool = False) -> None:
         """End a process at once that must not go on; it is started again by the rules."""
         if process.state == "stopping" or process.is_down:
             return
         process.fault = fault
+        process.is_hung = is_hung
         self._emit(Kill(process.name, "kill"))
         process.next_signal = "kill"
         process.deadline_s = now + self._settings.kill_timeout_s
@@ -205,7 +208,7 @@ class Supervisor:
         was_wished = process.state != "stopping" or process.fault != ""
         process.error = process.fault or reason
         process.last_words = last_words
-        process.fault = ""
+        process.fault, process.is_hung = "", False
         process.pid, process.peer, process.info, process.pong = 0, "", None, Pong()
         if not was_wished:
             del self._processes[name]
@@ -230,7 +233,9 @@ class Supervisor:
                 ):
                     self._spawn(process, now)
                 case "starting" if now - process.since_s >= self._settings.start_timeout_s:
-                    self.fail(process, f"no hello within {self._settings.start_timeout_s:g} s", now)
+                    self.fail(
+                        process, f"no hello within {self._settings.start_timeout_s:g} s", now, is_hung=True
+                    )
                 case "loading" | "ready":
                     self._check_alive(process, now)
                 case "stopping" if process.deadline_s is not None and process.deadline_s <= now:
@@ -277,7 +282,7 @@ class Supervisor:
     def _check_alive(self, process: Process, now: float) -> None:
         settings = self._settings
         if now - process.heard_s >= settings.dead_after_s:
-            self.fail(process, f"no sign of life for {settings.dead_after_s:g} s", now)
+            self.fail(process, f"no sign of life for {settings.dead_after_s:g} s", now, is_hung=True)
             return
         if process.state == "loading":
             limit_s, what = settings.load_stalled_after_s, "while it loaded"
@@ -288,7 +293,7 @@ class Supervisor:
         else:
             return
         if now - process.progress_s >= limit_s:
-            self.fail(process, f"no progress for {limit_s:g} s {what}", now)
+            self.fail(process, f"no progress for {limit_s:g} s {what}", now, is_hung=True)
 
     def _climb(self, process: Process, now: float) -> None:
         if not process.next_signal:

@@ -167,11 +167,14 @@ async def test_requests_that_fail_leave_no_file(start_kernel: StartKernel) -> No
 
 
 async def test_a_worker_that_dies_leaves_no_file_again_and_again(kernel: RunningKernel) -> None:
-    for _ in range(3):
+    for life in range(3):
         pid = await kernel.load("echo/slow")
+        # Not the same requests again: they would be suspected of its death.
         asked = [
-            look(kernel.client, [image(put(kernel.client))], model="echo/slow", text="a " * 500)
-            for _ in range(4)
+            look(
+                kernel.client, [image(put(kernel.client))], model="echo/slow", text=f"{life}-{number} " * 500
+            )
+            for number in range(4)
         ]
         for submission in asked[:2]:
             await anext(submission)

@@ -6,7 +6,7 @@ import pytest
 from kernel_world import World
 
 from kernel.actions import Kill
-from kernel.events import MessageReceived, Prepared, ProcessExited, StopRequested, TimePassed
+from kernel.events import MessageReceived, PeerUnreachable, Prepared, ProcessExited, StopRequested, TimePassed
 from transports.codec import decode_body
 from transports.frames import parcel
 from transports.messages import Failed, Hello, Load, Pong
@@ -101,6 +101,20 @@ def test_a_worker_without_pongs_is_killed_and_its_requests_fail() -> None:
     failure = world.failure(peer, request)
     assert failure.code == "worker_hung"
     assert "no sign of life" in failure.message
+
+
+def test_a_worker_whose_connection_is_lost_has_crashed() -> None:
+    """Its end may be seen before its process is reaped."""
+    world = World(M)
+    peer = world.frontend()
+    request = world.submit(peer, M)
+
+    world.feed(PeerUnreachable(world.workers[W], "no peer has this identity"))
+    world.die(W)
+
+    failure = world.failure(peer, request)
+    assert failure.code == "worker_crashed"
+    assert "its connection was lost: no peer has this identity" in failure.message
 
 
 def test_a_busy_worker_that_pongs_without_progress_is_killed() -> None:
