@@ -24,11 +24,6 @@ def modalities(model: ModelInfo) -> str:
     return ", ".join(model.modalities) if model.kind else ""
 
 
-def source(model: ModelInfo) -> str:
-    """Where it comes from."""
-    return f"alias of {model.alias_of}" if model.alias_of else model.source
-
-
 def _of_files(model: ModelInfo) -> dict[str, str]:
     made = time.strftime("%Y-%m-%d %H:%M", time.localtime(model.created)) if model.created else ""
     return {
@@ -36,7 +31,7 @@ def _of_files(model: ModelInfo) -> dict[str, str]:
         "kind": model.kind or "none: no worker kind serves it",
         "takes": modalities(model),
         "state": f"{model.state}, {CHANGED}" if model.is_changed else model.state,
-        "source": source(model),
+        "source": model.source,
         "path": model.path,
         "size": size(model.size_bytes) if model.size_bytes else "",
         "context": f"{model.context_length} tokens" if model.context_length else "",

@@ -10,7 +10,7 @@ import click
 
 from plugins.cli import session
 from plugins.cli.completion import complete_model
-from plugins.cli.model_report import CHANGED, modalities, print_report, source
+from plugins.cli.model_report import CHANGED, modalities, print_report
 from plugins.cli.output import print_json, print_table, size
 from plugins.cli.progress import ProgressView
 from plugins.cli.sanitize import clean_line
@@ -45,7 +45,9 @@ def list_models(as_json: bool) -> None:
             folded="MODEL",
         )
         for model in found:
-            if model.is_changed:
+            if model.alias_of:
+                click.echo(f"\n{clean_line(model.name)}: alias of {clean_line(model.alias_of)}")
+            elif model.is_changed:
                 click.echo(f"\n{clean_line(model.name)}: {CHANGED}")
 
 
@@ -143,5 +145,5 @@ def _row(model: ModelInfo) -> tuple[str, ...]:
         model.state,
         size(model.size_bytes) if model.size_bytes else "-",
         str(model.context_length or "-"),
-        source(model),
+        "alias" if model.alias_of else model.source,
     )

@@ -56,7 +56,7 @@ class Speed:
 
 
 class ProgressView:
-    """The progress of several things, each with a name; `close` leaves a clean terminal."""
+    """The progress of several things, each with a name ("" for the only one); `close` removes it again."""
 
     def __init__(self, *, is_live: bool | None = None) -> None:
         self._is_live = sys.stderr.isatty() if is_live is None else is_live
@@ -76,7 +76,7 @@ class ProgressView:
         elif self._phases.get(name) != progress.phase and (
             progress.detail or progress.phase not in SHORT_PHASES
         ):
-            click.echo(f"{clean_line(name)}: {words(progress)}", err=True)
+            click.echo(_prefix(name) + words(progress), err=True)
         self._phases[name] = progress.phase
 
     def log(self, line: str) -> None:
@@ -116,7 +116,7 @@ class ProgressView:
             bars.reset(self._tasks[name])
         bars.update(
             self._tasks[name],
-            description=f"{clean_line(name)}: {words(progress, self._speed(name, progress))}",
+            description=_prefix(name) + words(progress, self._speed(name, progress)),
             total=None if progress.fraction is None else 1,
             completed=progress.fraction or 0,
             percent="" if progress.fraction is None else f"{progress.fraction:.0%}",
@@ -162,13 +162,17 @@ class ProgressView:
         return self._bars
 
 
+def _prefix(name: str) -> str:
+    return f"{clean_line(name)}: " if name else ""
+
+
 def words(progress: Progress, bytes_per_s: float = 0.0) -> str:
     """What is being done, and how far it is."""
     detail = clean_line(progress.detail)
     if not progress.total_bytes:
         place = f", position {progress.position}" if progress.position else ""
         return WORDS[progress.phase] + place + (f" ({detail})" if detail else "")
-    parts = [f"fetching {size(progress.num_bytes)} of {size(progress.total_bytes)}", detail]
+    parts = [f"{size(progress.num_bytes)} of {size(progress.total_bytes)}", detail]
     if bytes_per_s:
         parts.insert(1, f"{size(int(bytes_per_s))}/s")
     return ", ".join(part for part in parts if part)

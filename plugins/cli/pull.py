@@ -30,11 +30,9 @@ def pull(repo: str, revision: str) -> None:
 
 
 async def _pull(repo: str, revision: str) -> ModelsReply:
-    # The owner takes room from the numbers.
-    name = repo.rpartition("/")[2]
     with ProgressView() as view:
         async with session.any_kernel() as client:
             args = Admin(model=repo, name=revision)
             return await client.admin(
-                "models.pull", args, ModelsReply, lambda progress: view.update(name, progress)
+                "models.pull", args, ModelsReply, lambda progress: view.update("", progress)
             )

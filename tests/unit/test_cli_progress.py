@@ -38,7 +38,7 @@ def test_a_download_tells_bytes_speed_and_files() -> None:
         phase="download", detail="3 of 12 files", num_bytes=1_200_000_000, total_bytes=4_500_000_000
     )
 
-    assert words(progress, 34e6) == "fetching 1.2 GB of 4.5 GB, 34 MB/s, 3 of 12 files"
+    assert words(progress, 34e6) == "1.2 GB of 4.5 GB, 34 MB/s, 3 of 12 files"
 
 
 def test_a_speed_is_that_of_the_last_seconds() -> None:
@@ -54,3 +54,22 @@ def test_a_download_that_began_anew_has_no_negative_speed() -> None:
     speed.measure(0, 5000)
 
     assert speed.measure(1, 0) == 0
+
+
+def test_a_download_fits_into_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+
+    with ProgressView() as view:
+        for num_bytes in (53_000_000, 54_000_000):
+            view.update(
+                "",
+                Progress(
+                    phase="download", detail="15 of 16 files", num_bytes=num_bytes, total_bytes=99_000_000
+                ),
+            )
+
+    assert "54 MB of 99 MB" in click.unstyle(terminal.getvalue())
+    assert "15 of 16 files" in click.unstyle(terminal.getvalue())
