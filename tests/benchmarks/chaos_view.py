@@ -54,10 +54,9 @@ class View:
 
     def _headline(self) -> Text:
         run = self._run
-        samples = run.memory.samples
-        memory = ", ".join(
-            f"{name} {life[-1][1] / MIB:.1f} MiB" for (name, _), life in list(samples.items())[-2:]
-        )
+        # The last life of each comes last.
+        newest = {name: life[-1][1] for (name, _), life in run.memory.samples.items()}
+        memory = ", ".join(f"{name} {size / MIB:.1f} MiB" for name, size in newest.items())
         return Text(
             f"seed {run.seed}   {run.world.now_s():.0f} of {run.total_s:.0f} s   round {run.num_rounds}   "
             f"{sum(run.ends.values())} requests   kernel no. {run.world.num_kernels}   {memory}"
