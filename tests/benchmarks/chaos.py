@@ -25,7 +25,7 @@ from random import Random
 from chaos_clients import ask_once
 from chaos_faults import FAULTS, Fault
 from chaos_outcome import Outcome, Violation
-from chaos_rest import Memory, compare, look, settle
+from chaos_rest import Memory, come_back, look, settle
 from chaos_view import View
 from chaos_world import World
 from support import REAL, real_home
@@ -104,7 +104,7 @@ async def torment(run: Run, view: View) -> None:
             faults = [fault for fault in FAULTS if not (fault.ends_watched and is_second_half)]
             await _round(run, chance, faults, min(world.now_s() + ROUND_S, run.total_s))
             await settle(world)
-            compare(baseline, await look(world, run.memory))
+            await come_back(world, run.memory, baseline)
             run.memory.check()
             world.calmed()
             run.num_rounds += 1

@@ -16,6 +16,8 @@ from transports import rundir
 
 # For what was cancelled to leave the workers, and for what was unloaded to end.
 REST_TIMEOUT_S = 30.0
+# For descriptors of what has ended.
+COME_BACK_S = 5.0
 # A timer's or an accept's, that comes and goes.
 SPARE_DESCRIPTORS = 2
 # Of a frontend, for each process that decodes pictures: two pipes.
@@ -137,6 +139,23 @@ def _working_in(home: Path, family: set[int]) -> list[str]:
         except psutil.Error:
             continue
     return found
+
+
+async def come_back(world: World, memory: Memory, baseline: Rest) -> None:
+    """Wait until there is no more than at the beginning: what has just ended takes a moment to be gone.
+
+    Raises:
+        Violation: It stays.
+    """
+    until_s = time.monotonic() + COME_BACK_S
+    while True:
+        now = await look(world, memory)
+        try:
+            return compare(baseline, now)
+        except Violation:
+            if time.monotonic() > until_s:
+                raise
+        await asyncio.sleep(0.1)
 
 
 def compare(baseline: Rest, now: Rest) -> None:
