@@ -15,7 +15,14 @@ import pytest
 from aiohttp import ClientSession
 from running import RunningKernel, StartKernel, add_model
 
-from transports.errors import MlxdError, ModelUnavailable, OutOfMemory, WorkerCrashed, WorkerHung
+from transports.errors import (
+    MlxdError,
+    ModelUnavailable,
+    OutOfMemory,
+    WorkerCrashed,
+    WorkerError,
+    WorkerHung,
+)
 from transports.messages import Delta, Done
 from transports.settings import HttpSettings
 
@@ -122,7 +129,8 @@ async def test_a_worker_without_memory_ends_alone(kernel: RunningKernel) -> None
     undisturbed = asyncio.create_task(kernel.say(LONG, model="echo/slow"))
 
     async with asyncio.timeout(20):
-        with pytest.raises(WorkerCrashed, match="MemoryError"):
+        # Without memory it takes a while to end: its connection may be missed before.
+        with pytest.raises(WorkerError, match="MemoryError|its connection was lost"):
             await kernel.say("ALLOCATE", model="echo/faulty")
 
     assert await undisturbed == LONG
