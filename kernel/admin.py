@@ -15,8 +15,8 @@ from kernel.roster import Roster
 from kernel.supervisor import Supervisor
 from kernel.tenure import Tenure
 from kernel.view import list_models, model_info, queue_reply
+from transports.envelope import Message
 from transports.errors import MlxdError, ModelUnavailable, NotFound, RequestError
-from transports.messages import Message
 from transports.reports import DoneReply, ModelReport, ModelsReply
 from transports.settings import ModelOptions
 

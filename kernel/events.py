@@ -8,9 +8,10 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from kernel.model_sizes import ModelSizes
+from transports.envelope import Message
 from transports.errors import MlxdError
 from transports.frames import Parcel
-from transports.messages import Message, Progress
+from transports.messages import Progress
 from transports.reports import ModelInfo
 
 

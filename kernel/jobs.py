@@ -16,9 +16,10 @@ from kernel.hub_cache import hub_folder
 from kernel.provision import IMPORTER_KIND, import_file, provision
 from kernel.pull import Source, pull
 from kernel.removal import remove
+from transports.envelope import Message
 from transports.errors import EnvironmentFailed, MlxdError, ModelNotFound, RequestError
 from transports.logs import get_logger
-from transports.messages import Message, Progress
+from transports.messages import Progress
 from transports.reports import DoneReply, EnvironmentsReply, ModelsReply, RemovedReply
 from transports.settings import Settings
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from kernel.actions import Action, Log, MakeFolder, Send
 from kernel.supervisor import Process, Supervisor
+from transports.envelope import MAX_PEER_ID, MessageType
 from transports.errors import Forbidden, MlxdError, RemoteProtocolError
 from transports.frames import parcel
-from transports.messages import MAX_PEER_ID, Hello, MessageType, Role, Welcome
+from transports.messages import Hello, Role, Welcome
 from transports.settings import KernelSettings
 
 # Why a peer left, when it did so on purpose.

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from kernel.actions import CancelJob, Emit, RunJob, ScanCatalog, Send
 from transports.codec import decode_body
+from transports.envelope import Message
 from transports.errors import MlxdError, RequestError
 from transports.frames import Parcel, parcel
-from transports.messages import Message, Progress
+from transports.messages import Progress
 from transports.reports import Admin
 
 # Jobs that end when their asker goes.

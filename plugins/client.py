@@ -17,11 +17,10 @@ from plugins.fingerprint import fingerprint
 from plugins.submission import Submission, Update
 from transports import errors, pixels
 from transports.codec import decode_body
+from transports.envelope import MAX_CLIENT, MAX_MODEL_NAME, Message, new_id
 from transports.frames import Frame, Parcel, join, parcel, split
 from transports.logs import get_logger
 from transports.messages import (
-    MAX_CLIENT,
-    MAX_MODEL_NAME,
     Bye,
     Cancel,
     ChatRequest,
@@ -31,12 +30,10 @@ from transports.messages import (
     Hello,
     Image,
     Item,
-    Message,
     Pong,
     Progress,
     Role,
     Welcome,
-    new_id,
 )
 from transports.reports import Admin, ModelInfo, ModelsReply, StatusReply
 from transports.sockets import DrainedSocket, PeerFull, open_dealer

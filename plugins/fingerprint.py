@@ -6,7 +6,8 @@ import hashlib
 
 import msgspec
 
-from transports.messages import ChatRequest, FramePixels, Message
+from transports.envelope import Message
+from transports.messages import ChatRequest, FramePixels
 
 # Of the digest; nobody gains by a collision but a refusal of both.
 DIGEST_BYTES = 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from transports.messages import MAX_KEEP_ALIVE_S
+from transports.envelope import MAX_KEEP_ALIVE_S
 
 EXPECTED = 'seconds, or a duration like "5m" or "1h30m"; below 0 is for ever'
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}

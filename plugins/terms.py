@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from transports.messages import MAX_TIMEOUT_S
+from transports.envelope import MAX_TIMEOUT_S
 
 # The word -> `Envelope.priority`.
 PRIORITIES = {"high": 1, "normal": 0, "low": -1}

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import msgpack
 import msgspec
 
+from transports.envelope import PROTOCOL_VERSION, Envelope, Message
 from transports.errors import RemoteProtocolError
-from transports.messages import PROTOCOL_VERSION, Envelope, Message
 
 # An envelope with 1024 ids of 22 characters, twice.
 MAX_ENVELOPE_BYTES = 64 * 1024

@@ -17,8 +17,8 @@ import msgspec
 import msgspec.inspect
 from msgspec import Struct
 
+from transports.envelope import MAX_MODEL_NAME
 from transports.errors import ConfigError
-from transports.messages import MAX_MODEL_NAME
 from transports.setting_types import annotations_of, convert, fields_of, nearest, quote
 from transports.settings import ModelOptions, ModelsSettings, Settings
 

@@ -8,8 +8,8 @@ from typing import NamedTuple, TypeAlias
 import zmq
 
 from transports.codec import decode_envelope, encode
+from transports.envelope import PROTOCOL_VERSION, Envelope, Message, MessageType
 from transports.errors import RemoteProtocolError
-from transports.messages import PROTOCOL_VERSION, Envelope, Message, MessageType
 
 # pyzmq's own type for a frame that was not copied out of libzmq.
 Frame = bytes | zmq.Frame

@@ -1,99 +1,29 @@
 """The protocol: every message between frontends, kernel and workers, as typed structs.
 
-Frame 0 of a message is an `Envelope`, frame 1 the body named by `Envelope.type`, frames 2 and
-later are buffers; the bodies of admin and reply are in reports.py. docs/protocol.md is the same for
+Frame 0 of a message is an envelope (envelope.py), frame 1 the body named by `Envelope.type`, frames 2
+and later are buffers; the bodies of admin and reply are in reports.py. docs/protocol.md is the same for
 people who write a peer in another language. Fields are added with a default; a field is never
 changed or used again for something else.
 """
 
 from __future__ import annotations
 
-import secrets
 from typing import Annotated, Literal, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
-PROTOCOL_VERSION = 1
-# Of a ZeroMQ identity, bytes.
-MAX_PEER_ID = 64
-# A request may wait so long, seconds: a day.
-MAX_TIMEOUT_S = 86_400
+from transports.envelope import Message, RequestId
+
 # Of one request; `media.max_images` is the setting below it.
 MAX_IMAGES = 256
 # Of a decoded picture, pixels.
 MAX_IMAGE_SIDE = 16_384
 
-MessageType = Literal[
-    "hello",
-    "welcome",
-    "bye",
-    "ping",
-    "pong",
-    "submit",
-    "events",
-    "progress",
-    "failed",
-    "cancel",
-    "load",
-    "ready",
-    "unload",
-    "drain",
-    "admin",
-    "reply",
-]
 Role = Literal["frontend", "worker"]
 Task = Literal["chat", "completion"]
 FinishReason = Literal["stop", "length", "cancelled"]
 # What a waiting request waits for; `Progress.phase`.
 Phase = Literal["queued", "environment", "download", "convert", "start", "load", "prefill"]
-
-RequestId: TypeAlias = Annotated[str, Meta(min_length=8, max_length=64)]
-# The bytes of a ZeroMQ identity as Latin-1 text.
-PeerId: TypeAlias = Annotated[str, Meta(max_length=MAX_PEER_ID)]
-MAX_MODEL_NAME = 256
-MAX_CLIENT = 128
-MAX_FINGERPRINT = 64
-# Seconds; 30 years are for ever.
-MAX_KEEP_ALIVE_S = 10**9
-# How long a model stays in memory without requests, seconds; below 0 is for ever.
-KeepAlive: TypeAlias = Annotated[float, Meta(ge=-1, le=MAX_KEEP_ALIVE_S)]
-ModelName: TypeAlias = Annotated[str, Meta(max_length=MAX_MODEL_NAME)]
-
-
-def new_id() -> str:
-    """A fresh 128-bit id for a request or a peer: 22 URL-safe ASCII characters."""
-    return secrets.token_urlsafe(16)
-
-
-class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of all bodies: immutable, named fields, unset fields are not sent."""
-
-
-class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Frame 0 of every message, and all that the kernel reads of one."""
-
-    version: int
-    type: MessageType
-    # The requests this message is about: one for submit and admin, many for events and cancel.
-    ids: Annotated[tuple[RequestId, ...], Meta(max_length=1024)] = ()
-    # Those of `ids` that ended with this message.
-    finished: Annotated[tuple[RequestId, ...], Meta(max_length=1024)] = ()
-    # The frontend's peer id: the kernel writes it on submit, the worker repeats it on the way back.
-    peer: PeerId = ""
-    model: ModelName = ""
-    # For submit a `Task`, for admin the operation.
-    task: Annotated[str, Meta(max_length=64)] = ""
-    # Higher goes first; 0 is normal.
-    priority: Annotated[int, Meta(ge=-1, le=1)] = 0
-    # Who asked, for fairness among the clients of one frontend.
-    client: Annotated[str, Meta(max_length=MAX_CLIENT)] = ""
-    # Longest wait in a queue, seconds; 0 leaves it to the kernel's setting.
-    timeout_s: Annotated[float, Meta(ge=0, le=MAX_TIMEOUT_S)] = 0.0
-    # The same for the same request, whoever asks: a digest of all that a worker gets of it. "" hides it.
-    fingerprint: Annotated[str, Meta(max_length=MAX_FINGERPRINT)] = ""
-    # For submit, until another one says it; None leaves it as it is, at first to the settings.
-    keep_alive_s: KeepAlive | None = None
-
 
 # --- life of a peer ---------------------------------------------------------------------------
 
@@ -163,6 +93,7 @@ TopK: TypeAlias = Annotated[int, Meta(ge=0)]
 MinP: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 RepetitionPenalty: TypeAlias = Annotated[float, Meta(gt=0, le=2)]
 MaxTokens: TypeAlias = Annotated[int, Meta(ge=1)]
+Bias: TypeAlias = Annotated[dict[int, Annotated[float, Meta(ge=-100, le=100)]], Meta(max_length=1024)]
 
 
 class Sampling(Message, frozen=True, kw_only=True):
@@ -185,7 +116,7 @@ class Sampling(Message, frozen=True, kw_only=True):
     presence_penalty: Annotated[float, Meta(ge=-2, le=2)] = 0.0
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] = 0.0
     # Token id -> added to its logit.
-    logit_bias: Annotated[dict[int, Annotated[float, Meta(ge=-100, le=100)]], Meta(max_length=1024)] = {}
+    logit_bias: Bias = {}  # noqa: RUF012  # msgspec copies it.
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
 
 
@@ -397,7 +328,7 @@ class Load(Message, frozen=True, kw_only=True):
 
     path: str
     # The section of the settings for this worker kind, checked by the kind itself.
-    settings: dict[str, str | int | float | bool | None] = {}
+    settings: dict[str, str | int | float | bool | None] = {}  # noqa: RUF012  # msgspec copies it.
     defaults: Defaults = Defaults()
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from transports.messages import Defaults, KeepAlive, Message, Progress
+from transports.envelope import KeepAlive, Message
+from transports.messages import Defaults, Progress
 
 ModelState = Literal[
     "absent",

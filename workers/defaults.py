@@ -6,7 +6,8 @@ from typing import TypeVar
 
 import msgspec
 
-from transports.messages import Defaults, Generate, Message
+from transports.envelope import Message
+from transports.messages import Defaults, Generate
 
 NO_DEFAULTS = Defaults()
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from transports.envelope import Message
 from transports.errors import ContextLengthExceeded, ModelUnavailable, OutOfMemory, WorkerError
 from transports.frames import Buffer
 from transports.messages import (
@@ -24,7 +25,6 @@ from transports.messages import (
     Delta,
     Done,
     FinishReason,
-    Message,
     Prefill,
     Progress,
     TextPart,

@@ -10,9 +10,10 @@ from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
+from transports.envelope import Message
 from transports.errors import MlxdError
 from transports.frames import Buffer
-from transports.messages import Item, Message, Progress
+from transports.messages import Item, Progress
 
 # Called while a model loads.
 OnProgress: TypeAlias = Callable[[Progress], None]

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import msgspec
 
 from transports.codec import decode_body
+from transports.envelope import Message
 from transports.errors import MlxdError, RemoteProtocolError, TaskNotSupported, WorkerError
 from transports.frames import Buffer, Parcel, as_buffer
 from transports.logs import get_logger
-from transports.messages import ChatRequest, Defaults, Delta, Done, ImagePart, Item, Message, Timings
+from transports.messages import ChatRequest, Defaults, Delta, Done, ImagePart, Item, Timings
 from transports.pixels import read_pixels
 from workers.defaults import NO_DEFAULTS, fill_in
 from workers.engine import Engine, Failure, Output

@@ -7,10 +7,11 @@ from contextlib import closing
 from pathlib import Path
 
 from transports.codec import decode_body
+from transports.envelope import new_id
 from transports.errors import MlxdError
 from transports.frames import Parcel, parcel
 from transports.logs import get_logger
-from transports.messages import Hello, Load, Pong, Progress, Ready, Welcome, new_id
+from transports.messages import Hello, Load, Pong, Progress, Ready, Welcome
 from transports.tether import PeerBootstrap
 from workers.engine import Engine
 from workers.kinds import loader

@@ -14,8 +14,9 @@ import sys
 
 import zmq
 
+from transports.envelope import new_id
 from transports.frames import join, parcel, split
-from transports.messages import Done, Events, Hello, Pong, Ready, Usage, new_id
+from transports.messages import Done, Events, Hello, Pong, Ready, Usage
 from transports.tether import PeerBootstrap, die_with_parent, read_bootstrap
 
 NUM_SLOTS = 64

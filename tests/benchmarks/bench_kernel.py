@@ -20,8 +20,9 @@ import zmq
 from support import ECHO, Figure, chat, echo_home, percentile, running_kernel, temporary_home
 
 from plugins.client import KernelClient
+from transports.envelope import new_id
 from transports.frames import join, parcel, split
-from transports.messages import Delta, Hello, Pong, new_id
+from transports.messages import Delta, Hello, Pong
 from transports.rundir import Connection
 from transports.settings import KernelSettings, Settings
 

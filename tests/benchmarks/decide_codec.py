@@ -15,7 +15,8 @@ import msgpack
 import msgspec
 
 from transports.codec import decode_body, decode_envelope, encode
-from transports.messages import Delta, Envelope, Events
+from transports.envelope import Envelope
+from transports.messages import Delta, Events
 
 REPEAT = 5
 NUM = 20_000

@@ -11,8 +11,9 @@ from http_harness import MODEL, USAGE, Door, fail, open_door, say
 from openai import AsyncOpenAI
 
 from plugins.client import Submission
+from transports.envelope import Message
 from transports.errors import ContextLengthExceeded, ModelNotFound, QueueFull, WorkerCrashed
-from transports.messages import Delta, Done, Message, TokenLogprob
+from transports.messages import Delta, Done, TokenLogprob
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 

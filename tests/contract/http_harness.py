@@ -10,8 +10,9 @@ from typing import Any
 
 from plugins.client import Submission, Update
 from plugins.http.frontend import HttpFrontend
+from transports.envelope import Message
 from transports.errors import KernelUnavailable, MlxdError
-from transports.messages import Delta, Done, Message, Usage, Welcome
+from transports.messages import Delta, Done, Usage, Welcome
 from transports.reports import ModelInfo, StatusReply
 from transports.settings import MediaSettings
 

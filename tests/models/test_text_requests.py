@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from engine_host import Job, Run, say
 
-from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Delta, Message, Sampling
+from transports.envelope import Message
+from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Delta, Sampling
 
 pytestmark = [pytest.mark.models, pytest.mark.timeout(300)]
 

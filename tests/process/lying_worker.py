@@ -8,19 +8,9 @@ from itertools import count
 
 from transports import tether
 from transports.codec import decode_body
+from transports.envelope import new_id
 from transports.frames import parcel
-from transports.messages import (
-    ChatRequest,
-    Delta,
-    Done,
-    Events,
-    Hello,
-    Item,
-    Pong,
-    Ready,
-    Usage,
-    new_id,
-)
+from transports.messages import ChatRequest, Delta, Done, Events, Hello, Item, Pong, Ready, Usage
 from workers.link import Link
 
 USAGE = Usage(prompt_tokens=1, completion_tokens=1)

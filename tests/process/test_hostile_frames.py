@@ -18,7 +18,8 @@ from running import RunningKernel
 
 from transports import messages, rundir
 from transports.codec import encode
-from transports.messages import Delta, Envelope, Hello, Message, MessageType
+from transports.envelope import Envelope, Message, MessageType
+from transports.messages import Delta, Hello
 
 SEED = 20_261_123
 # Of all bodies.

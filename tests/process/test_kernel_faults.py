@@ -15,9 +15,10 @@ from running import RunningKernel, StartKernel, add_model
 
 from plugins.client import KernelClient
 from plugins.launch import KernelProcess
+from transports.envelope import new_id
 from transports.errors import MlxdError, ModelUnavailable, RequestTooLarge, ShuttingDown, WorkerCrashed
 from transports.frames import join, parcel
-from transports.messages import ChatMessage, ChatRequest, Delta, Done, Hello, Progress, new_id
+from transports.messages import ChatMessage, ChatRequest, Delta, Done, Hello, Progress
 from transports.reports import Admin, DoneReply, ModelsReply
 from transports.settings import Settings
 

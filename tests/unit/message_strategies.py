@@ -8,7 +8,7 @@ import msgspec.inspect
 from hypothesis import strategies as st
 
 from transports import messages, reports
-from transports.messages import Envelope, Message, MessageType
+from transports.envelope import Envelope, Message, MessageType
 
 # Message type -> what its body may be.
 BODIES: dict[str, tuple[type[Message], ...]] = {

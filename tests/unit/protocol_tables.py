@@ -11,7 +11,7 @@ import msgspec.inspect
 from message_strategies import BODIES
 
 from kernel.admin import JOBS
-from transports.messages import Envelope
+from transports.envelope import Envelope
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from plugins.fingerprint import fingerprint
+from transports.envelope import MAX_FINGERPRINT, Message
 from transports.messages import (
-    MAX_FINGERPRINT,
     ChatMessage,
     ChatRequest,
     CompletionRequest,
     FramePixels,
     Image,
-    Message,
     Sampling,
     SharedPixels,
 )

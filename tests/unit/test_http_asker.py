@@ -6,8 +6,8 @@ import pytest
 
 from plugins.http.asker import client_of, terms_of
 from plugins.terms import Terms
+from transports.envelope import MAX_CLIENT
 from transports.errors import RequestError
-from transports.messages import MAX_CLIENT
 
 KEY = "sk-very-secret"
 

@@ -12,6 +12,7 @@ from protocol_tables import ROOT, operations, rows, structs
 from kernel.peers import ALLOWED
 from transports import codec
 from transports.codec import decode_body, decode_envelope, encode
+from transports.envelope import PROTOCOL_VERSION, Envelope, Message
 from transports.errors import (
     BY_CODE,
     CapacityError,
@@ -20,19 +21,7 @@ from transports.errors import (
     RequestError,
     WorkerError,
 )
-from transports.messages import (
-    PROTOCOL_VERSION,
-    ChatMessage,
-    ChatRequest,
-    Delta,
-    Done,
-    Envelope,
-    Events,
-    Message,
-    Role,
-    Timings,
-    Usage,
-)
+from transports.messages import ChatMessage, ChatRequest, Delta, Done, Events, Role, Timings, Usage
 from transports.settings import KernelSettings
 
 DOCS = (ROOT / "docs" / "protocol.md").read_text()

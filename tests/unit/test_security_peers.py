@@ -6,9 +6,10 @@ import pytest
 from kernel_world import TOKEN, World
 
 from kernel.events import MalformedReceived, MessageReceived, Prepared
+from transports.envelope import Envelope, MessageType
 from transports.errors import RemoteProtocolError
 from transports.frames import Parcel, parcel
-from transports.messages import Done, Envelope, Events, Hello, MessageType, Usage
+from transports.messages import Done, Events, Hello, Usage
 
 USAGE = Usage(prompt_tokens=1, completion_tokens=1)
 

@@ -14,8 +14,9 @@ from message_strategies import BODIES
 
 from transports import codec
 from transports.codec import decode_body, decode_envelope, encode
+from transports.envelope import Envelope, Message
 from transports.errors import RemoteProtocolError
-from transports.messages import Bye, ChatRequest, Envelope, Message, Sampling
+from transports.messages import Bye, ChatRequest, Sampling
 from transports.reports import Admin
 
 EVERY_BODY = [body for bodies in BODIES.values() for body in bodies]

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transports.codec import encode
+from transports.envelope import Envelope
 from transports.errors import RemoteProtocolError
 from transports.frames import join, parcel, split
-from transports.messages import Bye, Envelope, Ping
+from transports.messages import Bye, Ping
 
 
 def test_a_message_comes_back_with_its_buffers() -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from message_strategies import BODIES, MESSAGE_TYPES, values_of
 
 from transports.codec import decode_body, decode_envelope, encode
+from transports.envelope import PROTOCOL_VERSION, Envelope, Message, new_id
 from transports.errors import RemoteProtocolError
-from transports.messages import PROTOCOL_VERSION, Envelope, Message, new_id
 
 EVERY_BODY = [body for bodies in BODIES.values() for body in bodies]
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from transports.codec import decode_body
+from transports.envelope import Message
 from transports.errors import WorkerError
 from transports.frames import Buffer, Parcel, parcel
 from transports.messages import (
@@ -16,7 +17,6 @@ from transports.messages import (
     Done,
     Events,
     Item,
-    Message,
     TokenLogprob,
     Usage,
 )

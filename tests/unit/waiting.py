@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import count
 
 from kernel.request import Request
+from transports.envelope import PROTOCOL_VERSION, Envelope
 from transports.frames import Parcel
-from transports.messages import PROTOCOL_VERSION, Envelope
 
 _numbers = count(1)
 

@@ -15,9 +15,10 @@ import mlx.core as mx
 from mlx_lm.generate import StopSequences
 from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
 
+from transports.envelope import Message
 from transports.errors import OutOfMemory
 from transports.logs import get_logger
-from transports.messages import ChatRequest, CompletionRequest, FinishReason, Message, Prefill, TokenLogprob
+from transports.messages import ChatRequest, CompletionRequest, FinishReason, Prefill, TokenLogprob
 from workers.engine import EngineInfo, Failure, Output
 from workers.generation.batch import LogprobsOfRow, RowGenerator, RowSampler
 from workers.generation.detokenize import Vocabulary

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from transports.envelope import Message
 from transports.errors import ContextLengthExceeded, RequestError, TaskNotSupported
-from transports.messages import ChatRequest, CompletionRequest, Generate, Message
+from transports.messages import ChatRequest, CompletionRequest, Generate
 from workers.generation.detokenize import Vocabulary
 from workers.generation.params import Defaults, resolve
 from workers.generation.prompts import Prompts

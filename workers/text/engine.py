@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from transports.envelope import Message
 from transports.frames import Buffer
-from transports.messages import Message
 from transports.settings import TextSettings
 from workers.engine import Output
 from workers.generation.batch import RowGenerator, RowSampler

@@ -6,9 +6,10 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
+from transports.envelope import Message
 from transports.errors import MlxdError
 from transports.frames import Buffer
-from transports.messages import Message, Prefill
+from transports.messages import Prefill
 from transports.settings import VisionSettings
 from workers.engine import Failure, Output
 from workers.generation.batch import RowGenerator

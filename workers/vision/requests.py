@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from transports.envelope import Message
 from transports.errors import ContextLengthExceeded, RequestError, TaskNotSupported
 from transports.frames import Buffer
-from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Generate, ImagePart, Message
+from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Generate, ImagePart
 from workers.generation.requests import RequestReader
 from workers.vision.pictures import Picture
 from workers.vision.prompts import VisionPrompts
