@@ -130,7 +130,7 @@ async def test_a_worker_without_memory_ends_alone(kernel: RunningKernel) -> None
 
     async with asyncio.timeout(20):
         # Without memory it takes a while to end: its connection may be missed before.
-        with pytest.raises(WorkerError, match="MemoryError|its connection was lost"):
+        with pytest.raises(WorkerError, match=r"MemoryError|its connection was lost"):
             await kernel.say("ALLOCATE", model="echo/faulty")
 
     assert await undisturbed == LONG
