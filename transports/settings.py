@@ -128,8 +128,8 @@ class MediaSettings(Section, frozen=True, kw_only=True):
     max_image_side: Annotated[int, Meta(ge=0, le=8192)] = 0
     # Of one document.
     max_pdf_pages: Annotated[int, Meta(ge=1, le=256)] = 16
-    # Processes that decode, each started when it is first needed.
-    num_decoders: Annotated[int, Meta(ge=1, le=64)] = 2
+    # Processes that decode, each started when it is first needed; 0 is one for two processors, at most 4.
+    num_decoders: Annotated[int, Meta(ge=0, le=64)] = 0
     # Processor time for one picture or page.
     decode_cpu_s: Annotated[int, Meta(ge=1, le=600)] = 5
     # Pixels of this many bytes and more go to a worker in a shared file, fewer in the message.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,11 +21,18 @@ from transports.settings import MediaSettings
 
 # Pictures that wait for a process; each holds its encoded bytes.
 MAX_WAITING = 256
+# Decode processes, unless a setting says otherwise; each may take a gigabyte.
+MAX_USUAL = 4
 # Beyond the decoder's own limits; it is only met by a process that the system stopped.
 GRACE_S = 10.0
 TOO_SLOW = (-signal.SIGXCPU, -signal.SIGALRM)
 
 log = get_logger()
+
+
+def usual_decoders(num_processors: int) -> int:
+    """How many processes decode where nobody says; on two processors a second one takes from the models."""
+    return max(1, min(MAX_USUAL, num_processors // 2))
 
 
 class Result(NamedTuple):
@@ -46,12 +54,13 @@ class DecodePool:
     def __init__(self, settings: MediaSettings, folder: str) -> None:
         self._settings = settings
         self._folder = folder
-        self._slots = asyncio.Semaphore(settings.num_decoders)
+        num_decoders = settings.num_decoders or usual_decoders(os.cpu_count() or 1)
+        self._slots = asyncio.Semaphore(num_decoders)
         self._idle: list[DecodeProcess] = []
         self._busy: set[DecodeProcess] = set()
         self._num_waiting = 0
         # A thread for each process: it waits for the pipes, and on Linux the process ends with it.
-        self._threads = ThreadPoolExecutor(settings.num_decoders, thread_name_prefix="decode")
+        self._threads = ThreadPoolExecutor(num_decoders, thread_name_prefix="decode")
 
     @property
     def pids(self) -> list[int]:

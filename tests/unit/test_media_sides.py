@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from plugins.media.decode_pool import usual_decoders
 from plugins.media.sides import GIB, side_of, tier_of
 
 
@@ -36,3 +37,8 @@ def test_low_detail_is_half_of_the_limit_and_never_much(setting: int, low: int) 
 
 def test_without_a_setting_the_side_is_a_tier() -> None:
     assert side_of("high", 0) in (512, 768, 1024)
+
+
+@pytest.mark.parametrize(("num_processors", "expected"), [(1, 1), (2, 1), (4, 2), (8, 4), (128, 4)])
+def test_half_of_the_processors_decode(num_processors: int, expected: int) -> None:
+    assert usual_decoders(num_processors) == expected
