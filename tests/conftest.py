@@ -101,7 +101,7 @@ def prepared(request: pytest.FixtureRequest) -> Path:
 
     # Not attempted twice: what is there is checked by the kernel when a test loads it.
     def is_there() -> bool:
-        return (path / "models" / DEFAULT_MODEL).is_dir() and any((path / "envs").glob("text-*"))
+        return (path / "models" / DEFAULT_MODEL).is_dir() and _environment(path, "text").is_dir()
 
     asyncio.run(_make_once(path, DEFAULT_MODEL, is_there))
     return path

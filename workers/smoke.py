@@ -12,11 +12,11 @@ from pathlib import Path
 
 # Kind -> the modules that its workers cannot do without.
 MODULES = {
-    "text": ("mlx.core", "mlx_lm", "gguf", "msgpack", "msgspec", "psutil", "structlog", "zmq"),
+    "text": ("mlx.core", "mlx_lm", "llguidance", "gguf", "msgpack", "msgspec", "psutil", "structlog", "zmq"),
     # The model is one of those that are served most: importing it patches transformers' processors.
     "vision": (
         *("mlx.core", "mlx_lm.generate", "mlx_vlm.utils", "mlx_vlm.models.qwen2_5_vl"),
-        *("PIL.Image", "msgpack", "msgspec", "psutil", "structlog", "zmq"),
+        *("PIL.Image", "llguidance", "msgpack", "msgspec", "psutil", "structlog", "zmq"),
     ),
 }
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
