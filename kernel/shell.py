@@ -40,7 +40,7 @@ from kernel.events import (
     StopRequested,
     TimePassed,
 )
-from kernel.gauge import measure
+from kernel.gauge import Gauge
 from kernel.jobs import Jobs
 from kernel.processes import Processes
 from kernel.shared import SharedFolder
@@ -84,6 +84,7 @@ class Shell:
         self._launcher = launcher
         self._jobs = make_jobs(self.feed)
         self._processes = make_processes(self.feed)
+        self._gauge = Gauge()
         self._loop = asyncio.get_running_loop()
         self._exit: asyncio.Future[int] = self._loop.create_future()
         self._events: deque[Event] = deque()
@@ -223,7 +224,7 @@ class Shell:
 
     async def _measure(self, pids: tuple[int, ...]) -> None:
         try:
-            found = await asyncio.to_thread(measure, pids)
+            found = await asyncio.to_thread(self._gauge.measure, pids)
         except Exception:  # Those who wait for it are told what is known without.
             log.exception("measure_failed")
             found = Measured()

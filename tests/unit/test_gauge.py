@@ -38,7 +38,7 @@ def test_linux_counts_what_is_shared_once(proc: Path) -> None:
     write(proc / "meminfo", "MemTotal: 100 kB\nMemFree: 1 kB\nMemAvailable:  40 kB\n")
     write(proc / "pressure" / "memory", "some avg10=12.50 avg60=1.00 avg300=0 total=5\nfull avg10=9.00\n")
 
-    found = gauge.measure([7])
+    found = gauge.Gauge().measure([7])
 
     assert found == Measured({0: 50 * 1024, 7: 5000 * 1024}, available_bytes=40 * 1024, stall_percent=12.5)
 
@@ -46,15 +46,55 @@ def test_linux_counts_what_is_shared_once(proc: Path) -> None:
 def test_a_process_that_is_gone_and_a_system_that_says_nothing_are_left_out(proc: Path) -> None:
     write(proc / "pressure" / "memory", "")
 
-    assert gauge.measure([7]) == Measured()
+    assert gauge.Gauge().measure([7]) == Measured()
+
+
+def test_pss_is_not_read_again_of_a_large_process_that_stays_as_it_is(proc: Path) -> None:
+    page = os.sysconf("SC_PAGE_SIZE")
+    large = 10 * gauge.MAX_MOVED_BYTES // page
+    write(proc / "7" / "statm", f"9 {large} 5\n")
+    write(proc / "7" / "smaps_rollup", "Pss:  5000 kB\n")
+    measuring = gauge.Gauge()
+
+    assert measuring.measure([7]).memory_bytes[7] == 5000 * 1024
+    write(proc / "7" / "smaps_rollup", "Pss:  1 kB\n")
+    write(proc / "7" / "statm", f"9 {large + 3} 5\n")
+
+    assert measuring.measure([7]).memory_bytes[7] == 5000 * 1024 + 3 * page
+    write(proc / "7" / "statm", f"9 {2 * large} 5\n")
+    assert measuring.measure([7]).memory_bytes[7] == 1024
+
+
+def test_pss_is_read_now_and_then(proc: Path) -> None:
+    write(proc / "7" / "statm", f"9 {gauge.MAX_MOVED_BYTES} 5\n")
+    write(proc / "7" / "smaps_rollup", "Pss:  5000 kB\n")
+    measuring = gauge.Gauge()
+    measuring.measure([7])
+    write(proc / "7" / "smaps_rollup", "Pss:  1 kB\n")
+
+    found = [measuring.measure([7]).memory_bytes[7] for _ in range(gauge.MAX_USES)]
+
+    assert found[:-1] == [5000 * 1024] * (gauge.MAX_USES - 1)
+    assert found[-1] == 1024
+
+
+def test_a_number_that_another_process_has_now_is_read_anew(proc: Path) -> None:
+    write(proc / "7" / "statm", f"9 {gauge.MAX_MOVED_BYTES} 5\n")
+    write(proc / "7" / "smaps_rollup", "Pss:  5000 kB\n")
+    measuring = gauge.Gauge()
+    measuring.measure([7])
+    measuring.measure([])
+    write(proc / "7" / "smaps_rollup", "Pss:  1 kB\n")
+
+    assert measuring.measure([7]).memory_bytes[7] == 1024
 
 
 @linux
 def test_a_process_that_takes_memory_is_seen_to() -> None:
-    before = gauge.measure([]).memory_bytes[0]
+    before = gauge.Gauge().measure([]).memory_bytes[0]
     held = os.urandom(50 * MIB)
 
-    after = gauge.measure([]).memory_bytes[0]
+    after = gauge.Gauge().measure([]).memory_bytes[0]
 
     assert after - before == pytest.approx(len(held), abs=5 * MIB)
 
@@ -134,4 +174,4 @@ def test_macos_says_footprints_and_the_level(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(gauge, "_footprint", lambda pid: 5 if pid == 7 else 0)
     monkeypatch.setattr(gauge, "_sysctl", lambda: lambda *_: -1)
 
-    assert gauge.measure([7]) == Measured({7: 5})
+    assert gauge.Gauge().measure([7]) == Measured({7: 5})
