@@ -1,7 +1,8 @@
-"""OpenBLAS for mlx on a Linux CPU; must act before mlx is imported.
+"""OpenBLAS and large pages for mlx on a Linux CPU; must act before mlx is imported.
 
 The mlx-cpu wheel carries the reference BLAS: with OpenBLAS preloaded prompts are read about ten times
-faster. Only the loader can put it in front, so the process starts itself again with LD_PRELOAD.
+faster. Only the loader can put it in front, so the process starts itself again with LD_PRELOAD. A decode
+step reads all weights; in pages of 2 MB it takes about 5 % less.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def preload_openblas(argv: Sequence[str]) -> None:
         return
     preloaded = [library, *filter(None, [os.environ.get("LD_PRELOAD")])]
     # One thread: mlx calls it from its own threads, and two were slower on two cores.
-    environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ, "LD_PRELOAD": ":".join(preloaded), _TRIED: "1"}
+    defaults = {"OPENBLAS_NUM_THREADS": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    environment = {**defaults, **os.environ, "LD_PRELOAD": ":".join(preloaded), _TRIED: "1"}
     os.execve(sys.executable, [sys.executable, *argv[1:]], environment)  # noqa: S606 - ourselves
 
 

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -20,6 +21,7 @@ from support import REAL, ROOT, Figure, percentile, real_home, running_kernel
 NUM_STREAMS = 8
 NUM_PROMPT_TOKENS = 64
 NUM_TOKENS = 64
+NUM_WARM_TOKENS = 8
 
 
 class Library:
@@ -36,10 +38,10 @@ class Library:
         )
         self._line()
 
-    def rate(self, prompts: list[list[int]]) -> float:
+    def rate(self, prompts: list[list[int]], num_tokens: int) -> float:
         """Tokens a second."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"prompts": prompts, "tokens": NUM_TOKENS}) + "\n")
+        self._process.stdin.write(json.dumps({"prompts": prompts, "tokens": num_tokens}) + "\n")
         self._process.stdin.flush()
         return float(self._line())
 
@@ -53,12 +55,14 @@ class Library:
         return self._process.stdout.readline()
 
 
-async def _stream(session: aiohttp.ClientSession, url: str, prompt: list[int]) -> tuple[float, float]:
+async def _stream(
+    session: aiohttp.ClientSession, url: str, prompt: list[int], num_tokens: int
+) -> tuple[float, float]:
     """When the first and the last token came."""
     body = {
         "model": REAL,
         "prompt": prompt,
-        "max_tokens": NUM_TOKENS,
+        "max_tokens": num_tokens,
         "temperature": 0,
         "ignore_eos": True,
         "stream": True,
@@ -74,18 +78,20 @@ async def _stream(session: aiohttp.ClientSession, url: str, prompt: list[int]) -
             if not first_s and event["choices"]:
                 first_s = time.perf_counter()
     assert usage is not None
-    assert usage["completion_tokens"] == NUM_TOKENS, usage
+    assert usage["completion_tokens"] == num_tokens, usage
     return first_s, time.perf_counter()
 
 
-async def _http_rate(session: aiohttp.ClientSession, url: str, prompts: list[list[int]]) -> float:
+async def _http_rate(
+    session: aiohttp.ClientSession, url: str, prompts: list[list[int]], num_tokens: int
+) -> float:
     """As `Library.rate`."""
     started_s = time.perf_counter()
-    times = await asyncio.gather(*[_stream(session, url, prompt) for prompt in prompts])
+    times = await asyncio.gather(*[_stream(session, url, prompt, num_tokens) for prompt in prompts])
     if len(prompts) == 1:
         first_s, last_s = times[0]
-        return (NUM_TOKENS - 1) / (last_s - first_s)
-    return NUM_TOKENS * len(prompts) / (max(last_s for _, last_s in times) - started_s)
+        return (num_tokens - 1) / (last_s - first_s)
+    return num_tokens * len(prompts) / (max(last_s for _, last_s in times) - started_s)
 
 
 def _prompts(seed: int, count: int) -> list[list[int]]:
@@ -96,30 +102,38 @@ def _prompts(seed: int, count: int) -> list[list[int]]:
     ]
 
 
-async def measure(rounds: int) -> list[Figure]:
-    """Medians of the ratios of *rounds* pairs."""
-    home = real_home()
-    ratios: dict[int, list[float]] = {1: [], NUM_STREAMS: []}
-    rates: dict[int, list[float]] = {1: [], NUM_STREAMS: []}
+async def _round(home: Path, n: int) -> dict[int, tuple[float, float]]:
+    """Number of streams -> rates through HTTP and of the library, by new processes of both."""
     async with (
         running_kernel(home, http=True, model=REAL) as (_, _, url),
         aiohttp.ClientSession() as session,
     ):
         (environment,) = (home / "envs").glob("text-*")
-        library = await asyncio.to_thread(Library, environment / "bin" / "python", home / "models" / REAL)
-        for n in range(rounds + 1):
-            for count in (1, NUM_STREAMS):
-                sides = [
-                    lambda count=count, n=n: _http_rate(session, url, _prompts(4 * n, count)),
-                    lambda count=count, n=n: asyncio.to_thread(library.rate, _prompts(4 * n + 2, count)),
-                ]
-                # Who is first alternates, for machines that drift.
-                order = (0, 1) if n % 2 else (1, 0)
-                measured = {side: await sides[side]() for side in order}
-                if n:  # The first round warms up.
-                    ratios[count].append(measured[0] / measured[1])
-                    rates[count].append(measured[0])
+        python = environment / "bin" / "python"
+        library = await asyncio.to_thread(Library, python, home / "models" / REAL)
+        rates: dict[int, tuple[float, float]] = {}
+        for count in (1, NUM_STREAMS):
+            sides = [
+                partial(_http_rate, session, url),
+                partial(asyncio.to_thread, library.rate),
+            ]
+            for at in (0, 1):  # A prompt's first tokens pay for what is made once.
+                await sides[at](_prompts(4 * n + at, count), NUM_WARM_TOKENS)
+            # Who is first alternates, for machines that drift.
+            order = (0, 1) if n % 2 else (1, 0)
+            measured = {at: await sides[at](_prompts(4 * n + 2 + at, count), NUM_TOKENS) for at in order}
+            rates[count] = (measured[0], measured[1])
         library.close()
+    return rates
+
+
+async def measure(rounds: int) -> list[Figure]:
+    """Medians of the ratios of *rounds* pairs. Where its memory lies makes a process some percent faster or
+    slower for its life, so each round has its own processes."""
+    home = real_home()
+    found = [await _round(home, n) for n in range(rounds)]
+    rates = {count: [of[count][0] for of in found] for count in (1, NUM_STREAMS)}
+    ratios = {count: [of[count][0] / of[count][1] for of in found] for count in (1, NUM_STREAMS)}
     return [
         Figure(
             "decode through HTTP, 1 stream / mlx_lm.stream_generate",
