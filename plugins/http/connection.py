@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from plugins.http.errors import error_body
+from plugins.openai.errors import error_body
 from transports.errors import CapacityError, RequestError
 
 # After an answer, how long an unread body is swallowed before the connection closes.

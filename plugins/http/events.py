@@ -8,7 +8,7 @@ from typing import cast
 from aiohttp import web
 from aiohttp.http import StreamWriter
 
-from plugins.http.errors import error_body
+from plugins.openai.errors import error_body
 from transports.errors import MlxdError, SlowReader
 
 # What a client has not taken yet, besides the socket's own buffer.

@@ -11,15 +11,15 @@ from aiohttp import web
 from plugins.client import Submission, Update
 from plugins.http.asker import client_of, terms_of
 from plugins.http.body import read_body
-from plugins.http.content import chat_messages, read_turns
 from plugins.http.events import EventStream
 from plugins.http.exchange import Exchange
-from plugins.http.requests import ChatBody, CompletionBody, GenerateBody, has_value
-from plugins.http.shapes import DONE, Answer, ChatShape, CompletionShape, Shape, total
-from plugins.http.translate import chat_request, check_chat, completion_requests, keep_alive_s
-from plugins.http.validation import Reader
 from plugins.image_models import ImageModels
 from plugins.media.intake import Picture, Source
+from plugins.openai.content import chat_messages, read_turns
+from plugins.openai.requests import ChatBody, CompletionBody, GenerateBody, has_value
+from plugins.openai.shapes import DONE, Answer, ChatShape, CompletionShape, Shape, total
+from plugins.openai.translate import chat_request, check_chat, completion_requests, keep_alive_s
+from plugins.openai.validation import Reader
 from plugins.terms import Terms
 from transports.errors import KernelUnavailable, MlxdError, ShuttingDown, WorkerError
 from transports.messages import ChatRequest, CompletionRequest, Delta, Done, Prefill, Progress, Usage

@@ -8,7 +8,8 @@ import msgspec
 from aiohttp import web
 
 from plugins.http.exchange import Exchange
-from plugins.http.validation import quoted
+from plugins.openai.models import model_object
+from plugins.openai.validation import quoted
 from transports.errors import KernelUnavailable, MlxdError, ModelNotFound
 from transports.reports import ModelInfo
 
@@ -43,7 +44,7 @@ async def ready(exchange: Exchange) -> web.Response:
 
 async def models(exchange: Exchange) -> web.Response:
     """GET /v1/models: the models that can be asked."""
-    listed = [_model(model) for model in await _served(exchange)]
+    listed = [model_object(model) for model in await _served(exchange)]
     return exchange.json(_encode({"object": "list", "data": listed}))
 
 
@@ -52,7 +53,7 @@ async def model(exchange: Exchange) -> web.Response:
     served = await _served(exchange)
     for info in served:
         if info.name == exchange.rest:
-            return exchange.json(_encode(_model(info)))
+            return exchange.json(_encode(model_object(info)))
     known = ", ".join(info.name for info in served[:MAX_NAMED]) or "none"
     raise ModelNotFound(f"model: {quoted(exchange.rest)!r} is not known; known: {known}", param="model")
 
@@ -63,18 +64,3 @@ async def _served(exchange: Exchange) -> list[ModelInfo]:
             return [info for info in await exchange.client.models() if info.kind]
     except TimeoutError:
         raise KernelUnavailable(f"the kernel did not answer within {KERNEL_TIMEOUT_S:g} s") from None
-
-
-def _model(info: ModelInfo) -> dict[str, object]:
-    return {
-        "id": info.name,
-        "object": "model",
-        "created": info.created,
-        "owned_by": "mlxd",
-        "kind": info.kind,
-        "modalities": info.modalities,
-        "state": info.state,
-        "size_bytes": info.size_bytes,
-        "context_length": info.context_length,
-        **({"alias_of": info.alias_of} if info.alias_of else {}),
-    }

@@ -13,12 +13,13 @@ from aiohttp import web
 from plugins.client import KernelClient
 from plugins.http import info
 from plugins.http.connection import Connection
-from plugins.http.errors import error_body, error_headers
+from plugins.http.errors import error_headers
 from plugins.http.exchange import Exchange
 from plugins.http.gate import Gate
 from plugins.http.generate import Generator
 from plugins.http.metrics import Metrics
 from plugins.media.intake import MediaIntake
+from plugins.openai.errors import error_body
 from transports.errors import MethodNotAllowed, MlxdError, NotFound, RequestError
 from transports.logs import get_logger
 from transports.settings import HttpSettings

@@ -9,7 +9,7 @@ import time
 import pytest
 from http_harness import MODEL, chat_body, open_door, say
 
-from plugins.http.requests import ChatBody, CompletionBody
+from plugins.openai.requests import ChatBody, CompletionBody
 
 # Issue 2: "within 50 ms"; ten times that on a busy test machine.
 MAX_S = 0.5

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from plugins.http.metrics import Metrics
-from plugins.http.requests import WITHOUT_EFFECT, ChatBody, CompletionBody
 from plugins.http.routes import routes
+from plugins.openai.requests import WITHOUT_EFFECT, ChatBody, CompletionBody
 from transports.errors import BY_CODE, ConfigError, PluginError
 from transports.settings import HttpSettings
 

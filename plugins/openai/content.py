@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import msgspec
 from msgspec import Raw
 
-from plugins.http.requests import ContentPart, ImageUrl, InputFile, InputMessage, has_value
 from plugins.media.data_url import UncopiedUrl
 from plugins.media.picture import Source
+from plugins.openai.requests import ContentPart, ImageUrl, InputFile, InputMessage, has_value
 from transports.errors import RequestError
 from transports.messages import ChatMessage, ImagePart, TextPart
 

@@ -9,8 +9,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec import inspect
 
-from plugins.http.requests import WITHOUT_EFFECT
-from plugins.http.strict_json import check_json
+from plugins.openai.requests import WITHOUT_EFFECT
+from plugins.openai.strict_json import check_json
 from transports.errors import RequestError
 
 # Of a wrong value, characters quoted in the error.

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from plugins.http.logprobs import chat_logprobs, completion_logprobs
+from plugins.openai.logprobs import chat_logprobs, completion_logprobs
 from transports.messages import Done, TokenLogprob, Usage
 from transports.version import VERSION
 

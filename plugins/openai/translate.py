@@ -7,7 +7,8 @@ from typing import TypedDict
 
 import msgspec
 
-from plugins.http.requests import (
+from plugins.keep_alive import read_keep_alive
+from plugins.openai.requests import (
     MAX_INT32,
     MAX_PROMPTS,
     ChatBody,
@@ -15,7 +16,6 @@ from plugins.http.requests import (
     GenerateBody,
     has_value,
 )
-from plugins.keep_alive import read_keep_alive
 from transports.errors import RequestError
 from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Image, Sampling
 

@@ -1,0 +1,1 @@
+"""What OpenAI's API says, whatever carries it: requests checked and translated, answers in its shapes."""
