@@ -11,13 +11,13 @@ from aiohttp import web
 from plugins.client import Submission, Update
 from plugins.http.asker import client_of, terms_of
 from plugins.http.body import read_body
-from plugins.http.events import EventStream
+from plugins.http.events import DONE, EventStream, event
 from plugins.http.exchange import Exchange
 from plugins.image_models import ImageModels
 from plugins.media.intake import Picture, Source
 from plugins.openai.content import chat_messages, read_turns
 from plugins.openai.requests import ChatBody, CompletionBody, GenerateBody, has_value
-from plugins.openai.shapes import DONE, Answer, ChatShape, CompletionShape, Shape, total
+from plugins.openai.shapes import Answer, ChatShape, CompletionShape, Shape, total
 from plugins.openai.translate import chat_request, check_chat, completion_requests, keep_alive_s
 from plugins.openai.validation import Reader
 from plugins.terms import Terms
@@ -164,7 +164,7 @@ async def _stream(
     ]
     end = DONE
     if include_usage:
-        end = shape.usage(total(usages)) + end
+        end = event(shape.usage(total(usages))) + end
     await stream.send(end)
     return stream.response
 
@@ -188,14 +188,14 @@ async def _stream_choice(
                 case Delta():
                     comment = KEEP_ALIVE
                     if is_first:
-                        chunks.append(shape.first(index))
+                        chunks.append(event(shape.first(index)))
                         is_first = False
                     if update.text or update.logprobs:
-                        chunks.append(shape.chunk(index, update.text, update.logprobs))
+                        chunks.append(event(shape.chunk(index, update.text, update.logprobs)))
                 case Done():
                     if is_first:
-                        chunks.append(shape.first(index))
-                    chunks.append(shape.last(index, _ended(exchange, update)))
+                        chunks.append(event(shape.first(index)))
+                    chunks.append(event(shape.last(index, _ended(exchange, update))))
                     await stream.send(b"".join(chunks))
                     return update.usage
         if chunks:

@@ -1,4 +1,4 @@
-"""OpenAI's answers, whole and in chunks. Encodes; knows neither HTTP nor the kernel."""
+"""OpenAI's answers, whole and in chunks, as JSON. Knows neither HTTP nor the kernel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from transports.version import VERSION
 
 # Clients compare it to notice that the server changed.
 FINGERPRINT = f"mlxd-{VERSION}"
-DONE = b"data: [DONE]\n\n"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -35,7 +34,7 @@ class Shape(Protocol):
     id: str
 
     def first(self, index: int) -> bytes:
-        """The chunk before the first text of a choice."""
+        """The chunk before the first text of a choice; b"" for none."""
         ...
 
     def chunk(self, index: int, text: str, logprobs: tuple[TokenLogprob, ...]) -> bytes:
@@ -146,9 +145,9 @@ class _Frame:
     """The parts of a chunk that stay the same; encoded once a request."""
 
     def __init__(self, head: bytes, *, include_usage: bool) -> None:
-        self._head = b"data: " + head + b',"choices":['
+        self._head = head + b',"choices":['
         # OpenAI: with include_usage every chunk but the last has "usage": null.
-        self._tail = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
+        self._tail = b'],"usage":null}' if include_usage else b"]}"
 
     def choice(self, index: int, content: bytes, logprobs: bytes = b"null", finish: bytes = b"null") -> bytes:
         return b'%b{"index":%d,%b,"logprobs":%b,"finish_reason":%b}%b' % (
@@ -161,7 +160,7 @@ class _Frame:
         )
 
     def usage(self, usage: Usage) -> bytes:
-        return b'%b],"usage":%b}\n\n' % (self._head, _encode(_usage(usage)))
+        return b'%b],"usage":%b}' % (self._head, _encode(_usage(usage)))
 
 
 def _head(id_: str, object_: str, created: int, model: str) -> bytes:
