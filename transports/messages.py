@@ -209,6 +209,9 @@ class CompletionRequest(Generate, frozen=True, kw_only=True):
     prompt: str | tuple[int, ...]
     # Give the prompt back before the answer.
     echo: bool = False
+    # What follows the answer, which is to fit between: fill in the middle. None: go on from the prompt.
+    # "": fill in the middle at the end of a text. Both sides are cut at their far ends to fit in the context.
+    suffix: str | None = None
 
 
 class TokenLogprob(Message, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """An engine without a model: says the last message back, a word a step. For tests and plugin authors.
 
 A picture becomes a word: its size and the colors of its first and last pixel, "640x480:ff0000-0000ff".
+Asked to fill in the middle it says all that it got: prompt, "<middle>", suffix.
 
 A model folder of this kind holds only a config.json: {"model_type": "echo", ...the fields of `EchoConfig`}.
 """
@@ -17,7 +18,13 @@ from pathlib import Path
 import msgspec
 
 from transports.envelope import Message
-from transports.errors import ContextLengthExceeded, ModelUnavailable, OutOfMemory, WorkerError
+from transports.errors import (
+    ContextLengthExceeded,
+    ModelUnavailable,
+    OutOfMemory,
+    TaskNotSupported,
+    WorkerError,
+)
 from transports.frames import Buffer
 from transports.messages import (
     ChatRequest,
@@ -53,6 +60,8 @@ class EchoConfig(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int = 0
     # Obey the words below and in echo_faults.py, when they are the whole message.
     faults: bool = False
+    # Whether it can fill in the middle.
+    fim: bool = True
     # Read by the kernel's catalog: frontends send pictures to models that take "image".
     modalities: tuple[Modality, ...] = ("text",)
 
@@ -87,6 +96,10 @@ class EchoEngine:
             prompt = _words_of(body, buffers)
         elif isinstance(body, CompletionRequest):
             prompt = body.prompt if isinstance(body.prompt, str) else " ".join(map(str, body.prompt))
+            if body.suffix is not None:
+                if not self._config.fim:
+                    raise TaskNotSupported("suffix: this model cannot fill in the middle", param="suffix")
+                prompt = f"{prompt}<middle>{body.suffix}"
         else:
             raise WorkerError(f"{task}: echo cannot do this")
         words = re.findall(r"\s*\S+\s*?", prompt)

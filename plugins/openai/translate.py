@@ -77,8 +77,6 @@ def completion_requests(body: CompletionBody) -> list[CompletionRequest]:
         RequestError: It asks for something that this version cannot do.
     """
     _check_stream_options(body)
-    if body.suffix:
-        raise RequestError("suffix: not supported yet; leave it out", param="suffix")
     common = _common(body)
     return [
         CompletionRequest(
@@ -87,6 +85,8 @@ def completion_requests(body: CompletionBody) -> list[CompletionRequest]:
             max_tokens=body.max_tokens,
             default_max_tokens=DEFAULT_COMPLETION_TOKENS,
             top_logprobs=body.logprobs,
+            # Clients send an empty one that mean none.
+            suffix=body.suffix or None,
             **common,
         )
         for prompt in _prompts(body)
@@ -144,7 +144,8 @@ def _one_of(body: GenerateBody, name: str, alias: str) -> int | None:
 def _prompts(body: CompletionBody) -> list[str | tuple[int, ...]]:
     prompt = body.prompt
     if isinstance(prompt, str):
-        return [_not_empty(prompt, "prompt")]
+        # The cursor may stand at the beginning of a text.
+        return [prompt if body.suffix else _not_empty(prompt, "prompt")]
     if all(isinstance(item, int) for item in prompt):
         return [_tokens(prompt)]
     if len(prompt) > MAX_PROMPTS:

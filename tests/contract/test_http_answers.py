@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from http_harness import MODEL, USAGE, open_door, say
 
 from transports.messages import Delta, Done, TokenLogprob
@@ -177,6 +178,29 @@ async def test_each_prompt_is_a_choice():
     assert whole.json["usage"]["total_tokens"] == 18
     texts = [(event["choices"][0]["index"], event["choices"][0]["text"]) for event in streamed.events[:-1]]
     assert texts == [(0, "<a>"), (0, ""), (1, "<b>"), (1, "")]
+
+
+async def test_a_suffix_asks_for_the_middle():
+    async with open_door() as door:
+        reply = await door.complete(prompt="a = ", suffix="\nb", echo=True)
+
+        assert reply.status == 200
+        assert (door.client.body.prompt, door.client.body.suffix) == ("a = ", "\nb")
+
+
+@pytest.mark.parametrize("suffix", ["", None])
+async def test_an_empty_suffix_is_none(suffix):
+    """Clients send it that mean no suffix."""
+    async with open_door() as door:
+        await door.complete(prompt="a", suffix=suffix)
+
+        assert door.client.body.suffix is None
+
+
+async def test_before_a_suffix_the_prompt_may_be_empty():
+    async with open_door() as door:
+        assert (await door.complete(prompt="", suffix="b")).status == 200
+        assert (await door.complete(prompt="", suffix="")).status == 400
 
 
 async def test_line_separators_are_escaped_in_events():

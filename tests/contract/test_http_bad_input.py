@@ -87,7 +87,7 @@ BAD_COMPLETION = {
     "prompt[0][1]": [[[1, "a"]], [[1, -1]], [[1, 2**31]]],
     "logprobs": [-1, 21, 1.5, *BAD_NUMBERS],
     "echo": ["yes", 1],
-    "suffix": ["x", 5],
+    "suffix": [5, ["x"]],
     "best_of": [0, 2, *BAD_NUMBERS],
 }
 

@@ -41,6 +41,11 @@ REFUSED: dict[str, tuple[Message, str, str]] = {
         "invalid_request",
         "logit_bias",
     ),
+    "a middle from a model without tokens for it": (
+        CompletionRequest(prompt="Hi", suffix="there"),
+        "task_not_supported",
+        "suffix",
+    ),
     "echo with logprobs": (
         CompletionRequest(prompt="Hi", echo=True, top_logprobs=0),
         "invalid_request",

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import random
 import struct
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 
-def write_tiny_llama(folder: Path, default: Path) -> None:
-    """Two layers of random numbers with the tokenizer of the model in *default*."""
+def write_tiny_llama(folder: Path, default: Path, renamed: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Two layers of random numbers with the tokenizer of the model in *default*, some tokens *renamed*."""
     folder.mkdir(parents=True)
     for name in ("tokenizer.json", "tokenizer_config.json"):
-        (folder / name).write_bytes((default / name).read_bytes())
+        text = (default / name).read_text()
+        for old, new in renamed.items():
+            text = text.replace(f'"{old}"', f'"{new}"')
+        (folder / name).write_text(text)
     hidden, inner, vocabulary = 64, 128, 49152
     config = {
         "model_type": "llama",

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import mlx.core as mx
-from mlx_lm.generate import StopSequences
 from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
 
 from transports.envelope import Message
@@ -22,6 +21,7 @@ from transports.messages import ChatRequest, CompletionRequest, FinishReason, Pr
 from workers.engine import EngineInfo, Failure, Output
 from workers.generation.batch import LogprobsOfRow, RowGenerator, RowSampler
 from workers.generation.detokenize import Vocabulary
+from workers.generation.endings import Endings
 from workers.generation.failures import as_error, is_out_of_memory
 from workers.generation.kv_memory import KvBudget, KvSizes
 from workers.generation.pace import PrefillPace
@@ -86,8 +86,7 @@ class BatchEngine(ABC, Generic[AnyRow]):
         self._loaded = loaded
         self._settings = settings
         self._stream = mx.default_stream(mx.default_device())
-        self._eos = StopSequences([(token,) for token in sorted(loaded.eos_tokens)] or None)
-        self._no_eos = StopSequences(None)
+        self._endings = Endings(loaded.eos_tokens, loaded.reader.prompts.fim)
         self._prompt_cache: PromptCache[list[KvCache]] = PromptCache(settings.prompt_cache_bytes)
         self._budget = KvBudget(loaded.kv_sizes, settings.kv_cache_bytes, settings.prefill_step_tokens)
         self._pace = PrefillPace(settings.prefill_step_tokens, settings.prefill_share)
@@ -200,7 +199,7 @@ class BatchEngine(ABC, Generic[AnyRow]):
             prompt,
             sampler,
             max_tokens=row.num_left,
-            stops=self._no_eos if row.ignores_eos else self._eos,
+            stops=self._endings.of(row),
             cache=cache,
             cached=cached,
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 from transports.errors import ContextLengthExceeded, RequestError, TaskNotSupported
 from transports.messages import ChatMessage
+from workers.generation.fim import recognise
 from workers.generation.rendering import TemplateLimit, check_size, limited
 
 # Any: a tokenizer of transformers behind mlx-lm's wrapper; neither has types.
@@ -24,6 +25,11 @@ _TOKENS_PER_CUT = 8
 _TOKENS_PER_BREAK = 4
 # No tokenizer makes more tokens than bytes, and UTF-8 has at most four for a character.
 _MAX_TOKENS_PER_CHAR = 4
+# Of the text around a cursor so much is read for a token of room: of code a token has three or four.
+_MAX_CHARS_PER_TOKEN = 8
+# A character before a text keeps a tokenizer from putting its own space there (CodeLlama's and
+# mistral-common's encode_infilling use the same).
+_GUARD = "\u263a"
 
 
 class Prompts:
@@ -33,7 +39,10 @@ class Prompts:
         self._tokenizer = tokenizer
         self.vocab_size = vocab_size
         self.context_length = context_length
+        self.fim = recognise(self._find)
         special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+        # Qwen's are not called special; in a file that speaks of them they are words all the same.
+        special.update(self.fim.names if self.fim else ())
         # Longest first: one may be part of another.
         self._special = sorted(special, key=len, reverse=True)
         self._knows_developer = "developer" in str(tokenizer.chat_template)
@@ -67,16 +76,59 @@ class Prompts:
             # Of an empty text only the tokens remain that a tokenizer puts before every text.
             tokens: list[int] = self._tokenizer.encode(prompt)
         else:
-            tokens = list(prompt)
-            for token in tokens:
-                if not 0 <= token < self.vocab_size:
-                    raise RequestError(
-                        f"prompt: expected token ids in 0..{self.vocab_size - 1}, got {token}",
-                        param="prompt",
-                    )
+            tokens = self._checked(prompt)
         if not prompt or not tokens:
             raise RequestError("prompt: expected text or token ids, got none", param="prompt")
         return tokens
+
+    def infill(self, prompt: str | Sequence[int], suffix: str, room: int) -> list[int]:
+        """What asks for the text between *prompt* and *suffix*, cut at their far ends to fit.
+
+        The names of special tokens in both are plain text to the model.
+
+        Args:
+            room: For all of it, tokens.
+
+        Raises:
+            TaskNotSupported: The tokenizer has no tokens for that.
+            RequestError: An id that is no token.
+        """
+        if self.fim is None:
+            raise TaskNotSupported(
+                "suffix: this model cannot fill in the middle: its tokenizer has no tokens for it; leave it "
+                "out or take a code model",
+                param="suffix",
+            )
+        max_chars = max(1, room) * _MAX_CHARS_PER_TOKEN
+        if isinstance(prompt, str):
+            before = self._tokens(self._plain(prompt[-max_chars:]))
+        else:
+            before = self._checked(prompt)
+        after = self._continued(self._plain(suffix[:max_chars]))
+        first: list[int] = self._tokenizer.encode("")
+        return first + self.fim.prompt(before, after, room - len(first))
+
+    def _checked(self, tokens: Sequence[int]) -> list[int]:
+        for token in tokens:
+            if not 0 <= token < self.vocab_size:
+                raise RequestError(
+                    f"prompt: expected token ids in 0..{self.vocab_size - 1}, got {token}", param="prompt"
+                )
+        return list(tokens)
+
+    def _continued(self, text: str) -> list[int]:
+        """Tokens of a text that begins in the middle of a line, as far as the tokenizer knows."""
+        guard = self._tokenizer.encode(_GUARD, add_special_tokens=False)
+        if not str(self._tokenizer.convert_ids_to_tokens(guard[0])).startswith("\u2581"):
+            return self._tokens(text)
+        return self._tokens(_GUARD + text)[len(guard) :]
+
+    def _find(self, name: str) -> int | None:
+        """The id of a token, by its name."""
+        token: int | None = self._tokenizer.convert_tokens_to_ids(name)
+        if token is None or self._tokenizer.convert_ids_to_tokens(token) != name:
+            return None
+        return token
 
     def _refuse_too_long(self, text: str, param: str) -> None:
         if len(text) * _MAX_TOKENS_PER_CHAR < self.context_length:

@@ -17,6 +17,9 @@ from workers.generation.stops import StopMatcher
 
 AnyRow = TypeVar("AnyRow", bound=Row)
 
+# Of the context, the most that is kept free for a middle of which nobody said how long it may be.
+_MIDDLE_SHARE = 4
+
 
 @dataclass(frozen=True, slots=True)
 class RequestReader:
@@ -39,7 +42,7 @@ class RequestReader:
                 raise RequestError("messages: this model takes text only, got images", param="messages")
             return self.make_row(Row, request_id, body, self.prompts.chat(body.messages), now)
         if isinstance(body, CompletionRequest):
-            prompt = self.prompts.completion(body.prompt)
+            prompt = self.completion(body)
             return self.make_row(Row, request_id, body, prompt, now, echo=self.echo(body, prompt))
         raise TaskNotSupported(f"expected a chat or completion request, got {type(body).__name__}")
 
@@ -75,8 +78,21 @@ class RequestReader:
             stops=StopMatcher(body.stop),
             arrived=now,
             strips_space=is_chat and self.vocabulary.leads_with_space,
+            fills_middle=isinstance(body, CompletionRequest) and body.suffix is not None,
             **fields,
         )
+
+    def completion(self, body: CompletionRequest) -> list[int]:
+        """The prompt of a completion; with a suffix one that asks for the middle, cut to leave room for it.
+
+        Raises:
+            RequestError: As `Prompts.completion` and `Prompts.infill`.
+        """
+        if body.suffix is None:
+            return self.prompts.completion(body.prompt)
+        most = self.context_length // _MIDDLE_SHARE
+        wanted = body.max_tokens or min(body.default_max_tokens or most, most)
+        return self.prompts.infill(body.prompt, body.suffix, self.context_length - wanted)
 
     def max_tokens(self, body: Generate, num_prompt: int, counted: str = "prompt") -> int:
         """How long the answer to *body* may be.

@@ -30,6 +30,8 @@ class Row:
     echo: str = ""
     # Some vocabularies put a space before the first word of an answer.
     strips_space: bool = False
+    # Ends at the tokens of `Fim.ends` too.
+    fills_middle: bool = False
     # Tokens that left the batch, in order; the stop token is not among them.
     answer: list[int] = field(default_factory=list)
     num_generated: int = 0

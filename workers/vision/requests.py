@@ -43,7 +43,7 @@ class VisionReader:
                 VisionRow, request_id, body, text, now, request=body, pieces=pieces, pictures=pictures
             )
         if isinstance(body, CompletionRequest):
-            text = self.prompts.completion(body.prompt)
+            text = self.reader.completion(body)
             echo = self.reader.echo(body, text)
             return self.reader.make_row(
                 VisionRow, request_id, body, text, now, echo=echo, request=body, pieces=[text], pictures=()
