@@ -13,13 +13,13 @@ import click
 from plugins.cli import session
 from plugins.cli.completion import complete_model
 from plugins.cli.exits import FAILED, complain
-from plugins.cli.packages import check_packages
 from plugins.cli.port import check_port
 from plugins.cli.progress import ProgressView
 from plugins.cli.sanitize import clean_line
 from plugins.cli.startup import wait_until_ready
 from plugins.client import KernelClient
 from plugins.launch import KernelProcess
+from plugins.packages import check_packages
 from transports.config import home, resolve
 from transports.errors import MlxdError
 from transports.reports import StatusReply

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from plugins.cli.packages import check_packages
 from plugins.cli.progress import ProgressView
 from plugins.client import KernelClient
 from plugins.launch import attach, connected
+from plugins.packages import check_packages
 from transports import logs
 from transports.config import home, resolve
 from transports.errors import KernelUnavailable
