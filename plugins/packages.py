@@ -23,7 +23,7 @@ def check_packages() -> None:
     Raises:
         ConfigError: Another distribution has put its own in their place.
     """
-    ours = Path(__file__).parents[2]
+    ours = Path(__file__).parents[1]
     for name in PACKAGES:
         spec = importlib.util.find_spec(name)
         origin = Path(spec.origin) if spec and spec.origin else None

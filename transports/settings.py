@@ -114,6 +114,20 @@ class HttpSettings(Section, frozen=True, kw_only=True):
     allowed_hosts: tuple[str, ...] = ()
 
 
+class StdioSettings(Section, frozen=True, kw_only=True):
+    """[stdio]: the frontend that an editor starts."""
+
+    # Images travel inside the message, as in `http.max_body_bytes`.
+    max_message_bytes: Annotated[int, Meta(ge=1024)] = 32 * MIB
+    # Of the editor's in flight; it has a few, and each keystroke cancels the last.
+    max_requests: Count = 64
+    # A stream that could write nothing for so long is cancelled; the editor may be stopped for longer.
+    write_timeout_s: Annotated[float, Meta(gt=0)] = 30.0
+    # Folders below which `file:` URLs of pictures may point. None by default: what an editor passes on
+    # may come from a page that it shows.
+    file_roots: tuple[str, ...] = ()
+
+
 class MediaSettings(Section, frozen=True, kw_only=True):
     """[media]: pictures and documents, as frontends take them."""
 
@@ -261,6 +275,7 @@ class Settings(Section, frozen=True, kw_only=True):
 
     kernel: KernelSettings = KernelSettings()
     http: HttpSettings = HttpSettings()
+    stdio: StdioSettings = StdioSettings()
     media: MediaSettings = MediaSettings()
     text: TextSettings = TextSettings()
     vision: VisionSettings = VisionSettings()

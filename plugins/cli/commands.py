@@ -17,6 +17,7 @@ class Commands(LazyGroup):
         "serve": Lazy("plugins.cli.serve:serve", "Serve models over HTTP until Ctrl-C."),
         "run": Lazy("plugins.cli.run:run", "Answer one prompt."),
         "chat": Lazy("plugins.cli.chat:chat", "Talk with a model in the terminal."),
+        "stdio": Lazy("plugins.cli.stdio:stdio", "Speak with an editor over stdin and stdout."),
         "ps": Lazy("plugins.cli.status:ps", "List the workers: the models in memory."),
         "status": Lazy("plugins.cli.status:status", "Show what the running kernel does."),
         "models": Lazy("plugins.cli.models:models", "List, show, import and remove models."),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from plugins.cli.packages import changed_packages, check_packages
+from plugins.packages import changed_packages, check_packages
 from transports.errors import ConfigError
 
 

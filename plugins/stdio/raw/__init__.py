@@ -1,0 +1,1 @@
+"""The raw personality: OpenAI's request bodies as methods of JSON-RPC."""
