@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 
 from transports.errors import MlxdError
-from transports.messages import Delta, Done, Prefill, Progress
+from transports.messages import Done, Item, Progress
 
-Update = Progress | Prefill | Delta | Done
+Update = Progress | Item
 
 
 class Submission(AsyncIterator[Update]):

@@ -1,9 +1,9 @@
 """The protocol: every message between frontends, kernel and workers, as typed structs.
 
 Frame 0 of a message is an envelope (envelope.py), frame 1 the body named by `Envelope.type`, frames 2
-and later are buffers; the bodies of admin and reply are in reports.py. docs/protocol.md is the same for
-people who write a peer in another language. Fields are added with a default; a field is never
-changed or used again for something else.
+and later are buffers; the bodies of admin and reply are in reports.py, what concerns tools is in tools.py.
+docs/protocol.md is the same for people who write a peer in another language. Fields are added with a
+default; a field is never changed or used again for something else.
 """
 
 from __future__ import annotations
@@ -13,6 +13,17 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta
 
 from transports.envelope import Message, RequestId
+from transports.tools import (
+    MAX_TOOL_CALLS,
+    MAX_TOOLS,
+    CallId,
+    Tool,
+    ToolCall,
+    ToolCallBegin,
+    ToolCallDelta,
+    ToolCallEnd,
+    ToolChoice,
+)
 
 # Of one request; `media.max_images` is the setting below it.
 MAX_IMAGES = 256
@@ -21,7 +32,7 @@ MAX_IMAGE_SIDE = 16_384
 
 Role = Literal["frontend", "worker"]
 Task = Literal["chat", "completion"]
-FinishReason = Literal["stop", "length", "cancelled"]
+FinishReason = Literal["stop", "length", "tool_calls", "cancelled"]
 # What a waiting request waits for; `Progress.phase`.
 Phase = Literal["queued", "environment", "download", "convert", "start", "load", "prefill"]
 
@@ -170,6 +181,12 @@ class ChatMessage(Message, frozen=True, kw_only=True):
     # Parts only where there are images; in the order in which they were sent.
     content: str | Annotated[tuple[ContentPart, ...], Meta(max_length=1024)]
     name: str | None = None
+    # Of the assistant: the tools that it called.
+    tool_calls: Annotated[tuple[ToolCall, ...], Meta(max_length=MAX_TOOL_CALLS)] = ()
+    # Of a tool: the call whose result this is.
+    tool_call_id: CallId | None = None
+    # Of the assistant: what it thought; most templates show it only within the turn that still calls tools.
+    reasoning: str = ""
 
     @property
     def text(self) -> str:
@@ -194,12 +211,28 @@ class Generate(Message, frozen=True, kw_only=True):
     ignore_eos: bool = False
 
 
+class Reasoning(Message, frozen=True, kw_only=True):
+    """Whether, and how long, the model thinks before it answers; nothing to models that do not think."""
+
+    # None leaves it to the chat template.
+    enabled: bool | None = None
+    # For templates that know it.
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    # After so many tokens of thought their end is forced; None: no limit.
+    max_tokens: Annotated[int, Meta(ge=0)] | None = None
+
+
 class ChatRequest(Generate, frozen=True, kw_only=True):
     """Frontend -> worker, the body of submit with task "chat". Followed by events or failed."""
 
     messages: Annotated[tuple[ChatMessage, ...], Meta(min_length=1, max_length=4096)]
     # Those that the messages' image parts point at.
     images: Annotated[tuple[Image, ...], Meta(max_length=MAX_IMAGES)] = ()
+    tools: Annotated[tuple[Tool, ...], Meta(max_length=MAX_TOOLS)] = ()
+    tool_choice: ToolChoice = ToolChoice()
+    # False: the answer ends after its first call.
+    parallel_tool_calls: bool = True
+    reasoning: Reasoning = Reasoning()
 
 
 class CompletionRequest(Generate, frozen=True, kw_only=True):
@@ -231,6 +264,8 @@ class Usage(Message, frozen=True, kw_only=True):
     completion_tokens: int
     # Of the prompt tokens, those found in the prompt cache.
     cached_tokens: int = 0
+    # Of the completion tokens, those of thought.
+    reasoning_tokens: int = 0
 
 
 class Timings(Message, frozen=True, kw_only=True):
@@ -249,12 +284,20 @@ class Prefill(Message, tag="prefill", frozen=True, kw_only=True):
 
 
 class Delta(Message, tag="delta", frozen=True, kw_only=True):
-    """An item of events: new text of one request. Followed by Delta, Done or a failed message."""
+    """An item of events: new text of one request. Followed by more items or a failed message."""
 
     id: RequestId
     # Whole characters only; may be empty when only logprobs are new.
     text: str = ""
     logprobs: tuple[TokenLogprob, ...] = ()
+
+
+class ReasoningDelta(Message, tag="reasoning", frozen=True, kw_only=True):
+    """An item of events: new text of what the model thinks. Followed by more items or a failed message."""
+
+    id: RequestId
+    # Whole characters only.
+    text: str
 
 
 class Done(Message, tag="done", frozen=True, kw_only=True):
@@ -268,7 +311,7 @@ class Done(Message, tag="done", frozen=True, kw_only=True):
     stop: str | None = None
 
 
-Item: TypeAlias = Prefill | Delta | Done
+Item: TypeAlias = Prefill | Delta | ReasoningDelta | ToolCallBegin | ToolCallDelta | ToolCallEnd | Done
 
 
 class Events(Message, frozen=True, kw_only=True):

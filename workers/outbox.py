@@ -8,7 +8,8 @@ from collections.abc import Callable
 import msgspec
 
 from transports.frames import Parcel, parcel
-from transports.messages import Delta, Done, Events, Item
+from transports.messages import Delta, Done, Events, Item, ReasoningDelta
+from transports.tools import ToolCallDelta
 from workers.engine import Failure
 
 # Text that comes faster shares a message: fifty a second look steady, and each costs the kernel, the frontend
@@ -17,7 +18,7 @@ MIN_INTERVAL_S = 0.02
 
 
 class Outbox:
-    """Items that have not been sent yet. Text of one request that waits together leaves as one delta."""
+    """Items that have not been sent yet. Text of one request that waits together leaves as one item."""
 
     def __init__(self, send: Callable[[Parcel], None]) -> None:
         """Nothing waits.
@@ -34,13 +35,11 @@ class Outbox:
     def put(self, peer: str, item: Item) -> None:
         """Add an item of a request of *peer*."""
         waiting = self._items[peer].setdefault(item.id, [])
-        last = waiting[-1] if waiting else None
-        if isinstance(item, Delta) and isinstance(last, Delta):
-            waiting[-1] = msgspec.structs.replace(
-                last, text=last.text + item.text, logprobs=last.logprobs + item.logprobs
-            )
-        else:
+        joined = _joined(waiting[-1], item) if waiting else None
+        if joined is None:
             waiting.append(item)
+        else:
+            waiting[-1] = joined
 
     def fail(self, peer: str, failure: Failure) -> None:
         """Add the bad end of a request of *peer*."""
@@ -66,3 +65,16 @@ class Outbox:
             ids = (failure.id,)
             self._send(parcel("failed", failure.error.to_failed(), ids=ids, finished=ids, peer=peer))
         self._failures.clear()
+
+
+def _joined(last: Item, new: Item) -> Item | None:
+    """Two items of a request as one; None where they are not of the same text."""
+    replace = msgspec.structs.replace
+    match last, new:
+        case Delta(), Delta():
+            return replace(last, text=last.text + new.text, logprobs=last.logprobs + new.logprobs)
+        case ReasoningDelta(), ReasoningDelta():
+            return replace(last, text=last.text + new.text)
+        case ToolCallDelta(), ToolCallDelta() if last.index == new.index:
+            return replace(last, arguments=last.arguments + new.arguments)
+    return None

@@ -16,7 +16,7 @@ from transports.envelope import Message
 from transports.errors import MlxdError, RemoteProtocolError, TaskNotSupported, WorkerError
 from transports.frames import Buffer, Parcel, as_buffer
 from transports.logs import get_logger
-from transports.messages import ChatRequest, Defaults, Delta, Done, ImagePart, Item, Timings
+from transports.messages import ChatRequest, Defaults, Done, ImagePart, Item, Prefill, Timings
 from transports.pixels import read_pixels
 from workers.defaults import NO_DEFAULTS, fill_in
 from workers.engine import Engine, Failure, Output
@@ -130,15 +130,16 @@ class Session:
                 may_wait = False
             else:
                 # Ends are waited for, and so is the first text.
-                may_wait = may_wait and isinstance(output, Delta) and active.first_delta_s is not None
+                says_more = active.first_delta_s is not None and not isinstance(output, Done | Prefill)
+                may_wait = may_wait and says_more
                 self._outbox.put(active.peer, self._timed(output, active, now))
         # A step that reads a prompt may take long.
         if not (may_wait and self._num_prefilling == 0) or self._outbox.is_due(now):
             self._outbox.flush(now)
 
     def _timed(self, item: Item, active: _Active, now: float) -> Item:
-        """Note the first delta and the end; give Done its timings."""
-        if isinstance(item, Delta) and active.first_delta_s is None:
+        """Note the first of what the model says, and the end; give Done its timings."""
+        if not isinstance(item, Done | Prefill) and active.first_delta_s is None:
             active.first_delta_s = now
             self._num_prefilling -= 1
         if not isinstance(item, Done):

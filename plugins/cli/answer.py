@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator, Callable
 
 from plugins.cli.progress import ProgressView
 from plugins.cli.sanitize import Sanitizer
+from plugins.submission import Update
 from transports.messages import Delta, Done, Prefill, Progress
-
-Update = Progress | Prefill | Delta | Done
 
 
 class Answer:

@@ -53,7 +53,7 @@ def test_a_line_is_a_json_object_without_what_is_not_there(tmp_path: Path) -> No
         "seconds": 1.5,
         "answer": "red\n\x1b[31m\u00e4",
         "finish_reason": "stop",
-        "usage": {"prompt_tokens": 7, "completion_tokens": 2, "cached_tokens": 0},
+        "usage": {"prompt_tokens": 7, "completion_tokens": 2, "cached_tokens": 0, "reasoning_tokens": 0},
     }
     assert json.loads(lines[1])["error"] == {"code": "invalid_image", "message": "inbox/b.png: truncated"}
     assert "answer" not in json.loads(lines[1])

@@ -17,9 +17,11 @@ from transports.messages import (
     Done,
     Events,
     Item,
+    ReasoningDelta,
     TokenLogprob,
     Usage,
 )
+from transports.tools import ToolCallBegin, ToolCallDelta, ToolCallEnd
 from workers.engine import EngineInfo, Failure, Output
 from workers.outbox import MIN_INTERVAL_S
 from workers.protocol import Session
@@ -119,6 +121,32 @@ def test_logprobs_of_tokens_that_leave_together_stay_apart() -> None:
     (message,) = world.step(Delta(id=A, text="3", logprobs=(second,)), after_s=LATE)
 
     assert (Delta(id=A, text="23", logprobs=(first, second)),) == items(message)
+
+
+def test_thoughts_and_arguments_that_come_fast_leave_as_one_each() -> None:
+    world = World().started(A)
+
+    world.step(ReasoningDelta(id=A, text="so"))
+    world.step(ReasoningDelta(id=A, text=" be it"), ToolCallBegin(id=A, index=0, call_id="c", name="f"))
+    world.step(ToolCallDelta(id=A, index=0, arguments='{"a"'))
+    (message,) = world.step(
+        ToolCallDelta(id=A, index=0, arguments=":1}"), ToolCallEnd(id=A, index=0), after_s=LATE
+    )
+
+    thought, begin, arguments, end = items(message)
+    assert ReasoningDelta(id=A, text="so be it") == thought
+    assert ToolCallDelta(id=A, index=0, arguments='{"a":1}') == arguments
+    assert isinstance(begin, ToolCallBegin)
+    assert isinstance(end, ToolCallEnd)
+
+
+def test_the_first_thought_leaves_at_once() -> None:
+    world = World()
+    world.submit(A)
+
+    sent = world.step(ReasoningDelta(id=A, text="so"))
+
+    assert 1 == len(sent)
 
 
 def test_slow_steps_send_each_token() -> None:
