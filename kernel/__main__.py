@@ -19,21 +19,22 @@ from random import Random
 
 import msgspec
 
-from kernel import isolation
 from kernel.broker import Broker
 from kernel.catalog import Catalog
 from kernel.commands import Launcher
 from kernel.environments import Environments
 from kernel.gauge import machine_bytes
 from kernel.hub_cache import hub_folder
+from kernel.isolation import LinkDirs
 from kernel.jobs import Jobs
 from kernel.leftovers import Children, sweep_folders
 from kernel.logfiles import LogFiles, Tee
-from kernel.memory import budget_of
+from kernel.memory import KindFacts, budget_of
 from kernel.processes import Processes
 from kernel.shared import SharedFolder
 from kernel.shell import Shell
 from kernel.view import KernelView
+from kernel.worker_kinds import WorkerKind, WorkerKinds
 from transports import logs, rundir, tether
 from transports.descriptors import allow_descriptors
 from transports.errors import ConfigError, MlxdError
@@ -104,16 +105,16 @@ async def _run(
     settings = bootstrap.settings
     endpoint = f"ipc://{run_dir / 'kernel.sock'}"
     token = secrets.token_urlsafe(32)
-    link_dir = isolation.make_link_dir(run_dir)
-    environments = Environments(home, link_dir, timeout_s=settings.models.prepare_timeout_s)
-    catalog = Catalog(home, settings.models.paths, settings.models.hub_cache)
+    kinds = WorkerKinds.installed()
+    environments = Environments(home, kinds, LinkDirs(run_dir), timeout_s=settings.models.prepare_timeout_s)
+    catalog = Catalog(home, settings.models.paths, settings.models.hub_cache, kinds)
     view = KernelView(
         version=VERSION,
         pid=os.getpid(),
         home=str(home),
         started_s=time.monotonic(),
         shared_dir=str(shared.path),
-        worker_settings={kind: _section(settings, kind) for kind in environments.kinds()},
+        kinds={kind.name: _facts(kind, settings) for kind in kinds},
         memory_budget_bytes=settings.kernel.memory_budget_bytes or budget_of(machine_bytes()),
         # The environments for Linux run on the CPU.
         has_gpu=sys.platform == "darwin",
@@ -125,8 +126,8 @@ async def _run(
         endpoint,
         catalog,
         shared,
-        Launcher(settings, environments, endpoint, run_dir, link_dir, VERSION),
-        lambda feed: Jobs(home, settings, environments, catalog, link_dir, feed),
+        Launcher(settings, environments, endpoint, run_dir, kinds, VERSION),
+        lambda feed: Jobs(home, settings, environments, catalog, feed),
         lambda feed: Processes(feed, files, children),
     )
     loop = asyncio.get_running_loop()
@@ -148,11 +149,13 @@ async def _run(
     return code
 
 
-def _section(settings: Settings, kind: str) -> dict[str, str | int | float | bool | None]:
-    """The settings of a worker kind as plain values; {} for a kind without any."""
-    section = getattr(settings, kind, None)
-    plain: dict[str, str | int | float | bool | None] = msgspec.to_builtins(section) if section else {}
-    return plain
+def _facts(kind: WorkerKind, settings: Settings) -> KindFacts:
+    section = getattr(settings, kind.name, None)
+    return KindFacts(
+        settings={**kind.declared.settings, **(msgspec.to_builtins(section) if section else {})},
+        overhead_bytes=kind.declared.overhead_bytes,
+        takes_images="image" in kind.declared.modalities,
+    )
 
 
 def _stop(shell: Shell, num_signals: int) -> None:

@@ -85,7 +85,7 @@ class Broker:
         self._tenure = Tenure(settings.kernel, settings.models.options, preload)
         self._roster = Roster(settings.kernel, settings.models.aliases, self._out.append)
         plans = MemoryPlans(
-            view.memory_budget_bytes, view.worker_settings, settings.models.options, has_gpu=view.has_gpu
+            view.memory_budget_bytes, view.kinds, settings.models.options, has_gpu=view.has_gpu
         )
         self._watch = MemoryWatch(settings.kernel, self._supervisor, self._out.append)
         self._residency = Residency(

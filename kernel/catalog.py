@@ -18,7 +18,6 @@ from kernel.folders import is_model_name, subfolders
 from kernel.hub_cache import HubModel, hub_folder, hub_models, is_partial
 from kernel.isolation import package_dir
 from kernel.model_folder import (
-    MODALITIES,
     FolderFacts,
     Signature,
     inspect_folder,
@@ -26,6 +25,7 @@ from kernel.model_folder import (
     list_files,
 )
 from kernel.model_sizes import ModelSizes
+from kernel.worker_kinds import WorkerKinds
 from transports.reports import Modality, ModelInfo
 
 # A folder of folders of models: "owner/name" and no deeper.
@@ -86,9 +86,13 @@ class Catalog:
         home: MLXD_HOME; its models/ is looked at first.
         paths: Further folders of models, or model folders.
         hub_cache: Whether the Hugging Face cache is looked at.
+        kinds: The worker kinds that may serve them; None takes those that are installed.
     """
 
-    def __init__(self, home: Path, paths: Sequence[str | Path], hub_cache: bool) -> None:
+    def __init__(
+        self, home: Path, paths: Sequence[str | Path], hub_cache: bool, kinds: WorkerKinds | None = None
+    ) -> None:
+        self._kinds = (kinds or WorkerKinds.installed()).declarations
         workers = package_dir("workers")
         self._embedded = tuple((name, workers / folder) for name, folder in EMBEDDED.items())
         self._models = home / "models"
@@ -146,7 +150,12 @@ class Catalog:
 
     def _look(self, folder: Path, files: Signature) -> _Look:
         known = self._seen.get(folder)
-        return known if known and known.files == files else _Look.at(folder, files)
+        return known if known and known.files == files else self._look_into(folder, files)
+
+    def _look_into(self, folder: Path, files: Signature) -> _Look:
+        if files == _UNREADABLE:
+            return _Look(files, FolderFacts(error="the folder cannot be read: permission denied"), "")
+        return _Look(files, inspect_folder(folder, files, self._kinds), _digest(folder, files))
 
     def _demo(self, demo: Demo, found: CatalogEntry | None) -> CatalogEntry:
         path = self._models / demo.name
@@ -158,7 +167,7 @@ class Catalog:
             kind=demo.kind,
             path=str(path),
             source="demo",
-            modalities=MODALITIES[demo.kind],
+            modalities=self._kinds[demo.kind].modalities,
             size_bytes=demo.size_bytes,
             sizes=demo.sizes,
             context_length=demo.context_length,
@@ -173,12 +182,6 @@ class _Look(msgspec.Struct, frozen=True):
     files: Signature
     facts: FolderFacts
     fingerprint: str
-
-    @classmethod
-    def at(cls, folder: Path, files: Signature) -> _Look:
-        if files == _UNREADABLE:
-            return cls(files, FolderFacts(error="the folder cannot be read: permission denied"), "")
-        return cls(files, inspect_folder(folder, files), _digest(folder, files))
 
 
 def fingerprint(folder: Path) -> str:

@@ -12,6 +12,7 @@ import msgspec
 from kernel.actions import Spawn
 from kernel.environments import Environments
 from kernel.isolation import worker_environment
+from kernel.worker_kinds import WorkerKinds
 from transports.errors import EnvironmentFailed
 from transports.settings import Settings
 from transports.tether import PeerBootstrap
@@ -28,7 +29,7 @@ class Launch:
 
 
 class Launcher:
-    """Knows where interpreters, links and settings are."""
+    """Knows where interpreters, loaders and settings are."""
 
     def __init__(
         self,
@@ -36,14 +37,14 @@ class Launcher:
         environments: Environments,
         endpoint: str,
         run_dir: Path,
-        link_dir: Path,
+        kinds: WorkerKinds,
         version: str,
     ) -> None:
         self._settings = settings
         self._environments = environments
         self._endpoint = endpoint
         self._run_dir = run_dir
-        self._link_dir = link_dir
+        self._kinds = kinds
         self._version = version
 
     def launch(self, action: Spawn) -> Launch:
@@ -61,7 +62,9 @@ class Launcher:
             if python is None:
                 raise EnvironmentFailed(f"environment of {action.kind}: gone; `mlxd envs sync {action.kind}`")
             command = (str(python), "-P", "-m", "workers", "serve", action.kind)
-            env = worker_environment(os.environ) | {"PYTHONPATH": str(self._link_dir)}
+            env = worker_environment(os.environ) | {
+                "PYTHONPATH": str(self._environments.link_dir(action.kind))
+            }
         return Launch(command, env, self._run_dir, self._bootstrap(action))
 
     def _bootstrap(self, action: Spawn) -> bytes:
@@ -72,6 +75,7 @@ class Launcher:
             name=action.name,
             kind=action.kind,
             mlxd_version=self._version,
+            loader=self._kinds[action.kind].loader if action.role == "worker" else "",
             settings={} if section is None else msgspec.to_builtins(section),
             media=self._settings.media,
             log_level=self._settings.log.level,

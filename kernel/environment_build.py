@@ -18,6 +18,7 @@ import msgspec
 from kernel.isolation import worker_environment
 from kernel.tools import run_tool
 from kernel.uv import Downloads, explain, run_uv
+from kernel.worker_kinds import WorkerKind
 from transports.errors import EnvironmentFailed
 from transports.messages import Progress
 
@@ -47,15 +48,17 @@ def environment_name(kind: str, lock: Path) -> str:
 
 
 async def build(
-    kind: str, lock: Path, target: Path, link_dir: Path, *, timeout_s: float, on_progress: OnProgress
+    kind: WorkerKind, target: Path, link_dir: Path, *, timeout_s: float, on_progress: OnProgress
 ) -> None:
-    """Build the environment of *lock* and put it at *target*, in one step and only if it passes its test.
+    """Build the environment of *kind* and put it at *target*, in one step and only if it passes its test.
 
     The caller holds the lock of the folder around *target*.
 
     Raises:
         EnvironmentFailed: Fetching, installing or testing failed; *target* is as it was.
     """
+    if kind.lock is None:
+        raise EnvironmentFailed(f"kind {kind.name} has no lock file to build from")
 
     def report(fraction: float, detail: str) -> None:
         on_progress(Progress(phase="environment", fraction=fraction, detail=detail))
@@ -65,11 +68,11 @@ async def build(
         report(0.0, f"building {target.name}")
         async with asyncio.timeout(timeout_s):
             await _create(building, timeout_s)
-            await _install(lock, building, timeout_s, report)
+            await _install(kind.lock, building, timeout_s, report)
             report(INSTALLED, "testing")
             if error := await smoke(kind, building, link_dir):
                 raise EnvironmentFailed(f"the new environment fails its test: {error}")
-            await asyncio.to_thread(_finish, building, target, lock)
+            await asyncio.to_thread(_finish, building, target, kind.lock)
     except TimeoutError:
         raise EnvironmentFailed(f"not finished after {timeout_s:.0f} s") from None
     finally:
@@ -77,14 +80,15 @@ async def build(
     report(1.0, f"{target.name} is ready")
 
 
-async def smoke(kind: str, environment: Path, link_dir: Path) -> str:
+async def smoke(kind: WorkerKind, environment: Path, link_dir: Path) -> str:
     """Import and try out what workers of *kind* need, as a worker would; what is wrong, or ""."""
+    lock = kind.lock or ""
     env = worker_environment(os.environ) | {"PYTHONPATH": os.fspath(link_dir)}
     python = environment / "bin" / "python"
     with tempfile.TemporaryDirectory(prefix="mlxd-smoke-") as cwd:
         try:
             result = await run_tool(
-                [python, "-P", "-m", "workers", "smoke", kind],
+                [python, "-P", "-m", "workers", "smoke", lock, kind.loader, *kind.declared.modules],
                 env=env,
                 cwd=Path(cwd),
                 timeout_s=SMOKE_TIMEOUT_S,

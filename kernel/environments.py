@@ -10,7 +10,7 @@ import contextlib
 import secrets
 import shutil
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -26,21 +26,11 @@ from kernel.environment_build import (
     smoke,
 )
 from kernel.filelock import locked
-from kernel.isolation import package_dir
+from kernel.isolation import LinkDirs
+from kernel.worker_kinds import WorkerKinds
 from transports.errors import EnvironmentFailed, NotFound
 from transports.messages import Progress
 from transports.reports import EnvironmentInfo
-
-# Worker kind -> its folder in `workers` with a requirements.lock; None runs in the kernel's own Python.
-KINDS: dict[str, str | None] = {"echo": None, "text": "text", "vision": "vision"}
-
-
-def default_locks() -> dict[str, Path | None]:
-    """Worker kind -> its lock file, for all kinds that there are."""
-    workers = package_dir("workers")
-    return {
-        kind: workers / folder / "requirements.lock" if folder else None for kind, folder in KINDS.items()
-    }
 
 
 class Environments:
@@ -48,35 +38,28 @@ class Environments:
 
     Args:
         home: MLXD_HOME.
-        link_dir: From `isolation.make_link_dir`; the PYTHONPATH of the tests that an environment must pass.
-        locks: Worker kind -> lock file.
+        kinds: The worker kinds.
+        links: Makes their PYTHONPATH.
         timeout_s: For one build, and for the wait for another process's build.
     """
 
-    def __init__(
-        self,
-        home: Path,
-        link_dir: Path,
-        *,
-        locks: Mapping[str, Path | None] | None = None,
-        timeout_s: float = 1800.0,
-    ) -> None:
+    def __init__(self, home: Path, kinds: WorkerKinds, links: LinkDirs, *, timeout_s: float = 1800.0) -> None:
         self._root = home / "envs"
-        self._link_dir = link_dir
-        self._locks = dict(default_locks() if locks is None else locks)
-        self._names = {kind: environment_name(kind, lock) for kind, lock in self._locks.items() if lock}
+        self._kinds = kinds
+        self._links = {kind.name: links.make(kind.name, kind.packages) for kind in kinds}
+        self._names = {kind.name: environment_name(kind.name, kind.lock) for kind in kinds if kind.lock}
         self._timeout_s = timeout_s
         self._building: set[str] = set()
         # Kind -> why its last build or test failed.
         self._errors: dict[str, str] = {}
 
-    def kinds(self) -> tuple[str, ...]:
-        """All worker kinds."""
-        return tuple(self._locks)
+    def link_dir(self, kind: str) -> Path:
+        """The PYTHONPATH of workers of *kind*."""
+        return self._links[self._kinds[kind].name]
 
     def python(self, kind: str) -> Path | None:
         """The interpreter for workers of *kind*; None while their environment is not ready."""
-        if self._lock_of(kind) is None:
+        if self._kinds[kind].lock is None:
             return Path(sys.executable)
         path = self._path(kind)
         python = path / "bin" / "python"
@@ -106,14 +89,25 @@ class Environments:
                 await self._build(kind, on_progress)
         return self._path(kind) / "bin" / "python"
 
+    async def with_tool(self, tool: str, on_progress: OnProgress) -> tuple[Path, Path]:
+        """Interpreter and PYTHONPATH for a program of `workers` that needs a kind's libraries.
+
+        Raises:
+            EnvironmentFailed: As from `ensure`.
+        """
+        kind = self._kinds.with_tool(tool)
+        return await self.ensure(kind, on_progress), self._links[kind]
+
     async def sync(self, kind: str | None, on_progress: OnProgress) -> tuple[EnvironmentInfo, ...]:
         """Build what is missing and rebuild what fails its test, of one kind or all."""
         for one in [*self._names] if kind is None else [kind]:
-            if self._lock_of(one) is None:
+            if self._kinds[one].lock is None:
                 continue
             async with self._alone(one, on_progress):
                 on_progress(Progress(phase="environment", detail=f"testing {self._names[one]}"))
-                if self.python(one) is None or await smoke(one, self._path(one), self._link_dir):
+                if self.python(one) is None or await smoke(
+                    self._kinds[one], self._path(one), self._links[one]
+                ):
                     await self._build(one, on_progress)
                 self._errors.pop(one, None)
         return self.list()
@@ -137,16 +131,12 @@ class Environments:
             await asyncio.to_thread(shutil.rmtree, trash, ignore_errors=True)
 
     async def _build(self, kind: str, on_progress: OnProgress) -> None:
-        lock = self._lock_of(kind)
-        if lock is None:
-            raise EnvironmentFailed(f"kind {kind!r} has no lock file to build from")
         self._building.add(kind)
         try:
             await build(
-                kind,
-                lock,
+                self._kinds[kind],
                 self._path(kind),
-                self._link_dir,
+                self._links[kind],
                 timeout_s=self._timeout_s,
                 on_progress=on_progress,
             )
@@ -206,12 +196,6 @@ class Environments:
 
     def _path(self, kind: str) -> Path:
         return self._root / self._names[kind]
-
-    def _lock_of(self, kind: str) -> Path | None:
-        try:
-            return self._locks[kind]
-        except KeyError:
-            raise NotFound(f"worker kind {kind!r}: not known; there are: {', '.join(self._locks)}") from None
 
 
 def _size(path: Path) -> int:

@@ -60,16 +60,29 @@ def package_dir(name: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def make_link_dir(run_dir: Path) -> Path:
-    """Make the folder that is a worker's PYTHONPATH: links to the packages it may import, nothing else."""
-    link_dir = run_dir / "packages"
-    link_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name in SHARED_PACKAGES:
-        link = link_dir / name
-        with contextlib.suppress(FileNotFoundError):
-            link.unlink()
-        link.symlink_to(package_dir(name), target_is_directory=True)
-    return link_dir
+class LinkDirs:
+    """The folders that are a worker's PYTHONPATH: links to what its kind may import, and nothing else.
+
+    Args:
+        run_dir: The kernel's.
+        shared: What every kind may import, by name; None takes `SHARED_PACKAGES`.
+    """
+
+    def __init__(self, run_dir: Path, shared: Mapping[str, Path] | None = None) -> None:
+        self._root = run_dir / "packages"
+        self._shared = {name: package_dir(name) for name in SHARED_PACKAGES} if shared is None else shared
+
+    def make(self, kind: str, packages: Mapping[str, Path]) -> Path:
+        """The folder for workers of *kind*, which may import *packages* too, by name."""
+        link_dir = self._root / kind
+        link_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Nobody takes the place of what all share.
+        for name, path in {**packages, **self._shared}.items():
+            link = link_dir / name
+            with contextlib.suppress(FileNotFoundError):
+                link.unlink()
+            link.symlink_to(path)
+        return link_dir
 
 
 def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -13,8 +13,8 @@ from kernel.catalog import Catalog, fingerprint
 from kernel.environments import Environments
 from kernel.events import Event, JobEnded, JobProgressed, Prepared, PrepareFailed, PrepareProgressed
 from kernel.hub_cache import hub_folder
-from kernel.provision import IMPORTER_KIND, import_file, provision
-from kernel.pull import Source, pull
+from kernel.provision import IMPORTER, import_file, provision
+from kernel.pull import PULLER, Source, pull
 from kernel.removal import remove
 from transports.envelope import Message
 from transports.errors import EnvironmentFailed, MlxdError, ModelNotFound, RequestError
@@ -40,14 +40,12 @@ class Jobs:
         settings: Settings,
         environments: Environments,
         catalog: Catalog,
-        link_dir: Path,
         on_event: Callable[[Event], None],
     ) -> None:
         self._home = home
         self._settings = settings
         self._environments = environments
         self._catalog = catalog
-        self._link_dir = link_dir
         self._on_event = on_event
         self._tasks: set[asyncio.Task[None]] = set()
         # An administrator's, by the action's id.
@@ -98,10 +96,11 @@ class Jobs:
         entry = self._catalog.entry(model)
         if entry is None:
             raise ModelNotFound(f"{model}: not in the catalog any more")
-        python = await self._environments.ensure(entry.kind, on_progress)
+        await self._environments.ensure(entry.kind, on_progress)
         if entry.demo is None:
             return Path(entry.path)
-        return await provision(entry.demo, self._home, python, self._link_dir, on_progress)
+        importer = await self._environments.with_tool(IMPORTER, on_progress)
+        return await provision(entry.demo, self._home, *importer, on_progress)
 
     async def _run(self, action: RunJob) -> None:
         on_progress = _seldom(lambda progress: self._on_event(JobProgressed(action.job, progress)))
@@ -135,10 +134,8 @@ class Jobs:
                 return DoneReply()
 
     async def _import(self, action: RunJob, on_progress: OnProgress) -> Message:
-        python = await self._environments.ensure(IMPORTER_KIND, on_progress)
-        name = await import_file(
-            Path(action.name), action.model, self._home, python, self._link_dir, on_progress
-        )
+        importer = await self._environments.with_tool(IMPORTER, on_progress)
+        name = await import_file(Path(action.name), action.model, self._home, *importer, on_progress)
         await asyncio.to_thread(self._catalog.scan)
         entry = self._catalog.entry(name)
         return ModelsReply(models=() if entry is None else (entry.info(),))
@@ -147,12 +144,11 @@ class Jobs:
         if not self._settings.models.hub_cache:
             raise RequestError("models.pull: needs models.hub_cache = true: models of a hub go to its cache")
         source = Source.of(action.model, action.name)
-        python = await self._environments.ensure(IMPORTER_KIND, on_progress)
+        puller = await self._environments.with_tool(PULLER, on_progress)
         snapshot = await pull(
             source,
             hub_folder(),
-            python,
-            self._link_dir,
+            *puller,
             on_progress,
             timeout_s=self._settings.models.pull_timeout_s,
         )

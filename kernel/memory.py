@@ -10,25 +10,32 @@ from collections.abc import Mapping
 
 import msgspec
 
+from kernel.declaration import Setting
 from kernel.model_sizes import ModelSizes
 from transports.errors import InsufficientMemory
 from transports.reports import MemoryEstimate
-from transports.settings import MIB, ModelOptions
+from transports.settings import ModelOptions
 
 GB = 10**9
 GIB = 1024**3
 # Memory of the machine -> what is left to everything else. Systems report a little less than is built in.
 TIERS = ((60 * GIB, 20 * GIB), (22 * GIB, 8 * GIB), (0, 4 * GIB))
-# PSS of a worker that is ready and was not asked, less its weights: 138 MB text (SmolLM2-135M), 92 MB vision
-# (demo/tiny-vl), 18 MB echo (Linux, CPU, mlx 0.32.4). The rest is for the numbers of one step.
-OVERHEAD_BYTES: Mapping[str, int] = {"text": 256 * MIB, "vision": 256 * MIB, "echo": 24 * MIB}
-OTHER_OVERHEAD_BYTES = 256 * MIB
 # Of the budget: at most keys and values of one sequence, where nobody says how long it may be ...
 CONTEXT_PART = 4
 # ... and no less than this, a conversation of some pages.
 LEAST_CONTEXT_TOKENS = 4096
 
-Setting = str | int | float | bool | None
+
+class KindFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker kind means for the memory of its models."""
+
+    # Its settings, with the defaults of those that were not given.
+    settings: Mapping[str, Setting] = {}
+    overhead_bytes: int = 0
+    takes_images: bool = False
+
+
+NOTHING_KNOWN = KindFacts()
 
 
 def budget_of(memory_bytes: int) -> int:
@@ -80,7 +87,7 @@ class MemoryPlans:
 
     Args:
         budget_bytes: For all models together.
-        sections: The settings section of each worker kind.
+        kinds: What is known of each worker kind.
         options: What the settings say of single models.
         has_gpu: Whether weights stay as they are; a CPU has them as dense float32.
     """
@@ -88,30 +95,31 @@ class MemoryPlans:
     def __init__(
         self,
         budget_bytes: int,
-        sections: Mapping[str, Mapping[str, Setting]],
+        kinds: Mapping[str, KindFacts],
         options: Mapping[str, ModelOptions],
         *,
         has_gpu: bool,
     ) -> None:
         self.budget_bytes = budget_bytes
-        self._sections = sections
+        self._kinds = kinds
         self._options = options
         self._has_gpu = has_gpu
 
     def settings(self, model: str, kind: str) -> dict[str, Setting]:
         """The worker kind's section, with what the settings say of this model in its place."""
         of_model = self._options.get(model, ModelOptions())
-        return {**self._sections.get(kind, {}), **of_model.for_worker()}
+        return {**self._kinds.get(kind, NOTHING_KNOWN).settings, **of_model.for_worker()}
 
     def plan(self, model: str, kind: str, sizes: ModelSizes) -> Plan:
         """How *model* would be loaded."""
         settings = self.settings(model, kind)
+        facts = self._kinds.get(kind, NOTHING_KNOWN)
         is_dense = self._is_dense(settings)
         plan = Plan(
             weights_bytes=sizes.weights(is_dense=is_dense),
-            overhead_bytes=OVERHEAD_BYTES.get(kind, OTHER_OVERHEAD_BYTES),
+            overhead_bytes=facts.overhead_bytes,
             images_bytes=sizes.image_bytes(is_dense=is_dense) + _number(settings, "image_cache_bytes")
-            if kind == "vision"
+            if facts.takes_images
             else 0,
         )
         free_bytes = self.budget_bytes - plan.fixed_bytes

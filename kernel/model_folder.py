@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from kernel.declaration import Declaration, candidates, serving
 from kernel.foreign_code import CONFIG_FILES, check_config, check_names
 from kernel.model_sizes import ModelSizes, Tensor, sizes_of
 from kernel.safetensors_header import read_tensors
@@ -17,32 +18,14 @@ from transports.reports import Modality
 
 # config.json and the weights' index; real ones stay below 10 MB.
 MAX_JSON_BYTES = 64 * 1024 * 1024
-# The engine without a model, for tests and plugin authors: config.json alone is its model.
-ECHO = "echo"
-# Any of these is a tokenizer.
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json", "vocab.txt")
-# Names of architectures that write text, as transformers and the models' authors end them.
-WRITER_ENDINGS = (
-    "CausalLM",
-    "LMHeadModel",
-    "ForConditionalGeneration",
-    "ChatModel",
-    "MiniCPMV",
-    "MiniCPMO",
-)
-# Worker kind -> what may be in a request.
-MODALITIES: Mapping[str, tuple[Modality, ...]] = {"text": ("text",), "vision": ("text", "image")}
-# In the names of the weights that look at pictures: "visual.blocks.0.attn", "model.vision_tower.encoder",
-# "model.embed_vision", "vpm.embeddings".
-VISION_MARKS = ("vision", "visual", "vpm.", "image_vit", "sam_model")
+# Other files are parsed up to this size: a tokenizer is megabytes, which are not worth the time.
+MAX_PARSED_BYTES = 64 * 1024
 # What begins a file that stands for one in Git LFS, until it is fetched; such are some 130 bytes.
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 MAX_POINTER_BYTES = 1024
 # Files that programs fill while they download.
 PARTIAL_ENDINGS = (".incomplete", ".part", ".partial", ".download", ".crdownload", ".aria2", ".!qB")
 _SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
-# Either says how a picture becomes the model's input.
-PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 CONTEXT_KEYS = (
     "max_position_embeddings",
     "n_positions",
@@ -93,8 +76,14 @@ def is_model_folder(files: Signature) -> bool:
     return any(name == "config.json" or name.endswith((".safetensors", ".gguf")) for name, _, _ in files)
 
 
-def inspect_folder(folder: Path, files: Signature) -> FolderFacts:
-    """Look at a model folder; what is wrong with it is in the result's `error`, naming the file."""
+def inspect_folder(folder: Path, files: Signature, kinds: Mapping[str, Declaration]) -> FolderFacts:
+    """Look at a model folder; what is wrong with it is in the result's `error`, naming the file.
+
+    Args:
+        folder: The model's.
+        files: From `list_files`.
+        kinds: The worker kinds that there are.
+    """
     sizes = {name: size for name, size, _ in files}
     facts = FolderFacts(
         size_bytes=sum(size for name, size in sizes.items() if name.endswith(".safetensors")),
@@ -103,18 +92,21 @@ def inspect_folder(folder: Path, files: Signature) -> FolderFacts:
     try:
         config = _read_json(folder, "config.json", sizes)
         facts = msgspec.structs.replace(facts, context_length=_context_length(config))
-        _check_config(config)
-        if config["model_type"] == ECHO:
-            weight = ModelSizes(weights_bytes=_echo_bytes(config), dense_weights_bytes=_echo_bytes(config))
-            return msgspec.structs.replace(
-                facts, kind=ECHO, modalities=_echo_modalities(config), sizes=weight
-            )
+        model_type, architecture = _identity(config)
+        possible = candidates(kinds, model_type, architecture, sizes)
+        if not possible:
+            raise ValueError(f"no worker kind for {(architecture or model_type)[:80]} models yet")
         _check_code(folder, sizes)
+        kind = serving(kinds, model_type, architecture, sizes, ())
+        if kind is not None and not kinds[kind].weights:
+            said = {"modalities": _said_modalities(config), "sizes": _said_sizes(config)}
+            return msgspec.structs.replace(facts, kind=kind, **said)
         tensors = _check_weights(folder, sizes)
-        kind = _kind(tensors)
-        _check_tokenizer(folder, sizes)
-        if kind == "vision":
-            _check_processor(folder, sizes)
+        kind = serving(kinds, model_type, architecture, sizes, tensors)
+        if kind is None:
+            raise ValueError(f"no worker kind for {(architecture or model_type)[:80]} models of such weights")
+        for names in kinds[kind].needs:
+            _check_needed(folder, names, kind, sizes)
     except ValueError as e:
         partial = next((name for name in sizes if name.endswith(PARTIAL_ENDINGS)), "")
         hint = f"; {partial[:200]} says that a download has not finished" if partial else ""
@@ -123,17 +115,18 @@ def inspect_folder(folder: Path, files: Signature) -> FolderFacts:
         name = Path(os.fsdecode(e.filename)).name if e.filename else folder.name
         return msgspec.structs.replace(facts, error=f"{name}: {e.strerror}")
     of_model = sizes_of(config, tensors, facts.context_length)
-    return msgspec.structs.replace(facts, kind=kind, modalities=MODALITIES[kind], sizes=of_model)
+    return msgspec.structs.replace(facts, kind=kind, modalities=kinds[kind].modalities, sizes=of_model)
 
 
-def _check_config(config: Mapping[str, Any]) -> None:
-    if not isinstance(config.get("model_type"), str):
+def _identity(config: Mapping[str, Any]) -> tuple[str, str]:
+    """What config.json says that the model is: its type, and its first architecture or ""."""
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str):
         raise ValueError("config.json: model_type is missing")
     architectures = config.get("architectures")
     if isinstance(architectures, list) and architectures:
-        name = str(architectures[0])
-        if not name.endswith(WRITER_ENDINGS):
-            raise ValueError(f"no worker kind for {name[:80]} models yet")
+        return model_type, str(architectures[0])
+    return model_type, ""
 
 
 def _check_code(folder: Path, sizes: Mapping[str, int]) -> None:
@@ -188,54 +181,46 @@ def _check_no_pointer(folder: Path, name: str, sizes: Mapping[str, int]) -> None
                 raise ValueError(f"{name}: a Git LFS pointer and not the file; `git lfs pull` fetches it")
 
 
-def _kind(tensors: Iterable[str]) -> str:
-    """The worker kind for a model with these weights.
-
-    config.json does not tell: mlx-lm's conversions to text alone keep architectures and image_token_id,
-    others vision_config too; some models with eyes are called ForCausalLM.
-    """
-    return "vision" if any(mark in name for name in tensors for mark in VISION_MARKS) else "text"
-
-
-def _check_processor(folder: Path, sizes: Mapping[str, int]) -> None:
-    found = [name for name in PROCESSOR_FILES if name in sizes]
-    if not found:
-        raise ValueError(
-            f"{PROCESSOR_FILES[0]}: missing, and no {PROCESSOR_FILES[1]} either; a vision model needs one"
-        )
-    for name in found:
-        _read_json(folder, name, sizes)
-
-
-def _echo_modalities(config: Mapping[str, Any]) -> tuple[Modality, ...]:
+def _said_modalities(config: Mapping[str, Any]) -> tuple[Modality, ...]:
     try:
         return msgspec.convert(config.get("modalities", ("text",)), tuple[Modality, ...])
     except msgspec.ValidationError as e:
         raise ValueError(f"config.json: modalities: {e}") from None
 
 
-def _echo_bytes(config: Mapping[str, Any]) -> int:
+def _said_sizes(config: Mapping[str, Any]) -> ModelSizes:
     memory_bytes = config.get("memory_bytes", 0)
     if isinstance(memory_bytes, bool) or not isinstance(memory_bytes, int) or memory_bytes < 0:
         raise ValueError("config.json: memory_bytes: expected a number of bytes")
-    return memory_bytes
+    return ModelSizes(weights_bytes=memory_bytes, dense_weights_bytes=memory_bytes)
 
 
-def _check_tokenizer(folder: Path, sizes: Mapping[str, int]) -> None:
-    found = [name for name in TOKENIZER_FILES if name in sizes]
+def _check_needed(folder: Path, names: Sequence[str], kind: str, sizes: Mapping[str, int]) -> None:
+    """See that one of *names* is there and whole, the first of them being the one that is used."""
+    found = [name for name in names if name in sizes]
     if not found:
-        raise ValueError("tokenizer.json: missing, and no tokenizer.model either")
+        others = f", and no {names[1]} either" if len(names) > 1 else ""
+        raise ValueError(f"{names[0]}: missing{others}; a {kind} model needs one")
     if sizes[found[0]] == 0:
         raise ValueError(f"{found[0]}: empty")
     _check_no_pointer(folder, found[0], sizes)
-    if found[0] == "tokenizer.json":
-        # Megabytes of JSON: only the first and last character are worth the time.
-        with (folder / "tokenizer.json").open("rb") as file:
-            first = file.read(64).lstrip()[:1]
-            file.seek(-min(64, sizes["tokenizer.json"]), os.SEEK_END)
-            last = file.read().rstrip()[-1:]
-        if (first, last) != (b"{", b"}"):
-            raise ValueError("tokenizer.json: not a JSON object: truncated?")
+    for name in found:
+        if not name.endswith(".json"):
+            continue
+        if sizes[name] <= MAX_PARSED_BYTES:
+            _read_json(folder, name, sizes)
+        else:
+            _check_ends(folder / name)
+
+
+def _check_ends(path: Path) -> None:
+    """See that a file of megabytes of JSON begins and ends as an object does."""
+    with path.open("rb") as file:
+        first = file.read(64).lstrip()[:1]
+        file.seek(-64, os.SEEK_END)
+        last = file.read().rstrip()[-1:]
+    if (first, last) != (b"{", b"}"):
+        raise ValueError(f"{path.name}: not a JSON object: truncated?")
 
 
 def _context_length(config: Mapping[str, Any]) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from kernel.memory import MemoryPlans, Plan, Setting
+from kernel.declaration import Setting
+from kernel.memory import MemoryPlans, Plan
 from kernel.memory_watch import MemoryWatch
 from kernel.residency import Residency, Resident
 from kernel.roster import Roster

@@ -30,8 +30,8 @@ OnProgress = Callable[[Progress], None]
 
 # A folder below models/ that is being filled; the catalog looks at no name with a dot in front.
 INCOMING = ".incoming-"
-# Whose environment has the importer.
-IMPORTER_KIND = "text"
+# The program of `workers` that converts; the environment of a kind that has it runs it.
+IMPORTER = "import-gguf"
 # For one fetch, one conversion, or the wait for another process's; a large model on a slow disk.
 TIMEOUT_S = 1800.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
@@ -50,8 +50,8 @@ async def provision(demo: Demo, home: Path, python: Path, link_dir: Path, on_pro
     Args:
         demo: The model.
         home: MLXD_HOME.
-        python: Of the environment of `demo.kind`; runs the importer.
-        link_dir: From `isolation.make_link_dir`.
+        python: Of an environment that has the `IMPORTER`.
+        link_dir: The PYTHONPATH there.
         on_progress: Told of phases "download" and "convert".
 
     Raises:
@@ -79,8 +79,8 @@ async def import_file(
         path: The file; absolute.
         name: Of the new model; "" names it after the file.
         home: MLXD_HOME.
-        python: Of the environment of `IMPORTER_KIND`; runs the importer.
-        link_dir: From `isolation.make_link_dir`.
+        python: Of an environment that has the `IMPORTER`.
+        link_dir: The PYTHONPATH there.
         on_progress: Told of phase "convert".
 
     Raises:
@@ -151,7 +151,7 @@ async def _convert(python: Path, link_dir: Path, source: Path, target: Path, on_
                 on_progress(Progress(phase="convert", fraction=line.fraction, detail=source.name))
 
     env = worker_environment(os.environ) | {"PYTHONPATH": os.fspath(link_dir)}
-    command: list[str | Path] = [python, "-P", "-m", "workers", "import-gguf", source, "--out", target]
+    command: list[str | Path] = [python, "-P", "-m", "workers", IMPORTER, source, "--out", target]
     result = await run_tool(command, env=env, cwd=target.parent, timeout_s=TIMEOUT_S, on_line=on_line)
     if errors:
         raise from_failed(errors[0])

@@ -24,6 +24,8 @@ from transports.messages import Failed, Progress
 OnProgress = Callable[[Progress], None]
 
 MAIN = "main"
+# The program of `workers` that fetches; the environment of a kind that has it runs it.
+PULLER = "pull"
 # As the hub has them: one or two parts, no "--", which stands for "/" in the cache.
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 # A branch, a tag, a commit or "refs/pr/1".
@@ -78,8 +80,8 @@ async def pull(
     Args:
         source: What is wanted.
         cache: The hub cache.
-        python: Of the environment of `provision.IMPORTER_KIND`, which has huggingface_hub.
-        link_dir: From `isolation.make_link_dir`.
+        python: Of an environment that has the `PULLER`.
+        link_dir: The PYTHONPATH there.
         on_progress: Told of phase "download".
         timeout_s: For the wait for another pull of the same model, and for this one.
 
@@ -98,7 +100,7 @@ async def pull(
     def on_wait() -> None:
         on_progress(Progress(phase="queued", detail="another pull of it runs"))
 
-    command: list[str | Path] = [python, "-P", "-m", "workers", "pull", source.repo]
+    command: list[str | Path] = [python, "-P", "-m", "workers", PULLER, source.repo]
     command += ["--revision", source.revision, "--cache", cache]
     env = hub_environment(os.environ) | {"PYTHONPATH": os.fspath(link_dir)}
     try:

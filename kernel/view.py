@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from kernel.dispatch import Dispatcher
-from kernel.memory import Setting
+from kernel.memory import KindFacts
 from kernel.memory_watch import MemoryWatch
 from kernel.peers import Peers
 from kernel.placement import Placement
@@ -34,8 +34,8 @@ class KernelView(msgspec.Struct, frozen=True, kw_only=True):
     started_s: float
     # `Welcome.shared_dir`.
     shared_dir: str = ""
-    # The settings section of each worker kind.
-    worker_settings: Mapping[str, dict[str, Setting]] = {}
+    # What is known of each worker kind.
+    kinds: Mapping[str, KindFacts] = {}
     # For all models together, bytes; by default more than there is.
     memory_budget_bytes: int = 2**60
     # Whether models run on one where they may.

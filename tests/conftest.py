@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from kernel.filelock import locked
 from plugins.client import KernelClient
 from plugins.launch import KernelProcess
 from transports import rundir
+from transports.registrations import OURS, registrations
 from transports.reports import Admin, DoneReply
 from transports.settings import HttpSettings, KernelSettings, Settings
 
@@ -176,3 +178,12 @@ def _is_ours(process: psutil.Process) -> bool:
     except psutil.Error:
         return False
     return any(word.partition(".")[0] in ("kernel", "workers", "plugins") for word in command)
+
+
+def pytest_configure() -> None:
+    """Stop with the reason where mlxd was installed before its entry points changed."""
+    points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    for group, wanted in points.items():
+        found = {one.name: one.value for one in registrations(group) if one.distribution == OURS}
+        if found != wanted:
+            pytest.exit(f"mlxd is installed with other entry points in {group}: `uv pip install -e '.[dev]'`")

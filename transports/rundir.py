@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
 import time
@@ -137,9 +138,10 @@ def read_connection(home: Path) -> Connection | None:
 
 def clear(run_dir: Path) -> None:
     """Remove what a kernel leaves in its run directory, and the directory if that empties it."""
+    # Folders of links, which are not followed.
+    shutil.rmtree(run_dir / "packages", ignore_errors=True)
     # The lock last: from then on the directory may be another kernel's.
-    for name in ("kernel.sock", "connection.json", "packages/workers", "packages/transports", "kernel.lock"):
+    for name in ("kernel.sock", "connection.json", "kernel.lock"):
         (run_dir / name).unlink(missing_ok=True)
-    for directory in (run_dir / "packages", run_dir):
-        with contextlib.suppress(OSError):
-            directory.rmdir()
+    with contextlib.suppress(OSError):
+        run_dir.rmdir()

@@ -34,6 +34,8 @@ class PeerBootstrap(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     # Of the kernel and of the code that the process must share with it.
     mlxd_version: str
+    # For workers: what loads a model, "module:function".
+    loader: str = ""
     # The settings section of that kind.
     settings: dict[str, object] = {}
     # For frontends: how all of them take pictures.

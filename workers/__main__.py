@@ -1,4 +1,4 @@
-"""`python -P -m workers [serve | smoke KIND | import-gguf ... | pull ...]`: started by the kernel only."""
+"""`python -P -m workers [serve | smoke ... | import-gguf ... | pull ...]`: started by the kernel only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def main(argv: list[str]) -> int:
     if job == "smoke":
         from workers.smoke import smoke  # noqa: PLC0415
 
-        return smoke(rest[0])
+        return smoke(*rest)
     if job == "import-gguf":
         from workers.gguf.importer import main as import_gguf  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Which worker kinds there are and what loads a model of each."""
+"""The function that loads models of a worker kind, by the name that its distribution registered."""
 
 from __future__ import annotations
 
@@ -10,25 +10,21 @@ from typing import TypeAlias
 from transports.errors import PluginError
 from workers.engine import Engine, OnProgress
 
-# Model folder, the kind's settings section, progress -> a loaded engine. Raises MlxdError.
+# Model folder, the kind's settings, progress -> a loaded engine. Raises MlxdError.
 Loader: TypeAlias = Callable[[Path, Mapping[str, object], OnProgress], Engine]
 
-# Imported by name, so that one kind's libraries are not needed for another.
-LOADERS = {
-    "echo": "workers.echo:load",
-    "text": "workers.text.loading:load",
-    "vision": "workers.vision.loading:load",
-}
 
-
-def loader(kind: str) -> Loader:
-    """The function that loads models of *kind*.
+def loader(name: str) -> Loader:
+    """What "module:function" stands for; imports the kind's libraries.
 
     Raises:
-        PluginError: No such kind.
+        PluginError: It is not there.
     """
-    if kind not in LOADERS:
-        raise PluginError(f"worker kind: expected one of {', '.join(LOADERS)}, got {kind!r}")
-    module, _, name = LOADERS[kind].partition(":")
-    function: Loader = getattr(import_module(module), name)
-    return function
+    module, _, function = name.partition(":")
+    try:
+        found: Loader = getattr(import_module(module), function)
+    except (ImportError, AttributeError) as e:
+        raise PluginError(f"loader {name}: {e}") from e
+    if not callable(found):
+        raise PluginError(f"loader {name}: expected a function, got {type(found).__name__}")
+    return found

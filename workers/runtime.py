@@ -8,7 +8,7 @@ from pathlib import Path
 
 from transports.codec import decode_body
 from transports.envelope import new_id
-from transports.errors import MlxdError
+from transports.errors import MlxdError, ModelUnavailable
 from transports.frames import Parcel, parcel
 from transports.logs import get_logger
 from transports.messages import Hello, Load, Pong, Progress, Ready, Welcome
@@ -38,14 +38,14 @@ def run(bootstrap: PeerBootstrap) -> None:
         if order.envelope.type == "unload":
             return
         load = decode_body(order.body, Load)
-        engine = _load(link, bootstrap.kind, load)
+        engine = _load(link, bootstrap.loader, load)
         if engine is None:
             return
         _serve(link, Session(engine, link.send, welcome.shared_dir, load.defaults), engine)
         engine.close()
 
 
-def _load(link: Link, kind: str, load: Load) -> Engine | None:
+def _load(link: Link, loader_name: str, load: Load) -> Engine | None:
     """Load what the kernel names; None when it could not be loaded."""
     counter = 0
 
@@ -55,12 +55,14 @@ def _load(link: Link, kind: str, load: Load) -> Engine | None:
         link.report_load(progress, counter)
 
     try:
-        engine = loader(kind)(Path(load.path), load.settings, on_progress)
+        engine = loader(loader_name)(Path(load.path), load.settings, on_progress)
     except MlxdError as e:
-        log.error("load_failed", reason=e.message)
-        link.send(parcel("failed", e.to_failed()))
-        # The kernel has read it when it answers; leaving first could lose it.
-        _next_of(link, "unload")
+        _cannot_load(link, e)
+        return None
+    except Exception as e:
+        # A bug of somebody's loader: to be told, and not to be tried again and again.
+        log.exception("loader_raised", loader=loader_name)
+        _cannot_load(link, ModelUnavailable(f"{load.path}: cannot be loaded: {type(e).__name__}: {e}"))
         return None
     info = engine.info
     link.send(
@@ -75,6 +77,13 @@ def _load(link: Link, kind: str, load: Load) -> Engine | None:
         )
     )
     return engine
+
+
+def _cannot_load(link: Link, error: MlxdError) -> None:
+    log.error("load_failed", reason=error.message)
+    link.send(parcel("failed", error.to_failed()))
+    # The kernel has read it when it answers; leaving first could lose it.
+    _next_of(link, "unload")
 
 
 def _serve(link: Link, session: Session, engine: Engine) -> None:

@@ -1,38 +1,41 @@
-"""Whether this environment can run workers of a kind: `python -P -m workers smoke KIND`.
+"""Whether this environment can run workers of a kind: `python -P -m workers smoke LOCK LOADER MODULE...`.
 
-Versions are compared with the lock file, the libraries imported, and one small matrix multiplied.
+Versions are compared with the lock file, the libraries imported, and with mlx one small matrix multiplied.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from importlib import import_module
 from importlib.metadata import distributions
+from importlib.util import find_spec
 from pathlib import Path
 
-# Kind -> the modules that its workers cannot do without.
-MODULES = {
-    "text": ("mlx.core", "mlx_lm", "llguidance", "gguf", "msgpack", "msgspec", "psutil", "structlog", "zmq"),
-    # The model is one of those that are served most: importing it patches transformers' processors.
-    "vision": (
-        *("mlx.core", "mlx_lm.generate", "mlx_vlm.utils", "mlx_vlm.models.qwen2_5_vl"),
-        *("PIL.Image", "llguidance", "msgpack", "msgspec", "psutil", "structlog", "zmq"),
-    ),
-}
+from transports.errors import PluginError
+from workers.kinds import loader
+
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
 
-def smoke(kind: str) -> int:
-    """0 if all is well; otherwise what is wrong stands on stderr."""
-    if kind not in MODULES:
-        print(f"error: worker kind {kind!r} has no test", file=sys.stderr)
-        return 2
-    lock = Path(__file__).parent / kind / "requirements.lock"
-    if wrong := unexpected(lock.read_text(encoding="utf-8")):
+def smoke(lock: str, loader_name: str, *modules: str) -> int:
+    """0 if all is well; otherwise what is wrong stands on stderr.
+
+    Args:
+        lock: The path of the lock file.
+        loader_name: "module:function" of the kind.
+        modules: What else its workers cannot do without.
+    """
+    if wrong := unexpected(Path(lock).read_text(encoding="utf-8")):
         print(f"error: not as locked: {', '.join(wrong)}", file=sys.stderr)
         return 1
-    for name in MODULES[kind]:
-        __import__(name)
+    for name in modules:
+        import_module(name)
+    try:
+        loader(loader_name)
+    except PluginError as e:
+        print(f"error: {e.message}", file=sys.stderr)
+        return 1
     return _multiply()
 
 
@@ -60,7 +63,9 @@ def _normal(name: str) -> str:
 
 
 def _multiply() -> int:
-    import mlx.core as mx  # noqa: PLC0415 - absent outside a worker's environment
+    if find_spec("mlx") is None:
+        return 0
+    import mlx.core as mx  # noqa: PLC0415 - absent where a kind does not use it
 
     product = mx.array([[1.0, 2.0]]) @ mx.array([[3.0], [4.0]])
     if product.item() != 11.0:

@@ -21,6 +21,7 @@ from transports.errors import MlxdError
 from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Delta, Done, Prefill, Progress
 from workers.engine import Failure
 
+LOADERS = {"text": "workers.text.loading:load", "vision": "workers.vision.loading:load"}
 # Where a kind's library has its key-value caches.
 CACHES = {"text": "mlx_lm.models.cache", "vision": "mlx_vlm.models.cache"}
 
@@ -221,7 +222,7 @@ def main() -> None:
             if wanted != loaded or engine is None:
                 caches = import_module(CACHES[scenario.kind])
                 caches.KVCache.step = caches.BatchKVCache.step = scenario.growth_tokens
-                engine = loader(scenario.kind)(Path(scenario.path), scenario.settings, on_progress)
+                engine = loader(LOADERS[scenario.kind])(Path(scenario.path), scenario.settings, on_progress)
                 loaded = wanted
             break_sampling(scenario, sampling.sample)
             report = play(scenario, engine)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kernel.demos import SMOLLM2
-from kernel.isolation import make_link_dir, worker_environment
+from kernel.isolation import LinkDirs, worker_environment
 from kernel.uv import uv_environment
 from workers.gguf.tensor_types import TYPES
 
@@ -60,7 +60,7 @@ def ask(text_python: str) -> Ask:
 @pytest.fixture(scope="module")
 def run_import(text_python: str, tmp_path_factory: pytest.TempPathFactory) -> Import:
     """Run the importer as the kernel does; the model is beside the file, without its suffix."""
-    links = make_link_dir(tmp_path_factory.mktemp("run"))
+    links = LinkDirs(tmp_path_factory.mktemp("run")).make("text", {})
 
     def run(file: Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

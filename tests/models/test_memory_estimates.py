@@ -10,6 +10,7 @@ from running import DEFAULT_MODEL, VISION_MODEL, StartKernel
 
 from kernel.demos import DEMOS
 from kernel.model_folder import inspect_folder, list_files
+from kernel.worker_kinds import WorkerKinds
 from transports.reports import Admin, ModelReport
 
 pytestmark = pytest.mark.models
@@ -18,7 +19,9 @@ NUM_REQUESTS = 16
 
 
 def test_what_is_said_of_a_model_before_it_is_fetched_is_so(smollm2: Path) -> None:
-    assert DEMOS[DEFAULT_MODEL].sizes == inspect_folder(smollm2, list_files(smollm2)).sizes
+    found = inspect_folder(smollm2, list_files(smollm2), WorkerKinds.installed().declarations)
+
+    assert DEMOS[DEFAULT_MODEL].sizes == found.sizes
 
 
 @pytest.mark.parametrize("model", [DEFAULT_MODEL, VISION_MODEL])

@@ -12,7 +12,7 @@ import pytest
 from fake_hub import FakeHub, git_blob
 
 from kernel.catalog import Catalog
-from kernel.isolation import make_link_dir
+from kernel.isolation import LinkDirs
 from kernel.pull import Source, pull
 from transports.errors import (
     Forbidden,
@@ -69,7 +69,7 @@ def told() -> list[Progress]:
 
 @pytest.fixture
 def bring(text_python: str, tmp_path: Path, cache: Path, told: list[Progress]) -> Pull:
-    links = make_link_dir(tmp_path / "run")
+    links = LinkDirs(tmp_path / "run").make("text", {})
 
     async def bring(repo: str = REPO, revision: str = "") -> Path:
         source = Source.of(repo, revision)

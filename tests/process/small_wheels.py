@@ -25,9 +25,9 @@ def make_wheel(folder: Path, name: str, version: str, files: Mapping[str, bytes]
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def make_workers(link_dir: Path, main: str) -> Path:
-    """A stand-in for the `workers` package whose __main__ is *main*."""
-    (link_dir / "workers").mkdir(parents=True)
-    (link_dir / "workers" / "__init__.py").touch()
-    (link_dir / "workers" / "__main__.py").write_text(main)
-    return link_dir
+def make_workers(folder: Path, main: str) -> Path:
+    """A stand-in for the `workers` package whose __main__ is *main*, in *folder*."""
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder / "__main__.py").write_text(main)
+    return folder

@@ -15,17 +15,20 @@ import psutil
 import pytest
 from small_wheels import make_wheel, make_workers
 
+from kernel.declaration import Declaration, Rule
 from kernel.environment_build import BUILDING
 from kernel.environments import Environments
 from kernel.filelock import locked
+from kernel.isolation import LinkDirs
 from kernel.tools import run_tool
+from kernel.worker_kinds import WorkerKind, WorkerKinds
 from transports.errors import EnvironmentFailed, NotFound
 from transports.messages import Progress
 
 # The smoke test of the stand-in for `workers`: it passes if the wheel can be imported.
 SMOKE = """
 import sys
-assert sys.argv[1:] == ["smoke", "fruit"], sys.argv
+assert sys.argv[1] == "smoke" and sys.argv[3:] == ["fruit.engine:load", "fruit"], sys.argv
 import fruit
 """
 
@@ -41,14 +44,16 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
     lock = tmp_path / "requirements.lock"
     lock.write_text(f"fruit==1.0 --hash=sha256:{digest}\n")
+    declared = Declaration(tasks=("eat",), serves=(Rule(model_types=("fruit",)),), modules=("fruit",))
+    kind = WorkerKind("fruit", "fruit.engine:load", declared, lock, {})
     made = 0
 
     def make(*, smoke: str = SMOKE, timeout_s: float = 60.0) -> Environments:
         nonlocal made
         made += 1
-        link_dir = make_workers(tmp_path / f"links{made}", smoke)
-        locks = {"fruit": lock, "echo": None}
-        return Environments(tmp_path / "home", link_dir, locks=locks, timeout_s=timeout_s)
+        workers = make_workers(tmp_path / f"workers{made}", smoke)
+        links = LinkDirs(tmp_path / f"run{made}", {"workers": workers})
+        return Environments(tmp_path / "home", WorkerKinds({"fruit": kind}), links, timeout_s=timeout_s)
 
     return make
 

@@ -46,7 +46,7 @@ Import = Callable[..., Awaitable[str]]
 
 @pytest.fixture
 def links(tmp_path: Path) -> Path:
-    return make_workers(tmp_path / "links", IMPORTER)
+    return make_workers(tmp_path / "links/workers", IMPORTER).parent
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ from kernel.events import (
     StopRequested,
     TimePassed,
 )
+from kernel.memory import KindFacts
 from kernel.model_sizes import ModelSizes
 from kernel.view import KernelView
 from transports.codec import decode_body
@@ -55,9 +56,11 @@ from transports.messages import (
     Usage,
 )
 from transports.reports import Admin, ModelInfo
-from transports.settings import KernelSettings, ModelOptions, ModelsSettings, Settings
+from transports.settings import MIB, KernelSettings, ModelOptions, ModelsSettings, Settings
 
 TOKEN = "client-token"
+# What a worker of these takes besides its weights.
+ENGINE_BYTES = 24 * MIB
 CHAT = ChatRequest(messages=(ChatMessage(role="user", content="hi"),))
 
 
@@ -88,7 +91,7 @@ class World:
             home="/home",
             started_s=self.now,
             shared_dir="/shared",
-            worker_settings={"echo": {"num_slots": 1, "step_s": 0.5}},
+            kinds={"echo": KindFacts(settings={"num_slots": 1, "step_s": 0.5}, overhead_bytes=ENGINE_BYTES)},
             memory_budget_bytes=budget_bytes,
         )
         kernel = settings or KernelSettings(frontends=())

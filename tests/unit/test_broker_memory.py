@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from kernel_world import ENGINE_BYTES as ENGINE
 from kernel_world import World
 
 from kernel.events import Measured, Prepared, ProcessStarted
-from kernel.memory import OVERHEAD_BYTES
 from kernel.model_sizes import ModelSizes
 from transports.reports import DoneReply, StatusReply
 from transports.settings import MIB, KernelSettings, ModelOptions
 
 A, B, C, D = "echo/a", "echo/b", "echo/c", "echo/d"
-ENGINE = OVERHEAD_BYTES["echo"]
 SHORT = Measured(available_bytes=MIB)
 ENOUGH = Measured(available_bytes=8000 * MIB)
 

@@ -13,6 +13,7 @@ import pytest
 
 import kernel.catalog
 from kernel.catalog import Catalog, CatalogEntry
+from kernel.declaration import Declaration
 from kernel.isolation import package_dir
 from kernel.model_folder import FolderFacts, Signature
 
@@ -173,7 +174,8 @@ def test_an_embedded_model_that_was_removed_says_what_is_missing(
         ),
         ({"tokenizer.json": None}, "tokenizer.json: missing"),
         ({"tokenizer.json": b""}, "tokenizer.json: empty"),
-        ({"tokenizer.json": b'{"version": "1.0"'}, "tokenizer.json: not a JSON object"),
+        ({"tokenizer.json": b'{"version": "1.0"'}, "tokenizer.json: Input data was truncated"),
+        ({"tokenizer.json": b'{"version": "' + bytes(70_000)}, "tokenizer.json: not a JSON object"),
     ],
 )
 def test_a_broken_model_is_listed_with_the_file_at_fault(
@@ -341,9 +343,9 @@ def test_only_what_changed_is_read_again(tmp_path: Path, monkeypatch: pytest.Mon
     read = []
     inspect = kernel.catalog.inspect_folder
 
-    def noted(folder: Path, files: Signature) -> FolderFacts:
+    def noted(folder: Path, files: Signature, kinds: Mapping[str, Declaration]) -> FolderFacts:
         read.append(folder.name)
-        return inspect(folder, files)
+        return inspect(folder, files, kinds)
 
     monkeypatch.setattr(kernel.catalog, "inspect_folder", noted)
     first = model(tmp_path / "models/first")

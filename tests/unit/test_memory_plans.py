@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kernel.memory import LEAST_CONTEXT_TOKENS, OVERHEAD_BYTES, MemoryPlans, Plan, budget_of
+from kernel.memory import LEAST_CONTEXT_TOKENS, KindFacts, MemoryPlans, Plan, budget_of
 from kernel.model_sizes import ModelSizes
 from transports.settings import MIB, ModelOptions
 
@@ -20,13 +20,18 @@ LLAMA_8B = ModelSizes(
 SMALL = ModelSizes(
     weights_bytes=100 * MIB, dense_weights_bytes=500 * MIB, kv_values=1024, context_tokens=8192
 )
+# What an engine takes besides.
+OVERHEAD_BYTES = 256 * MIB
 SECTION = {"num_slots": 32, "prompt_cache_bytes": GIB, "max_context_tokens": 0, "kv_cache_bytes": 0}
 
 
 def plans(budget_bytes: int, has_gpu: bool = True, **of_model: object) -> MemoryPlans:
-    vision = SECTION | {"image_cache_bytes": 256 * MIB}
+    text = KindFacts(settings=SECTION, overhead_bytes=OVERHEAD_BYTES)
+    vision = KindFacts(
+        settings=SECTION | {"image_cache_bytes": 256 * MIB}, overhead_bytes=OVERHEAD_BYTES, takes_images=True
+    )
     options = {"m": ModelOptions(**of_model)}  # type: ignore[arg-type]
-    return MemoryPlans(budget_bytes, {"text": SECTION, "vision": vision}, options, has_gpu=has_gpu)
+    return MemoryPlans(budget_bytes, {"text": text, "vision": vision}, options, has_gpu=has_gpu)
 
 
 def plan(sizes: ModelSizes, budget_bytes: int = 1000 * GIB, kind: str = "text", **of_model: object) -> Plan:
@@ -63,7 +68,7 @@ def test_a_cpu_has_dense_weights_and_keys() -> None:
 
 
 def test_the_device_of_the_settings_counts() -> None:
-    section = {"text": SECTION | {"device": "cpu"}}
+    section = {"text": KindFacts(settings=SECTION | {"device": "cpu"})}
 
     found = MemoryPlans(1000 * GIB, section, {}, has_gpu=True).plan("m", "text", SMALL)
 
@@ -73,7 +78,7 @@ def test_the_device_of_the_settings_counts() -> None:
 def test_a_model_wants_one_longest_sequence_and_a_prompt_cache() -> None:
     found = plan(SMALL)
 
-    assert found.least_bytes == 100 * MIB + OVERHEAD_BYTES["text"] + 16 * MIB
+    assert found.least_bytes == 100 * MIB + OVERHEAD_BYTES + 16 * MIB
     # 32 sequences of 16 MiB are less than a prompt cache of 1 GiB.
     assert found.wanted_kv_bytes == 512 * MIB
     assert plan(LLAMA_8B).wanted_kv_bytes == 16 * GIB + GIB
@@ -96,7 +101,7 @@ def test_a_long_context_gets_a_quarter_of_the_budget() -> None:
 
 
 def test_a_context_is_cut_to_what_the_weights_leave() -> None:
-    budget_bytes = LLAMA_8B.weights_bytes + OVERHEAD_BYTES["text"] + GIB
+    budget_bytes = LLAMA_8B.weights_bytes + OVERHEAD_BYTES + GIB
 
     assert plan(LLAMA_8B, budget_bytes).context_tokens == GIB // (128 * KIB)
     assert plans(budget_bytes).refusal("m", "text", LLAMA_8B, {}) is None
@@ -113,7 +118,7 @@ def test_a_context_that_somebody_asked_for_is_not_cut() -> None:
 
 
 def test_keys_and_values_that_somebody_asked_for_are_given() -> None:
-    section = {"text": SECTION | {"kv_cache_bytes": 7 * MIB}}
+    section = {"text": KindFacts(settings=SECTION | {"kv_cache_bytes": 7 * MIB})}
 
     found = MemoryPlans(1000 * GIB, section, {}, has_gpu=True).plan("m", "text", SMALL)
 

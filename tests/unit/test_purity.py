@@ -15,6 +15,7 @@ LOGIC = (
     "admin",
     "broker",
     "deadlines",
+    "declaration",
     "dispatch",
     "ending",
     "events",

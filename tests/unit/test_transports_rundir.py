@@ -215,3 +215,16 @@ def test_a_lock_on_a_file_that_was_removed_is_no_lock(
     with pytest.raises(ConfigError, match="running here already"):
         rundir.Lock(tmp_path)
     first.release()
+
+
+def test_the_links_of_workers_are_removed_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/file").touch()
+    links = tmp_path / "run/packages/text"
+    links.mkdir(parents=True)
+    (links / "workers").symlink_to(tmp_path / "elsewhere")
+
+    rundir.clear(tmp_path / "run")
+
+    assert not (tmp_path / "run").exists()
+    assert (tmp_path / "elsewhere/file").exists()

@@ -1,0 +1,122 @@
+"""The worker kinds that installed distributions declare. Reads their files, and imports nothing of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import distribution
+from pathlib import Path
+
+import msgspec
+
+from kernel.declaration import Declaration
+from transports.errors import NotFound, PluginError
+from transports.registrations import OURS, WORKERS, Registration, registrations
+
+# A declaration is a page; a lock file is 200 KB.
+MAX_DECLARATION_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerKind:
+    """A kind whose declaration is right."""
+
+    name: str
+    # "module:function", as `workers/kinds.py` takes it.
+    loader: str
+    declared: Declaration
+    # Its environment's; None runs in the kernel's own Python.
+    lock: Path | None
+    # What its workers may import besides their environment and what all may: name -> file or folder.
+    packages: Mapping[str, Path]
+
+
+class WorkerKinds:
+    """All of them by name, mlxd's own first; and what was wrong with the others."""
+
+    def __init__(self, kinds: Mapping[str, WorkerKind], broken: tuple[Registration, ...] = ()) -> None:
+        self._kinds = dict(kinds)
+        self.broken = broken
+        self.declarations = {name: kind.declared for name, kind in self._kinds.items()}
+
+    @classmethod
+    def installed(cls) -> WorkerKinds:
+        """Those that this Python has; reads the disk."""
+        kinds, broken = {}, []
+        for one in registrations(WORKERS):
+            try:
+                if one.error:
+                    raise PluginError(one.error)
+                kinds[one.name] = _read(one)
+            except PluginError as e:
+                broken.append(msgspec.structs.replace(one, error=e.message))
+        return cls(kinds, tuple(broken))
+
+    def __iter__(self) -> Iterator[WorkerKind]:
+        return iter(self._kinds.values())
+
+    def __getitem__(self, name: str) -> WorkerKind:
+        try:
+            return self._kinds[name]
+        except KeyError:
+            there = ", ".join(self._kinds)
+            raise NotFound(f"worker kind {name!r}: not known; there are: {there}") from None
+
+    def with_tool(self, tool: str) -> str:
+        """The kind whose environment has what a program of `workers` needs.
+
+        Raises:
+            NotFound: None does.
+        """
+        for kind in self:
+            if tool in kind.declared.tools:
+                return kind.name
+        raise NotFound(f"{tool}: no worker kind has it; install mlxd again")
+
+
+def _read(one: Registration) -> WorkerKind:
+    module = one.value.partition(":")[0].split(".")
+    package = _package(module[0])
+    folder = package.joinpath(*module[1:-1])
+    declared = _declaration(folder / f"{one.name}.toml")
+    lock = folder / declared.requirements if declared.requirements else None
+    if lock is not None and (lock.parent != folder or not lock.is_file()):
+        raise PluginError(f"{one.name}.toml: requirements: no file {declared.requirements!r} beside it")
+    # mlxd's own are in `workers`, which all may import.
+    packages = {} if one.distribution == OURS else {module[0]: package, **_installed(one.distribution)}
+    return WorkerKind(one.name, one.value, declared, lock, packages)
+
+
+def _package(name: str) -> Path:
+    """The folder of a top-level package."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError) as e:
+        raise PluginError(f"package {name}: {e}") from None
+    if spec is None or spec.origin is None or not spec.submodule_search_locations:
+        raise PluginError(f"package {name}: not found; its loader must be in a package with an __init__.py")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _declaration(path: Path) -> Declaration:
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_DECLARATION_BYTES + 1)
+        if len(text) > MAX_DECLARATION_BYTES:
+            raise PluginError(f"{path.name}: expected at most {MAX_DECLARATION_BYTES} bytes")
+        return msgspec.convert(tomllib.loads(text.decode()), Declaration)
+    except OSError as e:
+        raise PluginError(f"{path}: {e.strerror}; the declaration of a kind is beside its loader") from None
+    except (ValueError, RecursionError) as e:
+        raise PluginError(f"{path.name}: {e}") from None
+
+
+def _installed(name: str) -> dict[str, Path]:
+    """What *name* installed into site-packages, by top-level name; of an editable one its metadata alone."""
+    found = distribution(name)
+    tops = {file.parts[0] for file in found.files or () if file.parts}
+    tops = {top for top in tops if top not in ("..", "__pycache__") and not top.endswith(".pth")}
+    tops = {top for top in tops if not top.startswith("__editable__")}
+    return {top: Path(str(found.locate_file(top))) for top in sorted(tops)}
