@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kernel import ratelimit
 from kernel.ratelimit import RateLimiter
+from transports.buckets import MAX_REMEMBERED
 from transports.errors import RateLimited
 
 A, B = ("peer", "a"), ("peer", "b")
@@ -42,9 +42,9 @@ def test_no_limit_counts_nothing() -> None:
 
 def test_clients_that_are_long_gone_are_forgotten() -> None:
     limiter = RateLimiter(60)
-    for number in range(3 * ratelimit.MAX_REMEMBERED):
+    for number in range(3 * MAX_REMEMBERED):
         limiter.check(("peer", str(number)), 0)
-    assert len(limiter) == ratelimit.MAX_REMEMBERED
+    assert len(limiter) == MAX_REMEMBERED
 
     limiter.check(A, 61)
     assert len(limiter) == 1
