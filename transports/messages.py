@@ -209,6 +209,8 @@ class Generate(Message, frozen=True, kw_only=True):
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     # Go on past the end-of-text token.
     ignore_eos: bool = False
+    # Only requests with the same number find what one of them left in the prompt cache.
+    cache_salt: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
 
 
 class Reasoning(Message, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from msgspec import structs
 
 from transports.messages import Delta, Done, Sampling, TokenLogprob
 from workers.generation.params import Defaults, resolve
+from workers.generation.prompt_cache import PromptCache
 from workers.generation.rows import Row
 from workers.generation.stops import StopMatcher
 
@@ -18,7 +19,7 @@ class FakeDetokenizer:
         return WORDS[token]
 
 
-def row(*, stop: tuple[str, ...] = (), strips_space: bool = False) -> Row:
+def row(*, stop: tuple[str, ...] = (), strips_space: bool = False, cache_salt: int = 0) -> Row:
     return Row(
         id="request-1",
         prompt=[7, 8],
@@ -30,6 +31,7 @@ def row(*, stop: tuple[str, ...] = (), strips_space: bool = False) -> Row:
         stops=StopMatcher(stop),
         arrived=10.0,
         strips_space=strips_space,
+        cache_salt=cache_salt,
     )
 
 
@@ -108,3 +110,17 @@ def test_echo_is_said_once_and_first() -> None:
 
     assert texts(one.start(11.0)) == ["the prompt"]
     assert one.start(11.0) == []
+
+
+def test_another_salt_finds_nothing_in_the_prompt_cache() -> None:
+    """vLLM CVE-2025-46570: the time to the first token told what somebody else had asked."""
+    cache: PromptCache[str] = PromptCache(1000)
+    ann, bob, nobody = row(cache_salt=1), row(cache_salt=2**32 - 1), row()
+    tokens = list(range(20))
+    cache.store(ann.cache_key(tokens), "of ann", 1)
+
+    assert cache.match(ann.cache_key(tokens)) is not None
+    assert cache.match(bob.cache_key(tokens)) is None
+    assert cache.match(nobody.cache_key(tokens)) is None
+    assert nobody.cache_key(tokens) == tokens
+    assert ann.cache_key([]) == []

@@ -77,6 +77,7 @@ class RequestReader:
             detokenizer=self.vocabulary.detokenizer(),
             stops=StopMatcher(body.stop),
             arrived=now,
+            cache_salt=body.cache_salt,
             strips_space=is_chat and self.vocabulary.leads_with_space,
             fills_middle=isinstance(body, CompletionRequest) and body.suffix is not None,
             **fields,

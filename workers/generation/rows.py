@@ -28,6 +28,8 @@ class Row:
     arrived: float
     # The prompt, for a request that wants it back.
     echo: str = ""
+    # Whose keys and values it may find, and who finds its own.
+    cache_salt: int = 0
     # Some vocabularies put a space before the first word of an answer.
     strips_space: bool = False
     # Ends at the tokens of `Fim.ends` too.
@@ -46,7 +48,15 @@ class Row:
         return self.prompt + self.answer
 
     def cache_key(self, tokens: Sequence[int]) -> Sequence[int]:
-        """What *tokens* are called in the prompt cache: equal only where keys and values are."""
+        """What *tokens* are called in the prompt cache: equal only where keys, values and salt are."""
+        names = self.token_names(tokens)
+        if not self.cache_salt or not names:
+            return names
+        # The first is enough: only beginnings are found.
+        return [names[0] ^ self.cache_salt << 32, *names[1:]]
+
+    def token_names(self, tokens: Sequence[int]) -> Sequence[int]:
+        """For each of *tokens* a number that stands for its keys and values, below 2**64."""
         return tokens
 
     @property

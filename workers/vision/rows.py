@@ -64,8 +64,8 @@ class VisionRow(Row):
                 self._key += piece
                 self.prompt += piece
 
-    def cache_key(self, tokens: Sequence[int]) -> Sequence[int]:
-        """See `Row.cache_key`: with a picture's own number for each of its tokens."""
+    def token_names(self, tokens: Sequence[int]) -> Sequence[int]:
+        """See `Row.token_names`: a picture's own number for each of its tokens."""
         return [*self._key[: len(tokens)], *tokens[len(self._key) :]]
 
     def parts(self, start: int, end: int) -> Iterator[tuple[int | None, int, int]]:
