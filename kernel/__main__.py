@@ -126,7 +126,7 @@ async def _run(
         endpoint,
         catalog,
         shared,
-        Launcher(settings, environments, endpoint, run_dir, kinds, VERSION),
+        Launcher(home, settings, environments, endpoint, run_dir, kinds, VERSION),
         lambda feed: Jobs(home, settings, environments, catalog, feed),
         lambda feed: Processes(feed, files, children),
     )

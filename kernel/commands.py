@@ -33,6 +33,7 @@ class Launcher:
 
     def __init__(
         self,
+        home: Path,
         settings: Settings,
         environments: Environments,
         endpoint: str,
@@ -40,6 +41,7 @@ class Launcher:
         kinds: WorkerKinds,
         version: str,
     ) -> None:
+        self._home = home
         self._settings = settings
         self._environments = environments
         self._endpoint = endpoint
@@ -56,7 +58,7 @@ class Launcher:
         command: tuple[str | Path, ...]
         if action.role == "frontend":
             command = (sys.executable, "-P", "-m", "plugins", action.kind)
-            env = dict(os.environ)
+            env = os.environ | {"MLXD_HOME": str(self._home)}
         else:
             python = self._environments.python(action.kind)
             if python is None:

@@ -110,6 +110,13 @@ class PoisonRequest(RequestError):
     http_status = 422
 
 
+class Unauthorized(RequestError):
+    """An API key is needed, and there is none of ours."""
+
+    code = "invalid_api_key"
+    http_status = 401
+
+
 class Forbidden(RequestError):
     """Not allowed from there."""
 

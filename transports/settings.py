@@ -112,6 +112,11 @@ class HttpSettings(Section, frozen=True, kw_only=True):
     write_timeout_s: Seconds = 30.0
     # Host headers answered besides localhost and loopback addresses.
     allowed_hosts: tuple[str, ...] = ()
+    # Origins of web pages that may ask and read answers; exactly these, none by default.
+    allowed_origins: tuple[str, ...] = ()
+    # PEM files; with both the port speaks TLS, and nothing else.
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
 
 
 class StdioSettings(Section, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from plugins.cli.progress import ProgressView
 from plugins.cli.sanitize import clean_line
 from plugins.cli.startup import wait_until_ready
 from plugins.client import KernelClient
+from plugins.keys import FILE_NAME
 from plugins.launch import KernelProcess
 from plugins.packages import check_packages
 from transports.config import home, resolve
@@ -90,20 +91,21 @@ async def _tell_when_ready(client: KernelClient, preload: tuple[str, ...], view:
     for worker in status.workers:
         for note in worker.notes:
             click.echo(f"{clean_line(worker.model)}: {clean_line(note)}", err=True)
-    for line in ready_lines(status, preload):
+    for line in ready_lines(status, preload, needs_key=(home() / FILE_NAME).exists()):
         click.echo(line)
 
 
-def ready_lines(status: StatusReply, preload: tuple[str, ...]) -> list[str]:
+def ready_lines(status: StatusReply, preload: tuple[str, ...], *, needs_key: bool) -> list[str]:
     """What a person needs to know once all is up: where, and something to try."""
     addresses = [frontend.address for frontend in status.frontends if frontend.address]
     lines = [f"mlxd is ready at {address}" for address in addresses] or ["mlxd is ready"]
     if addresses and preload:
         messages = [{"role": "user", "content": QUESTION}]
         question = {"model": preload[0], "messages": messages, "temperature": 0}
+        key = " -H 'Authorization: Bearer KEY'" if needs_key else ""
         lines += [
             "Try it:",
-            f"  curl {addresses[0]}/v1/chat/completions -H 'Content-Type: application/json' \\",
+            f"  curl {addresses[0]}/v1/chat/completions -H 'Content-Type: application/json'{key} \\",
             f"    -d {shlex.quote(json.dumps(question))}",
         ]
     return [*lines, "Ctrl-C ends it."]

@@ -1,6 +1,6 @@
 """Who asks, and how urgently: what the headers of a request say to the kernel's queues.
 
-mlxd has no keys yet, so this tells clients apart for fair turns, and for nothing else: it proves nothing.
+Where no key is needed, this tells clients apart for fair turns, and for nothing else: it proves nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from plugins.keys import Key
 from plugins.terms import Terms, parse_priority, parse_timeout_s
 from transports.errors import RequestError
 
@@ -23,25 +24,28 @@ _PRODUCT = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
 T = TypeVar("T")
 
 
-def client_of(headers: Mapping[str, str], remote: str | None) -> str:
+def client_of(headers: Mapping[str, str], remote: str | None, key: Key | None) -> str:
     """The client's name, such as "127.0.0.1 OpenAI key-5f0d3a9c21be": address, product, digest of its key.
 
     Two programs of one machine are two clients, and so are two people behind one program with keys of
-    their own. Holds no secret.
+    their own. Whoever has proven to hold *key* is that one, wherever it is and whatever it calls itself.
+    Holds no secret.
     """
+    if key:
+        return f"key {key.name}"
     parts = [remote or "unknown"]
     if product := _PRODUCT.match(headers.get("User-Agent", "")):
         parts.append(product[0])
-    if key := _key(headers):
+    if secret := key_of(headers):
         digest = hashlib.blake2b(
-            key.encode("utf-8", "surrogateescape"), digest_size=DIGEST_BYTES, key=_SECRET
+            secret.encode("utf-8", "surrogateescape"), digest_size=DIGEST_BYTES, key=_SECRET
         )
         parts.append(f"key-{digest.hexdigest()}")
     return " ".join(parts)
 
 
 def terms_of(headers: Mapping[str, str]) -> Terms:
-    """What X-Priority and X-Queue-Timeout say.
+    """What X-Priority and X-Queue-Timeout say; a key may allow less.
 
     Raises:
         RequestError: One of them is wrong.
@@ -52,7 +56,8 @@ def terms_of(headers: Mapping[str, str]) -> Terms:
     )
 
 
-def _key(headers: Mapping[str, str]) -> str:
+def key_of(headers: Mapping[str, str]) -> str:
+    """The secret that a request carries, or ""."""
     scheme, _, token = headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()

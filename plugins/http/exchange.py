@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 from aiohttp import web
 
-from plugins.client import KernelClient
+from plugins.client import KernelClient, Submission
+from plugins.http.asker import client_of
 from plugins.http.events import EventStream
+from plugins.http.keyring import Keyring
+from plugins.keys import Key
 from plugins.media.intake import MediaIntake
-from transports.messages import Done
+from plugins.openai.validation import quoted
+from plugins.terms import Terms
+from transports.envelope import Message
+from transports.errors import KernelUnavailable, ModelNotFound
+from transports.frames import Frame
+from transports.messages import Done, Generate
+from transports.reports import ModelInfo
 from transports.settings import HttpSettings
 
+# The kernel answers from memory; later than this it hangs.
+KERNEL_TIMEOUT_S = 5.0
+# Known models named in an error.
+MAX_NAMED = 10
 # Of the header X-Mlxd-Ignored.
 MAX_IGNORED_NAMES = 32
 MAX_NAME_CHARS = 64
@@ -26,6 +41,9 @@ class Exchange:
     client: KernelClient
     settings: HttpSettings
     intake: MediaIntake
+    keyring: Keyring
+    # Whose request it is; None where no key is needed.
+    key: Key | None = None
     # What follows the route's prefix, such as a model's id.
     rest: str = ""
     # For the log and the metrics.
@@ -44,9 +62,56 @@ class Exchange:
         if names:
             self.headers["X-Mlxd-Ignored"] = ignored_header(names)
 
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """The models that the key may use.
+
+        Raises:
+            KernelUnavailable: The kernel does not answer.
+        """
+        try:
+            async with asyncio.timeout(KERNEL_TIMEOUT_S):
+                models = await self.client.models()
+        except TimeoutError:
+            raise KernelUnavailable(f"the kernel did not answer within {KERNEL_TIMEOUT_S:g} s") from None
+        return models if self.key is None else tuple(one for one in models if self.key.may_use(one.name))
+
+    def check_model(self, model: str) -> None:
+        """Refuse a model that the key may not use, whether there is one of that name or not.
+
+        Raises:
+            ModelNotFound: It may not.
+        """
+        if self.key and not self.key.may_use(model):
+            raise not_known(model, self.key.models)
+
+    def submit(
+        self, *, task: str, model: str, body: Message, terms: Terms, buffers: Sequence[Frame] = ()
+    ) -> Submission:
+        """Send a request to the kernel, as far as the key allows: the one way there for all routes.
+
+        Raises:
+            ModelNotFound: The key may not use this one.
+        """
+        self.check_model(model)
+        if self.key:
+            terms = terms._replace(priority=min(terms.priority, self.key.max_priority))
+            if isinstance(body, Generate):
+                # Nobody shall learn from the time of an answer what the holder of another key has asked.
+                body = msgspec.structs.replace(body, cache_salt=int(self.key.digest[:8], 16))
+        client = client_of(self.request.headers, self.request.remote, self.key)
+        return self.client.submit(
+            task=task, model=model, body=body, buffers=buffers, client=client, **terms._asdict()
+        )
+
     def json(self, body: bytes) -> web.Response:
         """An answer of status 200."""
         return web.Response(body=body, content_type="application/json", headers=self.headers)
+
+
+def not_known(model: str, known: Sequence[str]) -> ModelNotFound:
+    """The error for a name that whoever asks cannot use; *known* are those that they can."""
+    names = ", ".join(known[:MAX_NAMED]) or "none"
+    return ModelNotFound(f"model: {quoted(model)!r} is not known; known: {names}", param="model")
 
 
 def ignored_header(names: Sequence[str]) -> str:

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 from aiohttp import web
 
 from plugins.client import KernelClient
 from plugins.http.connection import Connection, Limits
-from plugins.http.listen import listen
+from plugins.http.cors import read_origins
+from plugins.http.keyring import Keyring
+from plugins.http.listen import is_loopback_host, listen
 from plugins.http.routes import Dispatcher
+from plugins.http.tls import tls_context
+from plugins.keys import FILE_NAME
 from plugins.media.intake import MediaIntake
+from transports.config import home
 from transports.descriptors import allow_descriptors
-from transports.errors import ConfigError
+from transports.errors import ConfigError, PluginError
+from transports.logs import get_logger
 from transports.settings import HttpSettings, MediaSettings
 
 # For connections to close once nothing runs any more.
@@ -24,6 +32,8 @@ CLOSE_TIMEOUT_S = 1.0
 SPARE_DESCRIPTORS = 256
 DEFAULT_MEDIA = MediaSettings()
 
+log = get_logger()
+
 
 class HttpFrontend:
     """A door for OpenAI's clients.
@@ -31,18 +41,29 @@ class HttpFrontend:
     Args:
         settings: The section [http], as the kernel passes it on.
         media: The section [media].
+        keys_path: The file with the API keys; None takes that of MLXD_HOME.
 
     Raises:
         ConfigError: It does not fit `HttpSettings`.
     """
 
-    def __init__(self, settings: Mapping[str, object], media: MediaSettings = DEFAULT_MEDIA) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, object],
+        media: MediaSettings = DEFAULT_MEDIA,
+        keys_path: Path | None = None,
+    ) -> None:
         try:
             self._settings = msgspec.convert(settings, HttpSettings)
         except msgspec.ValidationError as e:
             raise ConfigError(f"[http]: {e}") from None
         self._media = media
+        self._keys_path = keys_path or home() / FILE_NAME
+        # Checked here: at the first request it would be too late.
+        read_origins(self._settings.allowed_origins)
         self._sockets: list[socket.socket] = []
+        self._tls: ssl.SSLContext | None = None
+        self._keyring: Keyring
 
     async def open(self) -> str:
         """Listen.
@@ -51,19 +72,31 @@ class HttpFrontend:
             The address, with the real port.
 
         Raises:
-            PluginError: The port cannot be had.
+            PluginError: The port cannot be had, or would be open to the network without a key.
+            ConfigError: The key file or a file for TLS cannot be used.
         """
-        allow_descriptors(self._settings.max_connections + SPARE_DESCRIPTORS)
-        self._sockets = listen(self._settings.host, self._settings.port)
+        settings = self._settings
+        is_local = is_loopback_host(settings.host)
+        self._keyring = Keyring(self._keys_path, is_required=not is_local)
+        if not is_local and self._keyring.is_empty:
+            raise PluginError(
+                f"host {settings.host!r} opens mlxd to the network, which needs an API key: "
+                "`mlxd keys new NAME` makes one; or use --host 127.0.0.1"
+            )
+        self._tls = tls_context(settings)
+        if not is_local and self._tls is None:
+            log.warning("network_without_tls", host=settings.host)
+        allow_descriptors(settings.max_connections + SPARE_DESCRIPTORS)
+        self._sockets = listen(settings.host, settings.port)
         port = self._sockets[0].getsockname()[1]
-        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
-        return f"http://{host}:{port}"
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        return f"{'https' if self._tls else 'http'}://{host}:{port}"
 
     async def serve(self, client: KernelClient) -> None:
         """Answer requests until the kernel stops; then let the running ones end."""
         intake = MediaIntake(self._media, client.shared_folder)
         try:
-            await self._serve(client, Dispatcher(self._settings, client, intake))
+            await self._serve(client, Dispatcher(self._settings, client, intake, self._keyring))
         finally:
             await intake.close()
 
@@ -83,7 +116,12 @@ class HttpFrontend:
         )
         loop = asyncio.get_running_loop()
         listeners = [
-            await loop.create_server(lambda: Connection(server, limits), sock=listening)
+            await loop.create_server(
+                lambda: Connection(server, limits),
+                sock=listening,
+                ssl=self._tls,
+                ssl_handshake_timeout=self._settings.header_timeout_s if self._tls else None,
+            )
             for listening in self._sockets
         ]
         try:

@@ -1,7 +1,7 @@
 """Who may ask: Host, Origin and content type are looked at before a body is read.
 
 A web page that a person visits can reach a local port; these checks keep it from being served
-(DNS rebinding, cross-site requests). Knows nothing of keys.
+(DNS rebinding, cross-site requests). Knows nothing of keys: keyring.py does.
 """
 
 from __future__ import annotations
@@ -23,41 +23,66 @@ class Gate:
     Args:
         bound: The host that the server was told to bind.
         allowed: Further hosts: "name" at any port, or "name:port".
+        origins: Of pages that are answered although they are not ours.
     """
 
-    def __init__(self, bound: str, allowed: Iterable[str]) -> None:
-        self._allowed = {bound.lower(), "localhost", *(host.lower() for host in allowed)}
+    def __init__(self, bound: str, allowed: Iterable[str], origins: frozenset[str] = frozenset()) -> None:
+        self._hosts = {"localhost", *(host.lower() for host in allowed)}
+        # A browser takes 0.0.0.0 for this machine, whoever wrote the page.
+        if not _is_wildcard(bound):
+            self._hosts.add(bound.lower())
+        self._origins = origins
 
-    def check(self, headers: Mapping[str, str]) -> None:
+    def check(self, headers: Mapping[str, str], local_address: str = "") -> str | None:
         """For every request, before its body is read.
+
+        Args:
+            local_address: The IP address of ours that the client connected to.
+
+        Returns:
+            The origin of a page that is not ours and may read the answer.
 
         Raises:
             Forbidden: From a host or page that we do not answer.
         """
         host = headers.get("Host", "")
-        if not self._is_allowed(host):
+        if not self._is_ours(host, local_address):
             raise Forbidden(
-                "Host: expected localhost or a loopback address; "
+                "Host: expected localhost or an address of this machine; "
                 "name further hosts in allowed_hosts of the section [http]"
             )
+        origin = headers.get("Origin")
+        if origin in self._origins:
+            return origin
         if headers.get("Sec-Fetch-Site", "").lower() == "cross-site":
             raise Forbidden("Sec-Fetch-Site: pages of other sites are not answered")
-        origin = headers.get("Origin")
         if origin is not None and origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}"):
             raise Forbidden("Origin: pages of other origins are not answered")
+        return None
 
-    def _is_allowed(self, host: str) -> bool:
+    def _is_ours(self, host: str, local_address: str) -> bool:
         match = _HOST.fullmatch(host)
         if not match:
             return False
         name = match["name"].lower()
-        return name in self._allowed or host.lower() in self._allowed or is_loopback(name.strip("[]"))
+        address = name.strip("[]")
+        if name in self._hosts or host.lower() in self._hosts or is_loopback(address):
+            return True
+        # A page that has its own name resolve to us still sends that name, never our address.
+        return bool(local_address) and address == local_address
 
 
 def is_loopback(address: str) -> bool:
     """Whether *address* is an IP address of this machine's loopback; names are not looked up."""
     try:
         return ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_wildcard(address: str) -> bool:
+    try:
+        return not address or ip_address(address).is_unspecified
     except ValueError:
         return False
 

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from aiohttp import web
 
 from plugins.client import Submission, Update
-from plugins.http.asker import client_of, terms_of
+from plugins.http.asker import terms_of
 from plugins.http.body import read_body
 from plugins.http.events import DONE, EventStream, event
 from plugins.http.exchange import Exchange
@@ -70,7 +70,7 @@ class Generator:
         """Decode what a request shows, if its model can look at it."""
         if not sources:
             return []
-        await self._image_models.check(exchange.client, exchange.model, sources[0].path)
+        await self._image_models.check(exchange, exchange.model, sources[0].path)
         return await exchange.intake.pictures(sources)
 
 
@@ -82,6 +82,7 @@ def _begin(exchange: Exchange, body: GenerateBody, shape: Shape) -> None:
     """The request is well-formed: name it, and take it unless mlxd is ending."""
     if exchange.client.stopping.is_set():
         raise ShuttingDown("mlxd is ending and takes no new requests")
+    exchange.check_model(body.model)
     exchange.model = body.model
     exchange.request_id = shape.id
     exchange.headers["X-Request-Id"] = shape.id
@@ -109,19 +110,14 @@ async def _answer(
     buffers: Sequence[bytes] = (),
 ) -> web.StreamResponse:
     terms = terms._replace(keep_alive_s=keep_alive_s(body))
-    client = client_of(exchange.request.headers, exchange.request.remote)
+    if exchange.key:
+        # Of the first one the door has taken count.
+        exchange.keyring.count(exchange.key, len(requests) - 1)
     async with AsyncExitStack() as stack:
         # All at once: the worker batches them. Leaving the stack cancels what has not ended.
         submissions = [
             await stack.enter_async_context(
-                exchange.client.submit(
-                    task=task,
-                    model=body.model,
-                    body=request,
-                    buffers=buffers,
-                    client=client,
-                    **terms._asdict(),
-                )
+                exchange.submit(task=task, model=body.model, body=request, terms=terms, buffers=buffers)
             )
             for request in requests
         ]

@@ -7,16 +7,10 @@ import asyncio
 import msgspec
 from aiohttp import web
 
-from plugins.http.exchange import Exchange
+from plugins.http.exchange import KERNEL_TIMEOUT_S, Exchange, not_known
 from plugins.openai.models import model_object
-from plugins.openai.validation import quoted
-from transports.errors import KernelUnavailable, MlxdError, ModelNotFound
+from transports.errors import MlxdError
 from transports.reports import ModelInfo
-
-# The kernel answers from memory; later than this it hangs.
-KERNEL_TIMEOUT_S = 5.0
-# Known models named in an error.
-MAX_NAMED = 10
 
 _encode = msgspec.json.Encoder().encode
 
@@ -54,13 +48,8 @@ async def model(exchange: Exchange) -> web.Response:
     for info in served:
         if info.name == exchange.rest:
             return exchange.json(_encode(model_object(info)))
-    known = ", ".join(info.name for info in served[:MAX_NAMED]) or "none"
-    raise ModelNotFound(f"model: {quoted(exchange.rest)!r} is not known; known: {known}", param="model")
+    raise not_known(exchange.rest, [info.name for info in served])
 
 
 async def _served(exchange: Exchange) -> list[ModelInfo]:
-    try:
-        async with asyncio.timeout(KERNEL_TIMEOUT_S):
-            return [info for info in await exchange.client.models() if info.kind]
-    except TimeoutError:
-        raise KernelUnavailable(f"the kernel did not answer within {KERNEL_TIMEOUT_S:g} s") from None
+    return [info for info in await exchange.models() if info.kind]

@@ -13,14 +13,14 @@ BACKLOG = 128
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Bind *host* on all its loopback addresses, at the same port.
+    """Bind *host* on all its addresses, at the same port.
 
     Args:
-        host: A loopback address or a name of one.
+        host: An address of this machine or a name of one; "" is all of IPv4.
         port: 0 takes a free one.
 
     Raises:
-        PluginError: Not a loopback host, the port is taken, or not ours to take.
+        PluginError: The host is not known, or the port is taken or not ours to take.
     """
     sockets: list[socket.socket] = []
     refused: OSError | None = None
@@ -42,19 +42,21 @@ def listen(host: str, port: int) -> list[socket.socket]:
     raise _explained(refused, host, port)
 
 
+def is_loopback_host(host: str) -> bool:
+    """Whether only this machine reaches what listens on *host*.
+
+    Raises:
+        PluginError: The host is not known.
+    """
+    return all(is_loopback(address) for _, address in _addresses(host))
+
+
 def _addresses(host: str) -> Iterable[tuple[socket.AddressFamily, str]]:
     try:
-        found = socket.getaddrinfo(host or "0.0.0.0", None, type=socket.SOCK_STREAM)  # noqa: S104 refused below
+        found = socket.getaddrinfo(host or "0.0.0.0", None, type=socket.SOCK_STREAM)  # noqa: S104 needs a key
     except (OSError, UnicodeError):
         raise PluginError(f"host {host!r} is not known; use --host 127.0.0.1") from None
-    addresses = {(family, str(address[0])): None for family, _, _, _, address in found}
-    for _, address in addresses:
-        if not is_loopback(address):
-            raise PluginError(
-                f"host {host!r} would open mlxd to the network, which needs API keys; "
-                "this version has none: use --host 127.0.0.1"
-            )
-    return addresses
+    return {(family, str(address[0])): None for family, _, _, _, address in found}
 
 
 def _bind(family: socket.AddressFamily, address: str, port: int) -> socket.socket:

@@ -7,8 +7,7 @@ from importlib import import_module
 
 from aiohttp import web
 
-from plugins.http.exchange import Exchange
-from plugins.http.info import KERNEL_TIMEOUT_S
+from plugins.http.exchange import KERNEL_TIMEOUT_S, Exchange
 from plugins.http.measures import Measures
 from transports.errors import MlxdError
 from transports.reports import StatusReply

@@ -1,4 +1,4 @@
-"""The table of routes, and what happens around each handler: gate, errors, log, counts."""
+"""The table of routes, and what happens around each handler: gate, keys, errors, log, counts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
+from typing import Literal
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -13,14 +14,17 @@ from aiohttp import web
 from plugins.client import KernelClient
 from plugins.http import info
 from plugins.http.connection import Connection
+from plugins.http.cors import allowing, is_preflight, preflight, read_origins
 from plugins.http.errors import error_headers
 from plugins.http.exchange import Exchange
 from plugins.http.gate import Gate
 from plugins.http.generate import Generator
+from plugins.http.keyring import Keyring
 from plugins.http.metrics import Metrics
+from plugins.keys import Scope
 from plugins.media.intake import MediaIntake
 from plugins.openai.errors import error_body
-from transports.errors import MethodNotAllowed, MlxdError, NotFound, RequestError
+from transports.errors import Forbidden, MethodNotAllowed, MlxdError, NotFound, RequestError
 from transports.logs import get_logger
 from transports.settings import HttpSettings
 
@@ -39,15 +43,21 @@ class Route:
     method: str
     path: str
     handler: Handler
+    # Who may ask where keys are needed: everybody, every key, or keys of scope "admin".
+    access: Literal["open", Scope] = "use"
+
+
+# What browsers ask before a page of an allowed origin may; on every path.
+PREFLIGHT = Route("OPTIONS", "*", preflight, access="open")
 
 
 def routes(settings: HttpSettings, metrics: Metrics) -> tuple[Route, ...]:
     """All routes. HEAD goes with GET."""
     generator = Generator(strict=settings.strict)
     return (
-        Route("GET", "/health", info.health),
+        Route("GET", "/health", info.health, access="open"),
         Route("GET", "/ready", info.ready),
-        Route("GET", "/metrics", metrics.answer),
+        Route("GET", "/metrics", metrics.answer, access="admin"),
         Route("GET", "/v1/models", info.models),
         Route("GET", "/v1/models/*", info.model),
         Route("POST", "/v1/chat/completions", generator.chat),
@@ -58,11 +68,14 @@ def routes(settings: HttpSettings, metrics: Metrics) -> tuple[Route, ...]:
 class Dispatcher:
     """Answers requests; every one of them gets exactly one answer and one line in the log."""
 
-    def __init__(self, settings: HttpSettings, client: KernelClient, intake: MediaIntake) -> None:
+    def __init__(
+        self, settings: HttpSettings, client: KernelClient, intake: MediaIntake, keyring: Keyring
+    ) -> None:
         self._settings = settings
         self._client = client
         self._intake = intake
-        self._gate = Gate(settings.host, settings.allowed_hosts)
+        self._keyring = keyring
+        self._gate = Gate(settings.host, settings.allowed_hosts, read_origins(settings.allowed_origins))
         self._metrics = Metrics()
         self._routes = routes(settings, self._metrics)
         self.idle = asyncio.Event()
@@ -70,7 +83,7 @@ class Dispatcher:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Called by aiohttp for each request."""
-        exchange = Exchange(request, self._client, self._settings, self._intake)
+        exchange = Exchange(request, self._client, self._settings, self._intake, self._keyring)
         connection = request.protocol
         if not isinstance(connection, Connection):
             raise TypeError("expected our own connection class")
@@ -82,7 +95,7 @@ class Dispatcher:
         status = CLIENT_GONE
         try:
             try:
-                route = self._route(exchange)
+                route = await self._admit(exchange)
                 response = await route.handler(exchange)
             except MlxdError as e:
                 response = await _failed(exchange, e)
@@ -110,32 +123,48 @@ class Dispatcher:
                 method=request.method,
                 route=_name(route),
                 status=status,
+                key=exchange.key.name if exchange.key else "",
                 model=exchange.model,
                 request_id=exchange.request_id,
                 duration_s=round(duration_s, 4),
             )
 
-    def _route(self, exchange: Exchange) -> Route:
+    async def _admit(self, exchange: Exchange) -> Route:
+        """Find the route of a request that may take it.
+
+        Raises:
+            RequestError: It comes from where we do not answer, has no key that would do, or no route.
+            RateLimited: Its key has had its requests.
+        """
         request = exchange.request
-        self._gate.check(request.headers)
+        origin = self._gate.check(request.headers, _local_address(request))
+        if origin is not None:
+            exchange.headers |= allowing(origin)
+            if is_preflight(request.method, request.headers):
+                return PREFLIGHT
         target = request.raw_path
         if not target.startswith("/"):
             raise RequestError("request: expected a path that begins with /")
         path = target.partition("?")[0]
+        found = [route for route in self._routes if _matches(route.path, path)]
         method = "GET" if request.method == "HEAD" else request.method
-        allowed = []
-        for route in self._routes:
-            if not _matches(route.path, path):
-                continue
-            if route.method == method:
-                if route.path.endswith("*"):
-                    exchange.rest = unquote(path[len(route.path) - 1 :])
-                return route
-            allowed.append(route.method)
-        if allowed:
-            exchange.headers["Allow"] = ", ".join(allowed)
-            raise MethodNotAllowed(f"method: expected {' or '.join(allowed)} on this path")
-        raise NotFound("path: no such route; docs/api.md has them all")
+        route = next((route for route in found if route.method == method), None)
+        # What is no route is closed too: without a key nobody learns which there are.
+        if route is None or route.access != "open":
+            await self._identify(exchange, route)
+        if route is None:
+            raise _no_route(exchange, found)
+        if route.path.endswith("*"):
+            exchange.rest = unquote(path[len(route.path) - 1 :])
+        return route
+
+    async def _identify(self, exchange: Exchange, route: Route | None) -> None:
+        key = exchange.key = await self._keyring.admit(exchange.request.headers)
+        if key is None:
+            return
+        self._keyring.count(key)
+        if route and route.access == "admin" and key.scope != "admin":
+            raise Forbidden("this API key may not administrate; `mlxd keys new NAME --admin` makes one")
 
     async def _write(self, response: web.StreamResponse, exchange: Exchange) -> None:
         """Send the answer while we still watch the time; aiohttp would wait for ever."""
@@ -162,6 +191,20 @@ async def _failed(exchange: Exchange, error: MlxdError) -> web.StreamResponse:
         content_type="application/json",
         headers={**exchange.headers, **error_headers(error)},
     )
+
+
+def _no_route(exchange: Exchange, found: list[Route]) -> MlxdError:
+    if not found:
+        return NotFound("path: no such route; docs/api.md has them all")
+    allowed = [route.method for route in found]
+    exchange.headers["Allow"] = ", ".join(allowed)
+    return MethodNotAllowed(f"method: expected {' or '.join(allowed)} on this path")
+
+
+def _local_address(request: web.BaseRequest) -> str:
+    """The address of ours that the client connected to; "" if it has gone."""
+    address = request.transport.get_extra_info("sockname") if request.transport else None
+    return str(address[0]) if address else ""
 
 
 def _matches(pattern: str, path: str) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from plugins.client import Submission, Update
@@ -19,6 +20,8 @@ from transports.settings import MediaSettings
 MODEL = "demo/echo"
 USAGE = Usage(prompt_tokens=7, completion_tokens=2, cached_tokens=3)
 TIMEOUT_S = 10.0
+# A key file that is not there.
+NO_KEYS = Path("/nonexistent/keys.json")
 
 
 class FakeClient:
@@ -207,7 +210,7 @@ class RawConnection:
         headers = {name.lower(): value for name, _, value in pairs}
         body = b""
         async with asyncio.timeout(TIMEOUT_S):
-            if not has_body:
+            if not has_body or status == 204:
                 pass
             elif headers.get("transfer-encoding") == "chunked":
                 while size := int((await self.reader.readuntil(b"\r\n"))[:-2], 16):
@@ -255,11 +258,15 @@ def chat_body(**fields: object) -> dict[str, object]:
 
 @asynccontextmanager
 async def open_door(
-    client: FakeClient | None = None, *, media: MediaSettings | None = None, **settings: Any
+    client: FakeClient | None = None,
+    *,
+    media: MediaSettings | None = None,
+    keys_path: Path = NO_KEYS,
+    **settings: Any,
 ) -> AsyncIterator[Door]:
     """A frontend that serves until the block is left."""
     client = client or FakeClient()
-    frontend = HttpFrontend({"port": 0, **settings}, media or MediaSettings())
+    frontend = HttpFrontend({"port": 0, **settings}, media or MediaSettings(), keys_path)
     url = await frontend.open()
     serving = asyncio.create_task(frontend.serve(client))  # type: ignore[arg-type]
     try:

@@ -27,7 +27,7 @@ def status(*addresses: str) -> StatusReply:
 
 
 def test_the_line_to_try_is_one_that_a_shell_understands() -> None:
-    lines = ready_lines(status("http://127.0.0.1:1"), ("it's",))
+    lines = ready_lines(status("http://127.0.0.1:1"), ("it's",), needs_key=False)
 
     words = shlex.split("\n".join(lines[lines.index("Try it:") + 1 : -1]))
 
@@ -37,8 +37,19 @@ def test_the_line_to_try_is_one_that_a_shell_understands() -> None:
 
 
 def test_without_an_address_there_is_nothing_to_try() -> None:
-    assert ready_lines(status(), ("m",)) == ["mlxd is ready", "Ctrl-C ends it."]
+    assert ready_lines(status(), ("m",), needs_key=False) == ["mlxd is ready", "Ctrl-C ends it."]
 
 
 def test_without_a_model_there_is_nothing_to_try() -> None:
-    assert ready_lines(status("http://a"), ()) == ["mlxd is ready at http://a", "Ctrl-C ends it."]
+    assert ready_lines(status("http://a"), (), needs_key=False) == [
+        "mlxd is ready at http://a",
+        "Ctrl-C ends it.",
+    ]
+
+
+def test_where_a_key_is_needed_the_line_to_try_has_its_place() -> None:
+    lines = ready_lines(status("https://a"), ("m",), needs_key=True)
+
+    words = shlex.split("\n".join(lines[2:-1]))
+
+    assert words[4:6] == ["-H", "Authorization: Bearer KEY"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from plugins.http.asker import client_of, terms_of
+from plugins.keys import Key
 from plugins.terms import Terms
 from transports.envelope import MAX_CLIENT
 from transports.errors import RequestError
@@ -15,12 +16,12 @@ KEY = "sk-very-secret"
 def test_programs_keys_and_addresses_are_different_clients() -> None:
     agent = {"User-Agent": "OpenAI/Python 2.8.1"}
     names = [
-        client_of({}, "127.0.0.1"),
-        client_of({}, "::1"),
-        client_of(agent, "127.0.0.1"),
-        client_of({"User-Agent": "curl/8.5"}, "127.0.0.1"),
-        client_of({**agent, "Authorization": f"Bearer {KEY}"}, "127.0.0.1"),
-        client_of({**agent, "Authorization": "Bearer other"}, "127.0.0.1"),
+        client_of({}, "127.0.0.1", None),
+        client_of({}, "::1", None),
+        client_of(agent, "127.0.0.1", None),
+        client_of({"User-Agent": "curl/8.5"}, "127.0.0.1", None),
+        client_of({**agent, "Authorization": f"Bearer {KEY}"}, "127.0.0.1", None),
+        client_of({**agent, "Authorization": "Bearer other"}, "127.0.0.1", None),
     ]
 
     assert len(set(names)) == len(names)
@@ -28,14 +29,22 @@ def test_programs_keys_and_addresses_are_different_clients() -> None:
 
 
 def test_a_key_is_the_same_one_wherever_it_stands_and_whatever_the_version() -> None:
-    bearer = client_of({"Authorization": f"bearer  {KEY}", "User-Agent": "x/1"}, "127.0.0.1")
+    bearer = client_of({"Authorization": f"bearer  {KEY}", "User-Agent": "x/1"}, "127.0.0.1", None)
 
-    assert bearer == client_of({"X-Api-Key": KEY, "User-Agent": "x/2"}, "127.0.0.1")
+    assert bearer == client_of({"X-Api-Key": KEY, "User-Agent": "x/2"}, "127.0.0.1", None)
+
+
+def test_who_has_proven_to_hold_a_key_is_one_client_everywhere() -> None:
+    key = Key(name="ann", digest="0" * 64, created=0)
+
+    names = {client_of({"User-Agent": f"program{n}/1"}, f"10.0.0.{n}", key) for n in range(3)}
+
+    assert names == {"key ann"}
 
 
 @pytest.mark.parametrize("agent", ["", "(no product)", "a" * 500, "\udcff/1", KEY])
 def test_a_name_holds_no_key_and_has_its_limit(agent: str) -> None:
-    name = client_of({"User-Agent": agent, "X-Api-Key": KEY + "\udcff"}, "127.0.0.1")
+    name = client_of({"User-Agent": agent, "X-Api-Key": KEY + "\udcff"}, "127.0.0.1", None)
 
     assert len(name) < MAX_CLIENT
     assert name.isascii()

@@ -84,6 +84,38 @@ def test_the_search_finds_what_it_looks_for(code: str) -> None:
     assert findings(ast.parse(code))
 
 
+def compared_secrets(tree: ast.AST) -> set[str]:
+    """What is compared by `==` or `in` although the time that takes would tell of it."""
+    return {
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Compare) and any(isinstance(op, (ast.Eq, ast.NotEq)) for op in node.ops)
+        for side in (node.left, *node.comparators)
+        if ast.unparse(side).rpartition(".")[2].strip("_") in ("secret", "digest")
+    }
+
+
+def test_no_secret_is_compared_in_a_time_that_tells() -> None:
+    """vLLM CVE-2025-59425."""
+    paths = [path for path in SOURCES if path.is_relative_to(ROOT / "plugins" / "http")]
+    paths.append(ROOT / "plugins" / "keys.py")
+
+    assert [found for path in paths for found in compared_secrets(ast.parse(path.read_text()))] == []
+    assert compared_secrets(ast.parse("given == key.digest"))
+    assert "hmac.compare_digest(" in (ROOT / "plugins" / "http" / "keyring.py").read_text()
+
+
+def test_only_one_place_submits_for_http() -> None:
+    """There keys are limited to their models and priorities, whatever the route."""
+    found = {
+        path.name
+        for path in SOURCES
+        if path.is_relative_to(ROOT / "plugins" / "http") and "client.submit(" in path.read_text()
+    }
+
+    assert found == {"exchange.py"}
+
+
 def test_every_router_tells_when_a_peer_is_gone() -> None:
     """Each function that makes a ROUTER sets ROUTER_MANDATORY and forbids hand-over."""
     makers = [
