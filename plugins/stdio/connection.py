@@ -121,7 +121,7 @@ class Connection:
     def _begin(self, request: Request, reply: Reply) -> None:
         if request.key in self._running:
             raise RpcError(INVALID_REQUEST, "id: a request with this id is still running")
-        if len(self._running) >= self._max_requests:
+        if self._num_wanted() >= self._max_requests:
             raise CapacityError(
                 f"expected at most {self._max_requests} requests at once (stdio.max_requests)"
             )
@@ -137,6 +137,10 @@ class Connection:
             reply(_answer(request.id, ended))
 
         answer.add_done_callback(end)
+
+    def _num_wanted(self) -> int:
+        """How many are in flight and not cancelled: those end with the next turn of the loop."""
+        return sum(not _is_cancelled(answer) for answer in self._running.values())
 
     def _notified(self, notification: Notification) -> None:
         try:
@@ -237,6 +241,10 @@ class _Batch:
         self._answers.append(answer)
         if len(self._answers) == self._num_answers:
             self._send(b"[%b]" % b",".join(self._answers))
+
+
+def _is_cancelled(answer: asyncio.Future[object]) -> bool:
+    return answer.cancelled() or (isinstance(answer, asyncio.Task) and answer.cancelling() > 0)
 
 
 def unknown_method(method: str) -> RpcError:

@@ -198,6 +198,15 @@ async def test_too_many_requests_at_once_are_refused(editor: Editor) -> None:
     assert "overloaded" == editor.told[0]["error"]["data"]["code"]
 
 
+async def test_cancelled_requests_make_room_at_once(editor: Editor) -> None:
+    """Keys that are pressed while we are busy come together, each with the end of the one before."""
+    for number in range(3 * MAX_REQUESTS):
+        editor.says(request(number), notification("$/cancelRequest", id=number))
+    await turn()
+
+    assert [answer["error"]["code"] for answer in editor.told] == [-32800] * (3 * MAX_REQUESTS)
+
+
 async def test_a_batch_is_answered_as_one(editor: Editor) -> None:
     editor.says([request(1, "a"), notification("n"), 5, request(2, "b"), request(3, "unknown")])
     editor.personality.answers["b"].set_result("B")
