@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Name -> "package.module:class". Imported once it is known which one: the others would make its start slow.
 PERSONALITIES: Mapping[str, str] = {
     "raw": "plugins.stdio.raw.personality:RawPersonality",
+    "lsp": "plugins.stdio.lsp.personality:LspPersonality",
 }
 
 
