@@ -15,6 +15,7 @@ import zmq
 
 from plugins.fingerprint import fingerprint
 from plugins.submission import Submission, Update
+from plugins.vectors import read_vectors
 from transports import errors, pixels
 from transports.codec import decode_body
 from transports.envelope import MAX_CLIENT, MAX_MODEL_NAME, Message, new_id
@@ -37,6 +38,7 @@ from transports.messages import (
 )
 from transports.reports import Admin, ModelInfo, ModelsReply, StatusReply
 from transports.sockets import DrainedSocket, PeerFull, open_dealer
+from transports.vectors import Vectors
 from transports.version import VERSION
 
 __all__ = ["KernelClient", "Submission", "Update"]
@@ -244,7 +246,7 @@ class KernelClient:
         envelope = message.envelope
         match envelope.type:
             case "events":
-                self._on_events(decode_body(message.body, Events).items, set(envelope.ids))
+                self._on_events(decode_body(message.body, Events).items, set(envelope.ids), message.buffers)
                 self._end_silent(envelope.finished)
             case "progress":
                 self._on_progress(envelope.ids, decode_body(message.body, Progress))
@@ -267,7 +269,7 @@ class KernelClient:
         for request_id in ids:
             self._end(request_id, error)
 
-    def _on_events(self, items: Sequence[Item], allowed: set[str]) -> None:
+    def _on_events(self, items: Sequence[Item], allowed: set[str], buffers: Sequence[Frame]) -> None:
         for item in items:
             # The kernel checked the envelope's ids against the sender, not the body's.
             if item.id not in allowed or item.id not in self._submissions:
@@ -275,7 +277,8 @@ class KernelClient:
             if isinstance(item, Done):
                 self._end(item.id, item)
             else:
-                self._submissions[item.id].put(item)
+                update = read_vectors(item, buffers) if isinstance(item, Vectors) else item
+                self._submissions[item.id].put(update)
 
     def _end_silent(self, finished: Sequence[str]) -> None:
         """End what the envelope ends and the body does not: for the kernel it is over."""

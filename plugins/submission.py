@@ -7,10 +7,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 
+from plugins.vectors import NumberRows
 from transports.errors import MlxdError
 from transports.messages import Done, Item, Progress
 
-Update = Progress | Item
+# Of vectors the numbers themselves, not the item that says where they are.
+Update = Progress | Item | NumberRows
 
 
 class Submission(AsyncIterator[Update]):

@@ -61,6 +61,15 @@ class RunningKernel:
         workers = (await self.client.status()).workers
         return next(worker.pid for worker in workers if worker.model == model)
 
+    async def worker_pid_of_running(self, model: str) -> int:
+        """The pid of a model's worker, once a request is inside it."""
+        async with asyncio.timeout(20):
+            while True:
+                for worker in (await self.client.status()).workers:
+                    if worker.model == model and worker.num_active:
+                        return worker.pid
+                await asyncio.sleep(0.02)
+
     async def find_worker(self, model: str) -> int:
         """The pid of a model's worker; 0 while there is none."""
         return next((w.pid for w in (await self.client.status()).workers if w.model == model), 0)

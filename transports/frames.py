@@ -11,8 +11,8 @@ from transports.codec import decode_envelope, encode
 from transports.envelope import PROTOCOL_VERSION, Envelope, Message, MessageType
 from transports.errors import RemoteProtocolError
 
-# pyzmq's own type for a frame that was not copied out of libzmq.
-Frame = bytes | zmq.Frame
+# pyzmq's own type for a frame that was not copied out of libzmq; a view (of bytes) is only sent.
+Frame = bytes | memoryview | zmq.Frame
 # The bytes of a frame; those of a large one stay in libzmq's memory.
 Buffer: TypeAlias = bytes | memoryview
 

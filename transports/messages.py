@@ -24,6 +24,7 @@ from transports.tools import (
     ToolCallEnd,
     ToolChoice,
 )
+from transports.vectors import Vectors
 
 # Of one request; `media.max_images` is the setting below it.
 MAX_IMAGES = 256
@@ -31,7 +32,7 @@ MAX_IMAGES = 256
 MAX_IMAGE_SIDE = 16_384
 
 Role = Literal["frontend", "worker"]
-Task = Literal["chat", "completion"]
+Task = Literal["chat", "completion", "embeddings", "rerank"]
 FinishReason = Literal["stop", "length", "tool_calls", "cancelled"]
 # What a waiting request waits for; `Progress.phase`.
 Phase = Literal["queued", "environment", "download", "convert", "start", "load", "prefill"]
@@ -313,7 +314,9 @@ class Done(Message, tag="done", frozen=True, kw_only=True):
     stop: str | None = None
 
 
-Item: TypeAlias = Prefill | Delta | ReasoningDelta | ToolCallBegin | ToolCallDelta | ToolCallEnd | Done
+Item: TypeAlias = (
+    Prefill | Delta | ReasoningDelta | ToolCallBegin | ToolCallDelta | ToolCallEnd | Vectors | Done
+)
 
 
 class Events(Message, frozen=True, kw_only=True):

@@ -55,7 +55,8 @@ class KernelSettings(Section, frozen=True, kw_only=True):
     max_requests_per_peer: Count = 1024
     max_peers: Count = 256
     max_frame_bytes: Bytes = 64 * MIB
-    max_frames: Annotated[int, Meta(ge=2, le=1024)] = 40
+    # Envelope, body, and the pixels or numbers that go with it.
+    max_frames: Annotated[int, Meta(ge=3, le=1024)] = 40
     # Messages that a peer has not taken yet, before it counts as lost.
     max_unsent: Count = 1000
     # Models in memory at once; the least recently used idle one makes room.

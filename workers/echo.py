@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -39,7 +40,9 @@ from transports.messages import (
     Usage,
 )
 from transports.reports import Modality
+from transports.vectors import EmbeddingsRequest, RerankRequest
 from workers.echo_faults import strike
+from workers.echo_vectors import MAX_VECTOR_SIZE, VectorRow, vector_row
 from workers.engine import EngineInfo, Failure, OnProgress, Output
 
 _PAGE_BYTES = 4096
@@ -64,6 +67,8 @@ class EchoConfig(msgspec.Struct, frozen=True, kw_only=True):
     fim: bool = True
     # Read by the kernel's catalog: frontends send pictures to models that take "image".
     modalities: tuple[Modality, ...] = ("text",)
+    # Numbers of an embedding.
+    vector_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_VECTOR_SIZE)] = 8
 
 
 @dataclass(slots=True)
@@ -79,7 +84,12 @@ class _Row:
 class EchoEngine:
     """Splits text into words with their white space; a word is a token."""
 
-    tasks: Mapping[str, type[Message]] = {"chat": ChatRequest, "completion": CompletionRequest}
+    tasks: Mapping[str, type[Message]] = {
+        "chat": ChatRequest,
+        "completion": CompletionRequest,
+        "embeddings": EmbeddingsRequest,
+        "rerank": RerankRequest,
+    }
 
     def __init__(self, config: EchoConfig) -> None:
         self.info = EngineInfo(
@@ -88,10 +98,15 @@ class EchoEngine:
         self._config = config
         self._weights = _weights(config.memory_bytes)
         self._rows: dict[str, _Row] = {}
+        self._vector_rows: dict[str, VectorRow] = {}
         self._progress = 0
 
     def add(self, request_id: str, task: str, body: Message, buffers: Sequence[Buffer]) -> None:
         """See `Engine.add`."""
+        if isinstance(body, EmbeddingsRequest | RerankRequest):
+            row = vector_row(request_id, body, self._config.vector_size, self._config.context_length)
+            self._vector_rows[request_id] = row
+            return
         if isinstance(body, ChatRequest):
             prompt = _words_of(body, buffers)
         elif isinstance(body, CompletionRequest):
@@ -118,22 +133,28 @@ class EchoEngine:
 
     def cancel(self, request_id: str) -> list[Output]:
         """See `Engine.cancel`."""
+        if waiting := self._vector_rows.pop(request_id, None):
+            return [Done(id=request_id, finish_reason="cancelled", usage=waiting.usage)]
         row = self._rows.pop(request_id, None)
         return [] if row is None else [self._done(request_id, row, "cancelled")]
 
     def step(self) -> list[Output]:
-        """One word of each request."""
+        """One word of each chat and completion, one input of each embeddings and rerank."""
         if self._config.step_s:
             time.sleep(self._config.step_s)
         outputs: list[Output] = []
         for request_id, row in list(self._rows.items()):
             outputs += self._advance(request_id, row)
+        for waiting in list(self._vector_rows.values()):
+            if numbers := waiting.advance():
+                del self._vector_rows[numbers.id]
+                outputs.append(numbers)
         self._progress += 1
         return outputs
 
     def has_work(self) -> bool:
         """See `Engine.has_work`."""
-        return bool(self._rows)
+        return bool(self._rows or self._vector_rows)
 
     def progress(self) -> int:
         """See `Engine.progress`."""

@@ -13,7 +13,7 @@ from msgspec import Struct
 from transports.envelope import Message
 from transports.errors import MlxdError
 from transports.frames import Buffer
-from transports.messages import Item, Progress
+from transports.messages import Item, Progress, Usage
 
 # Called while a model loads.
 OnProgress: TypeAlias = Callable[[Progress], None]
@@ -35,13 +35,24 @@ class Failure(Struct, frozen=True, kw_only=True):
     error: MlxdError
 
 
-Output: TypeAlias = Item | Failure
+class Numbers(Struct, frozen=True, kw_only=True):
+    """The good end of an embeddings or rerank: leaves as `Vectors` with its frame, and `Done`."""
+
+    id: str
+    # The bytes of little-endian float32 of shape (num_rows, row_size), row by row; never written to again.
+    values: memoryview
+    num_rows: int
+    row_size: int
+    usage: Usage
+
+
+Output: TypeAlias = Item | Numbers | Failure
 
 
 class Engine(Protocol):
     """A loaded model that answers several requests at once.
 
-    Every request that `add` took ends in exactly one `Done` or `Failure` from `step` or `cancel`.
+    Every request that `add` took ends in exactly one `Done`, `Numbers` or `Failure` from `step` or `cancel`.
     """
 
     @property

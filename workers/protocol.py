@@ -13,13 +13,19 @@ import msgspec
 
 from transports.codec import decode_body
 from transports.envelope import Message
-from transports.errors import MlxdError, RemoteProtocolError, TaskNotSupported, WorkerError
+from transports.errors import (
+    MlxdError,
+    RemoteProtocolError,
+    RequestTooLarge,
+    TaskNotSupported,
+    WorkerError,
+)
 from transports.frames import Buffer, Parcel, as_buffer
 from transports.logs import get_logger
-from transports.messages import ChatRequest, Defaults, Done, ImagePart, Item, Prefill, Timings
+from transports.messages import ChatRequest, Defaults, Done, ImagePart, Item, Prefill, Timings, Welcome
 from transports.pixels import read_pixels
 from workers.defaults import NO_DEFAULTS, fill_in
-from workers.engine import Engine, Failure, Output
+from workers.engine import Engine, Failure, Numbers, Output
 from workers.outbox import Outbox
 
 log = get_logger()
@@ -43,7 +49,7 @@ class Session:
         self,
         engine: Engine,
         send: Send,
-        shared_dir: str = "",
+        welcome: Welcome,
         defaults: Defaults = NO_DEFAULTS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -52,13 +58,14 @@ class Session:
         Args:
             engine: A loaded engine.
             send: Takes what is for the kernel.
-            shared_dir: `Welcome.shared_dir`.
+            welcome: Says where shared files are, and how large a message may be.
             defaults: `Load.defaults`.
             clock: Monotonic seconds.
         """
         self._engine = engine
-        self._outbox = Outbox(send)
-        self._shared_dir = shared_dir
+        # Envelope and body are frames too.
+        self._outbox = Outbox(send, welcome.max_frames - 2)
+        self._welcome = welcome
         self._defaults = defaults
         self._clock = clock
         self._active: dict[str, _Active] = {}
@@ -114,7 +121,7 @@ class Session:
         """What came with the body: engines do not know how pixels travel."""
         if isinstance(body, ChatRequest):
             _check_image_parts(body)
-            return read_pixels(body.images, message.buffers, self._shared_dir, message.envelope.peer)
+            return read_pixels(body.images, message.buffers, self._welcome.shared_dir, message.envelope.peer)
         return [as_buffer(frame) for frame in message.buffers]
 
     def _emit(self, outputs: list[Output], *, may_wait: bool = False) -> None:
@@ -124,30 +131,48 @@ class Session:
             active = self._active.get(output.id)
             if active is None:
                 log.error("engine_spoke_of_unknown_request", request_id=output.id)
-            elif isinstance(output, Failure):
+                continue
+            if isinstance(output, Numbers):
+                output = self._checked(output)  # noqa: PLW2901  # It may be too large to leave.
+            if isinstance(output, Failure):
                 self._outbox.fail(active.peer, output)
                 self._end(active, output.id)
                 may_wait = False
             else:
                 # Ends are waited for, and so is the first text.
-                says_more = active.first_delta_s is not None and not isinstance(output, Done | Prefill)
+                says_more = active.first_delta_s is not None and not isinstance(
+                    output, Done | Numbers | Prefill
+                )
                 may_wait = may_wait and says_more
-                self._outbox.put(active.peer, self._timed(output, active, now))
+                self._put(active, output, now)
         # A step that reads a prompt may take long.
         if not (may_wait and self._num_prefilling == 0) or self._outbox.is_due(now):
             self._outbox.flush(now)
 
-    def _timed(self, item: Item, active: _Active, now: float) -> Item:
+    def _put(self, active: _Active, output: Item | Numbers, now: float) -> None:
         """Note the first of what the model says, and the end; give Done its timings."""
-        if not isinstance(item, Done | Prefill) and active.first_delta_s is None:
+        if not isinstance(output, Done | Numbers | Prefill) and active.first_delta_s is None:
             active.first_delta_s = now
             self._num_prefilling -= 1
-        if not isinstance(item, Done):
-            return item
-        self._end(active, item.id)
-        first_s = active.first_delta_s or now
-        timings = Timings(ttft_s=first_s - active.arrived_s, total_s=now - active.arrived_s)
-        return msgspec.structs.replace(item, timings=timings)
+        if isinstance(output, Numbers):
+            self._outbox.put(active.peer, output)
+            output = Done(id=output.id, finish_reason="stop", usage=output.usage)
+        if isinstance(output, Done):
+            self._end(active, output.id)
+            first_s = active.first_delta_s or now
+            timings = Timings(ttft_s=first_s - active.arrived_s, total_s=now - active.arrived_s)
+            output = msgspec.structs.replace(output, timings=timings)
+        self._outbox.put(active.peer, output)
+
+    def _checked(self, output: Numbers) -> Numbers | Failure:
+        limit = self._welcome.max_frame_bytes
+        if len(output.values) <= limit:
+            return output
+        error = RequestTooLarge(
+            f"{output.num_rows} vectors of {output.row_size} numbers: expected at most {limit} bytes of them "
+            "(kernel.max_frame_bytes); send fewer at once, or ask for smaller ones"
+        )
+        return Failure(id=output.id, error=error)
 
     def _end(self, active: _Active, request_id: str) -> None:
         del self._active[request_id]

@@ -41,7 +41,7 @@ def run(bootstrap: PeerBootstrap) -> None:
         engine = _load(link, bootstrap.loader, load)
         if engine is None:
             return
-        _serve(link, Session(engine, link.send, welcome.shared_dir, load.defaults), engine)
+        _serve(link, Session(engine, link.send, welcome, load.defaults), engine)
         engine.close()
 
 

@@ -7,7 +7,7 @@ from typing import get_args
 import msgspec.inspect
 from hypothesis import strategies as st
 
-from transports import messages, reports
+from transports import messages, reports, vectors
 from transports.envelope import Envelope, Message, MessageType
 
 # Message type -> what its body may be.
@@ -17,7 +17,12 @@ BODIES: dict[str, tuple[type[Message], ...]] = {
     "bye": (messages.Bye,),
     "ping": (messages.Ping,),
     "pong": (messages.Pong,),
-    "submit": (messages.ChatRequest, messages.CompletionRequest),
+    "submit": (
+        messages.ChatRequest,
+        messages.CompletionRequest,
+        vectors.EmbeddingsRequest,
+        vectors.RerankRequest,
+    ),
     "events": (messages.Events,),
     "progress": (messages.Progress,),
     "failed": (messages.Failed,),

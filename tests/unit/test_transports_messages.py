@@ -83,6 +83,8 @@ def _least(body_type: type[Message]) -> dict[str, object]:
         "role": "worker" if body_type.__name__ == "Hello" else "user",
         "messages": [{"role": "user", "content": "x"}],
         "phase": "load",
+        "input": ["x"],
+        "documents": ["x"],
     }
     info = msgspec.inspect.type_info(body_type)
     required = {field.name: field.type for field in info.fields if field.required}  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,18 +17,24 @@ from transports.messages import (
     Delta,
     Done,
     Events,
+    Failed,
     Item,
     ReasoningDelta,
     TokenLogprob,
     Usage,
+    Welcome,
 )
 from transports.tools import ToolCallBegin, ToolCallDelta, ToolCallEnd
-from workers.engine import EngineInfo, Failure, Output
+from transports.vectors import Vectors
+from workers.engine import EngineInfo, Failure, Numbers, Output
 from workers.outbox import MIN_INTERVAL_S
 from workers.protocol import Session
 
 USAGE = Usage(prompt_tokens=1, completion_tokens=1)
 A, B = "request-a", "request-b"
+A_VECTOR = struct.pack("<4f", 1, 2, 3, 4)
+# For two vectors a message, each of this size and no larger.
+MAX_FRAMES, MAX_FRAME_BYTES = 4, len(A_VECTOR)
 SOON, LATE = MIN_INTERVAL_S / 4, 2 * MIN_INTERVAL_S
 
 
@@ -67,7 +74,14 @@ class World:
         self.now = 100.0
         self.sent: list[Parcel] = []
         self._engine = ScriptedEngine()
-        self.session = Session(self._engine, self.sent.append, clock=lambda: self.now)
+        welcome = Welcome(
+            kernel_version="0",
+            heartbeat_s=1,
+            dead_after_s=5,
+            max_frame_bytes=MAX_FRAME_BYTES,
+            max_frames=MAX_FRAMES,
+        )
+        self.session = Session(self._engine, self.sent.append, welcome, clock=lambda: self.now)
 
     def submit(self, request_id: str, peer: str = "frontend") -> None:
         body = ChatRequest(messages=(ChatMessage(role="user", content="hi"),))
@@ -218,3 +232,45 @@ def test_a_request_without_text_that_ended_holds_nobody_up() -> None:
     sent = world.step(Delta(id=A, text="2"))
 
     assert [] == sent
+
+
+def numbers(request_id: str, values: bytes = A_VECTOR) -> Numbers:
+    return Numbers(
+        id=request_id, values=memoryview(values), num_rows=1, row_size=len(values) // 4, usage=USAGE
+    )
+
+
+def test_numbers_leave_as_a_frame_with_their_end() -> None:
+    world = World()
+    world.submit(A)
+
+    (message,) = world.step(numbers(A))
+
+    vectors, end = items(message)
+    assert Vectors(id=A, buffer=0, num_rows=1, row_size=4) == vectors
+    assert isinstance(end, Done)
+    assert [A_VECTOR] == [bytes(buffer) for buffer in message.buffers]
+    assert (A,) == message.envelope.finished
+
+
+def test_numbers_of_several_requests_share_a_message_as_far_as_frames_go() -> None:
+    world = World()
+    ids = [f"request-{n}" for n in range(3)]
+    for request_id in ids:
+        world.submit(request_id)
+
+    sent = world.step(*[numbers(request_id) for request_id in ids])
+
+    assert [2, 1] == [len(message.buffers) for message in sent]
+    assert [tuple(ids[:2]), tuple(ids[2:])] == [message.envelope.finished for message in sent]
+    assert [[0, 1], [0]] == [[i.buffer for i in items(m) if isinstance(i, Vectors)] for m in sent]
+
+
+def test_numbers_that_no_frame_may_hold_are_refused() -> None:
+    """The kernel would close the connection, and with it end all other requests."""
+    world = World()
+    world.submit(A)
+
+    (message,) = world.step(numbers(A, A_VECTOR * 2))
+
+    assert "request_too_large" == decode_body(message.body, Failed).code
