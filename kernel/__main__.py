@@ -34,7 +34,7 @@ from kernel.processes import Processes
 from kernel.shared import SharedFolder
 from kernel.shell import Shell
 from kernel.view import KernelView
-from kernel.worker_kinds import WorkerKind, WorkerKinds
+from kernel.worker_kinds import WorkerKind, WorkerKinds, settings_of
 from transports import logs, rundir, tether
 from transports.descriptors import allow_descriptors
 from transports.errors import ConfigError, MlxdError
@@ -127,7 +127,7 @@ async def _run(
         catalog,
         shared,
         Launcher(home, settings, environments, endpoint, run_dir, kinds, VERSION),
-        lambda feed: Jobs(home, settings, environments, catalog, feed),
+        lambda feed: Jobs(home, settings, kinds, environments, catalog, feed),
         lambda feed: Processes(feed, files, children),
     )
     loop = asyncio.get_running_loop()
@@ -150,9 +150,8 @@ async def _run(
 
 
 def _facts(kind: WorkerKind, settings: Settings) -> KindFacts:
-    section = getattr(settings, kind.name, None)
     return KindFacts(
-        settings={**kind.declared.settings, **(msgspec.to_builtins(section) if section else {})},
+        settings=settings_of(kind, settings),
         overhead_bytes=kind.declared.overhead_bytes,
         takes_images="image" in kind.declared.modalities,
     )

@@ -70,7 +70,6 @@ class Launcher:
         return Launch(command, env, self._run_dir, self._bootstrap(action))
 
     def _bootstrap(self, action: Spawn) -> bytes:
-        section = getattr(self._settings, action.kind, None) if action.role == "frontend" else None
         bootstrap = PeerBootstrap(
             endpoint=self._endpoint,
             token=action.token,
@@ -78,7 +77,7 @@ class Launcher:
             kind=action.kind,
             mlxd_version=self._version,
             loader=self._kinds[action.kind].loader if action.role == "worker" else "",
-            settings={} if section is None else msgspec.to_builtins(section),
+            settings=self._settings.section(action.kind) if action.role == "frontend" else {},
             media=self._settings.media,
             log_level=self._settings.log.level,
             log_format=self._settings.log.format,

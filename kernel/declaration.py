@@ -13,6 +13,8 @@ from transports.settings import MIB
 
 Name: TypeAlias = Annotated[str, Meta(max_length=256)]
 Setting: TypeAlias = str | int | float | bool | None
+# TOML has no null.
+Default: TypeAlias = str | int | float | bool
 
 
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,7 +74,7 @@ class Declaration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     # Programs of `workers` whose libraries are in its environment too.
     tools: tuple[Name, ...] = ()
     # Its settings and their defaults.
-    settings: dict[str, Setting] = {}
+    settings: dict[str, Default] = {}
 
 
 def candidates(

@@ -13,14 +13,16 @@ from kernel.catalog import Catalog, fingerprint
 from kernel.environments import Environments
 from kernel.events import Event, JobEnded, JobProgressed, Prepared, PrepareFailed, PrepareProgressed
 from kernel.hub_cache import hub_folder
+from kernel.plugin_list import list_plugins
 from kernel.provision import IMPORTER, import_file, provision
 from kernel.pull import PULLER, Source, pull
 from kernel.removal import remove
+from kernel.worker_kinds import WorkerKinds
 from transports.envelope import Message
 from transports.errors import EnvironmentFailed, MlxdError, ModelNotFound, RequestError
 from transports.logs import get_logger
 from transports.messages import Progress
-from transports.reports import DoneReply, EnvironmentsReply, ModelsReply, RemovedReply
+from transports.reports import DoneReply, EnvironmentsReply, ModelsReply, PluginsReply, RemovedReply
 from transports.settings import Settings
 
 # Progress goes to every client that waits; more often than this nobody can read it.
@@ -38,12 +40,14 @@ class Jobs:
         self,
         home: Path,
         settings: Settings,
+        kinds: WorkerKinds,
         environments: Environments,
         catalog: Catalog,
         on_event: Callable[[Event], None],
     ) -> None:
         self._home = home
         self._settings = settings
+        self._kinds = kinds
         self._environments = environments
         self._catalog = catalog
         self._on_event = on_event
@@ -124,6 +128,10 @@ class Jobs:
             case "envs.rm":
                 await self._environments.remove(action.name)
                 return EnvironmentsReply(environments=self._environments.list())
+            case "plugins.list":
+                environments = self._environments.list()
+                plugins = await asyncio.to_thread(list_plugins, self._kinds, environments)
+                return PluginsReply(plugins=plugins)
             case "models.import":
                 return await self._import(action, on_progress)
             case "models.pull":

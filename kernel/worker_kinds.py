@@ -11,26 +11,37 @@ from pathlib import Path
 
 import msgspec
 
-from kernel.declaration import Declaration
-from transports.errors import NotFound, PluginError
+from kernel.declaration import Declaration, Setting
+from transports.errors import ConfigError, NotFound, PluginError
 from transports.registrations import OURS, WORKERS, Registration, registrations
+from transports.setting_types import quote
+from transports.settings import Settings
 
 # A declaration is a page; a lock file is 200 KB.
 MAX_DECLARATION_BYTES = 256 * 1024
+_WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerKind:
     """A kind whose declaration is right."""
 
-    name: str
-    # "module:function", as `workers/kinds.py` takes it.
-    loader: str
+    registration: Registration
     declared: Declaration
     # Its environment's; None runs in the kernel's own Python.
     lock: Path | None
     # What its workers may import besides their environment and what all may: name -> file or folder.
     packages: Mapping[str, Path]
+
+    @property
+    def name(self) -> str:
+        """As models and settings name it."""
+        return self.registration.name
+
+    @property
+    def loader(self) -> str:
+        """What loads a model, "module:function"."""
+        return self.registration.value
 
 
 class WorkerKinds:
@@ -76,6 +87,23 @@ class WorkerKinds:
         raise NotFound(f"{tool}: no worker kind has it; install mlxd again")
 
 
+def settings_of(kind: WorkerKind, settings: Settings) -> dict[str, Setting]:
+    """The settings of a kind: mlxd's section for one of its own, else what was declared and given.
+
+    Raises:
+        ConfigError: One was given that is not declared, or of another type.
+    """
+    declared, given = kind.declared.settings, settings.section(kind.name)
+    for key, value in given.items() if kind.registration.distribution != OURS else ():
+        if key not in declared:
+            known = ", ".join(declared) or "none"
+            raise ConfigError(f"{kind.name}.{key}: unknown setting, got {quote(value)}; there are: {known}")
+        wanted = type(declared[key])
+        if type(value) is not wanted and (type(value), wanted) != (int, float):
+            raise ConfigError(f"{kind.name}.{key}: expected {_WORDS[wanted]}, got {quote(value)}")
+    return {**declared, **msgspec.convert(given, dict[str, Setting])}
+
+
 def _read(one: Registration) -> WorkerKind:
     module = one.value.partition(":")[0].split(".")
     package = _package(module[0])
@@ -86,7 +114,7 @@ def _read(one: Registration) -> WorkerKind:
         raise PluginError(f"{one.name}.toml: requirements: no file {declared.requirements!r} beside it")
     # mlxd's own are in `workers`, which all may import.
     packages = {} if one.distribution == OURS else {module[0]: package, **_installed(one.distribution)}
-    return WorkerKind(one.name, one.value, declared, lock, packages)
+    return WorkerKind(one, declared, lock, packages)
 
 
 def _package(name: str) -> Path:

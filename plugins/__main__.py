@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from importlib import import_module
 
 from plugins.client import KernelClient
 from plugins.frontend import Build, Frontend
@@ -17,6 +17,7 @@ from plugins.stalls import watched
 from transports import logs, tether
 from transports.errors import MlxdError, PluginError
 from transports.logs import get_logger
+from transports.registrations import FRONTENDS, registrations
 
 # A frontend without a kernel may tell its clients for so long.
 ORPHAN_TIMEOUT_S = 1.0
@@ -44,16 +45,24 @@ def _frontend(kind: str, bootstrap: tether.PeerBootstrap) -> Frontend:
     """Import and build the frontend that is registered as *kind*.
 
     Raises:
-        PluginError: There is none, or it cannot be imported.
+        PluginError: There is none, or it cannot be imported or built.
     """
-    found = {point.name: point for point in entry_points(group="mlxd.frontends")}
+    found = {one.name: one.value for one in registrations(FRONTENDS) if not one.error}
     if kind not in found:
         raise PluginError(f"frontend {kind!r}: not installed; there are: {', '.join(sorted(found))}")
+    module, _, name = found[kind].partition(":")
     try:
-        build: Build = found[kind].load()
-    except ImportError as e:
-        raise PluginError(f"frontend {kind!r}: {e}") from e
-    return build(bootstrap.settings, bootstrap.media)
+        build: Build = getattr(import_module(module), name)
+        frontend = build(bootstrap.settings, bootstrap.media)
+    except MlxdError:
+        raise
+    except Exception as e:
+        # Whatever a stranger's package raises, trying again would raise it again.
+        log.exception("frontend_not_built", frontend=kind)
+        raise PluginError(f"frontend {kind!r}: {type(e).__name__}: {e}") from e
+    if not isinstance(frontend, Frontend):
+        raise PluginError(f"frontend {kind!r}: {found[kind]} made no frontend: a {type(frontend).__name__}")
+    return frontend
 
 
 async def _run(frontend: Frontend, bootstrap: tether.PeerBootstrap, lose: list[Callable[[], object]]) -> None:

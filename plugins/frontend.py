@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
+
+import msgspec
 
 from plugins.client import KernelClient
+from transports.errors import ConfigError
 from transports.settings import MediaSettings
 
+T = TypeVar("T", bound=msgspec.Struct)
 
+
+@runtime_checkable
 class Frontend(Protocol):
     """A door to mlxd: built by a `Build`, opened, served, closed.
 
@@ -37,3 +43,20 @@ class Frontend(Protocol):
 
 # The settings section of its kind, as plain values, and [media] -> a frontend. Raises ConfigError.
 Build: TypeAlias = Callable[[Mapping[str, object], MediaSettings], Frontend]
+
+
+def check_options(section: str, given: Mapping[str, object], schema: type[T]) -> T:
+    """The settings of a frontend, as its own schema has them.
+
+    Args:
+        section: Its name.
+        given: What the settings say.
+        schema: A struct; derive it from `transports.settings.Section` and an unknown key is an error.
+
+    Raises:
+        ConfigError: They do not fit.
+    """
+    try:
+        return msgspec.convert(dict(given), schema)
+    except msgspec.ValidationError as e:
+        raise ConfigError(f"[{section}]: {e}") from None

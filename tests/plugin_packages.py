@@ -48,3 +48,9 @@ def install_worker(site: Path, name: str, **changed: str) -> Path:
         f"mlxd_{name}/{name}.toml": changed.get("declaration", DECLARATION),
     }
     return install(site, f"mlxd-{name}", files, {"mlxd.workers": {name: f"mlxd_{name}.engine:load"}})
+
+
+def install_frontend(site: Path, name: str, code: str) -> Path:
+    """A distribution `mlxd-NAME` with a frontend NAME: the class or function `build` of *code*."""
+    files = {f"mlxd_{name}/__init__.py": "", f"mlxd_{name}/frontend.py": code}
+    return install(site, f"mlxd-{name}", files, {"mlxd.frontends": {name: f"mlxd_{name}.frontend:build"}})

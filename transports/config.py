@@ -19,8 +19,9 @@ from msgspec import Struct
 
 from transports.envelope import MAX_MODEL_NAME
 from transports.errors import ConfigError
+from transports.registrations import FRONTENDS, WORKERS, registrations
 from transports.setting_types import annotations_of, convert, fields_of, nearest, quote
-from transports.settings import ModelOptions, ModelsSettings, Settings
+from transports.settings import SECTIONS, ModelOptions, ModelsSettings, Settings
 
 # Variables of ours that are no setting.
 OTHER_VARIABLES = frozenset({"MLXD_HOME", "MLXD_CONFIG"})
@@ -111,13 +112,19 @@ def merge(text: str, file: str, environ: Mapping[str, str], flags: Mapping[str, 
     for path, content in named.items():
         section, key = path.split(".")
         sections.setdefault(section, {})[key] = content
-    settings = msgspec.convert(sections, Settings)
+    of_plugins = {name: table for name, table in tables.items() if name not in SECTIONS}
+    settings = msgspec.convert({**sections, "plugins": of_plugins}, Settings)
     _check_together(settings, found)
     entries = [found.get(key) or _default(settings, key) for key in setting_types()]
     entries += [
         Entry(key=f"{path}.{json.dumps(name)}.{key}", value=value, source=file)
         for path, content in named.items()
         for name, table in content.items()
+        for key, value in table.items()
+    ]
+    entries += [
+        Entry(key=f"{name}.{key}", value=value, source=file)
+        for name, table in of_plugins.items()
         for key, value in table.items()
     ]
     return Resolved(settings=settings, entries=tuple(entries))
@@ -128,7 +135,7 @@ def setting_types() -> dict[str, msgspec.inspect.Type]:
     """Each setting's type with its limits by "section.key", in the order of settings.py."""
     return {
         f"{section}.{key}": type_
-        for section in Settings.__struct_fields__
+        for section in SECTIONS
         for key, type_ in fields_of(_section(section)).items()
         if f"{section}.{key}" not in NAMED_TABLES
     }
@@ -137,6 +144,13 @@ def setting_types() -> dict[str, msgspec.inspect.Type]:
 def environment_variable(key: str) -> str:
     """The variable that sets *key*: "http.port" -> "MLXD_HTTP_PORT"."""
     return "MLXD_" + key.replace(".", "_").upper()
+
+
+@functools.cache
+def _plugin_names() -> frozenset[str]:
+    """Frontends and worker kinds that are installed: each may have a table, which it checks itself."""
+    found = (*registrations(FRONTENDS), *registrations(WORKERS))
+    return frozenset(one.name for one in found if not one.error)
 
 
 def _check_together(settings: Settings, found: Mapping[str, Entry]) -> None:
@@ -195,10 +209,12 @@ def _parse(text: str, file: str) -> dict[str, Any]:  # Any: what TOML gives befo
 
 def _from_file(tables: Mapping[str, Any], file: str) -> Iterable[Entry]:
     for section, table in tables.items():
-        if section not in Settings.__struct_fields__:
+        if section not in SECTIONS and section not in _plugin_names():
             raise ConfigError(f"{file}: {_unknown(section, table)}")
         if not isinstance(table, dict):
             raise ConfigError(f"{file}: {section}: expected a table, [{section}], got {quote(table)}")
+        if section not in SECTIONS:
+            continue
         for name, value in table.items():
             key = f"{section}.{name}"
             if key in NAMED_TABLES:
@@ -307,7 +323,7 @@ def _unknown(key: str, value: object) -> str:
         known = [k.partition(".")[2] for k in keys if k.startswith(f"{section}.")]
         hint = f"did you mean {near}?" if near else f"[{section}] has {', '.join(known)}"
     else:
-        sections = Settings.__struct_fields__
+        sections = SECTIONS
         # A key without its table is the usual slip: `port = 8080` on the first line.
         near = next((k for k in keys if k.endswith(f".{key}")), None) or nearest(key, sections)
         hint = f"did you mean {near}?" if near else f"there are {', '.join(f'[{s}]' for s in sections)}"

@@ -8,6 +8,8 @@ from importlib.metadata import distributions
 
 from msgspec import Struct
 
+from transports.settings import Settings
+
 # Entry-point groups: name -> "module:attribute".
 FRONTENDS = "mlxd.frontends"
 WORKERS = "mlxd.workers"
@@ -85,4 +87,6 @@ def _error(one: Registration, owners: dict[str, str]) -> str:
         return f"expected module:attribute, got {one.value[:80]!r}"
     if owner := owners.get(one.name):
         return f"{owner} registers {one.name} too, and is taken"
+    if one.distribution != OURS and one.name in Settings.__struct_fields__:
+        return f"name: {one.name} is a section of mlxd's settings"
     return ""

@@ -207,6 +207,25 @@ class EnvironmentsReply(Message, frozen=True, kw_only=True):
     environments: tuple[EnvironmentInfo, ...]
 
 
+class PluginInfo(Message, frozen=True, kw_only=True):
+    """A frontend or a worker kind that a distribution brought."""
+
+    name: str
+    role: Literal["frontend", "worker"]
+    distribution: str
+    version: str
+    # "installed" or "broken"; of a worker kind with an environment of its own that one's.
+    state: str
+    # Why it cannot be used.
+    error: str = ""
+
+
+class PluginsReply(Message, frozen=True, kw_only=True):
+    """Reply to plugins.list."""
+
+    plugins: tuple[PluginInfo, ...]
+
+
 class QueuedRequest(Message, frozen=True, kw_only=True):
     """A request that waits; nothing of what it asks."""
 

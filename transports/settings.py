@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 from transports import messages
@@ -287,3 +288,16 @@ class Settings(Section, frozen=True, kw_only=True):
     vision: VisionSettings = VisionSettings()
     models: ModelsSettings = ModelsSettings()
     log: LogSettings = LogSettings()
+    # Tables of frontends and worker kinds that are not ours, by their names; unread by us.
+    plugins: dict[str, dict[str, object]] = {}
+
+    def section(self, name: str) -> dict[str, object]:
+        """The section of a frontend or worker kind, as plain values; {} for one without."""
+        if name not in SECTIONS:
+            return self.plugins.get(name, {})
+        section: dict[str, object] = msgspec.to_builtins(getattr(self, name))
+        return section
+
+
+# The sections that are ours.
+SECTIONS = tuple(name for name in Settings.__struct_fields__ if name != "plugins")

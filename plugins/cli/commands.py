@@ -28,6 +28,7 @@ class Commands(LazyGroup):
         "unpin": Lazy("plugins.cli.lifecycle:unpin", "Let a model leave memory again."),
         "stop": Lazy("plugins.cli.lifecycle:stop", "End the running kernel."),
         "envs": Lazy("plugins.cli.envs:envs", "List, build and remove the workers' environments."),
+        "plugins": Lazy("plugins.cli.plugins:plugins", "List frontends and worker kinds; write new ones."),
         "keys": Lazy("plugins.cli.keys:keys", "Make, list and revoke API keys."),
         "config": Lazy("plugins.cli.settings:config", "Show the settings and where they come from."),
         "completion": Lazy("plugins.cli.completion:completion", "Print the completion script of a shell."),

@@ -8,10 +8,10 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
-import msgspec
 from aiohttp import web
 
 from plugins.client import KernelClient
+from plugins.frontend import check_options
 from plugins.http.connection import Connection, Limits
 from plugins.http.cors import read_origins
 from plugins.http.keyring import Keyring
@@ -22,7 +22,7 @@ from plugins.keys import FILE_NAME
 from plugins.media.intake import MediaIntake
 from transports.config import home
 from transports.descriptors import allow_descriptors
-from transports.errors import ConfigError, PluginError
+from transports.errors import PluginError
 from transports.logs import get_logger
 from transports.settings import HttpSettings, MediaSettings
 
@@ -53,10 +53,7 @@ class HttpFrontend:
         media: MediaSettings = DEFAULT_MEDIA,
         keys_path: Path | None = None,
     ) -> None:
-        try:
-            self._settings = msgspec.convert(settings, HttpSettings)
-        except msgspec.ValidationError as e:
-            raise ConfigError(f"[http]: {e}") from None
+        self._settings = check_options("http", settings, HttpSettings)
         self._media = media
         self._keys_path = keys_path or home() / FILE_NAME
         # Checked here: at the first request it would be too late.

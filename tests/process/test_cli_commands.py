@@ -167,6 +167,13 @@ def test_envs_lists_each_worker_kind(served: Path) -> None:
     assert "text" in kinds
 
 
+def test_plugins_lists_what_is_installed_and_how_it_is(served: Path) -> None:
+    found = {one["name"]: one for one in json.loads(mlxd(served, "plugins", "--json").stdout)}
+
+    assert (found["http"]["role"], found["http"]["distribution"]) == ("frontend", "mlxd")
+    assert (found["echo"]["state"], found["text"]["state"]) == ("installed", "missing")
+
+
 # --- without a kernel -------------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ from kernel.tools import run_tool
 from kernel.worker_kinds import WorkerKind, WorkerKinds
 from transports.errors import EnvironmentFailed, NotFound
 from transports.messages import Progress
+from transports.registrations import WORKERS, Registration
 
 # The smoke test of the stand-in for `workers`: it passes if the wheel can be imported.
 SMOKE = """
@@ -45,7 +46,10 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     lock = tmp_path / "requirements.lock"
     lock.write_text(f"fruit==1.0 --hash=sha256:{digest}\n")
     declared = Declaration(tasks=("eat",), serves=(Rule(model_types=("fruit",)),), modules=("fruit",))
-    kind = WorkerKind("fruit", "fruit.engine:load", declared, lock, {})
+    registration = Registration(
+        group=WORKERS, name="fruit", value="fruit.engine:load", distribution="fruit", version="1.0"
+    )
+    kind = WorkerKind(registration, declared, lock, {})
     made = 0
 
     def make(*, smoke: str = SMOKE, timeout_s: float = 60.0) -> Environments:

@@ -36,6 +36,7 @@ BODIES: dict[str, tuple[type[Message], ...]] = {
         reports.StatusReply,
         reports.ModelsReply,
         reports.EnvironmentsReply,
+        reports.PluginsReply,
         reports.QueueReply,
         reports.DoneReply,
     ),

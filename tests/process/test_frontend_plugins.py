@@ -1,0 +1,115 @@
+"""Frontends of strangers, installed beside mlxd: served when they work, and no harm when they do not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from plugin_packages import install_frontend
+from running import RunningKernel, run_kernel
+
+from transports.reports import FrontendInfo
+from transports.settings import KernelSettings, Settings
+
+FRONTEND = """
+from msgspec import Struct
+from plugins.frontend import check_options
+from transports.messages import ChatMessage, ChatRequest, Delta
+from transports.settings import Section
+
+class Options(Section, frozen=True, kw_only=True):
+    answer_file: str = ""
+    num: int = 1
+
+class build:
+    def __init__(self, settings, media):
+        self.options = check_options("{name}", settings, Options)
+    async def open(self):
+        return "somewhere"
+    async def serve(self, client):
+        {serve}
+        await client.stopping.wait()
+    async def close(self):
+        pass
+"""
+ASK = """body = ChatRequest(messages=(ChatMessage(role="user", content="hello"),))
+        async with client.submit(task="chat", model="echo/plain", body=body) as answer:
+            text = "".join([one.text async for one in answer if isinstance(one, Delta)])
+        open(self.options.answer_file, "w").write(text)"""
+FLOOD = """import asyncio
+        body = ChatRequest(messages=(ChatMessage(role="user", content="x"),))
+        while not client.stopping.is_set():
+            for _ in range(200):
+                client.submit(task="chat", model="no/model", body=body)
+            await asyncio.sleep(0)"""
+# Name -> its module.
+FRONTENDS = {
+    "asker": FRONTEND.format(name="asker", serve=ASK),
+    "misled": FRONTEND.format(name="misled", serve="pass"),
+    "unimportable": "import nothing_of_this_name\n",
+    "raiser": "raise RuntimeError('a bug')\n",
+    "liar": "def build(settings, media): return 'no frontend'\n",
+    "quitter": "import os\nos._exit(3)\n",
+    "crasher": FRONTEND.format(name="crasher", serve="raise RuntimeError('a bug')"),
+    "flooder": FRONTEND.format(name="flooder", serve=FLOOD),
+}
+# Name -> why it does not run, as status tells it.
+REASONS = {
+    "misled": "[misled]: Expected `int`, got `str` - at `$.num`",
+    "unimportable": "frontend 'unimportable': ModuleNotFoundError: No module named 'nothing_of_this_name'",
+    "raiser": "frontend 'raiser': RuntimeError: a bug",
+    "liar": "frontend 'liar': mlxd_liar.frontend:build made no frontend: a str",
+    "absent": "frontend 'absent': not installed; there are: ",
+}
+
+
+@pytest.fixture
+async def kernel(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RunningKernel]:
+    """A kernel in whose Python those frontends are installed and enabled, and one that is not installed."""
+    for name, code in FRONTENDS.items():
+        install_frontend(tmp_path / "site", name, code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    settings = Settings(
+        kernel=KernelSettings(
+            frontends=(*FRONTENDS, "absent"), restart_first_delay_s=0.05, max_start_crashes=1, max_crashes=1
+        ),
+        plugins={"asker": {"answer_file": str(tmp_path / "answer")}, "misled": {"num": "one"}},
+    )
+    kernel = await run_kernel(settings, home)
+    yield kernel
+    await kernel.end()
+
+
+async def test_frontends_of_strangers_work_or_fail_alone(kernel: RunningKernel, tmp_path: Path) -> None:
+    async with asyncio.timeout(60):
+        states = await settled(kernel)
+    assert (states["asker"].state, states["asker"].address) == ("ready", "somewhere")
+    for name, reason in REASONS.items():
+        assert (states[name].state, states[name].error[: len(reason)]) == ("failed", reason)
+    assert {states["quitter"].state, states["crasher"].state} == {"crash-looped"}
+
+    assert (tmp_path / "answer").read_text() == "hello"
+    assert states["flooder"].state == "ready"
+    started = time.monotonic()
+    for _ in range(20):
+        assert await kernel.say("still here") == "still here"
+    # With two processors to ourselves 0.1 s.
+    assert time.monotonic() - started < 10
+
+
+async def settled(kernel: RunningKernel) -> dict[str, FrontendInfo]:
+    """The frontends by kind, once each has come to its end or runs."""
+    while True:
+        states = {one.kind: one for one in (await kernel.client.status()).frontends if one.supervised}
+        expected = {
+            **dict.fromkeys(REASONS, "failed"),
+            **dict.fromkeys(("quitter", "crasher"), "crash-looped"),
+            **dict.fromkeys(("asker", "flooder"), "ready"),
+        }
+        answered = Path(kernel.home.parent / "answer").exists()
+        if answered and expected == {name: states[name].state for name in expected if name in states}:
+            return states
+        await asyncio.sleep(0.05)
