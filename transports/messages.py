@@ -212,6 +212,8 @@ class Generate(Message, frozen=True, kw_only=True):
     ignore_eos: bool = False
     # Only requests with the same number find what one of them left in the prompt cache.
     cache_salt: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
+    # Only count the tokens of the prompt: done follows at once, with "length" and its usage.
+    count_only: bool = False
 
 
 class Reasoning(Message, frozen=True, kw_only=True):

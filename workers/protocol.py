@@ -22,7 +22,17 @@ from transports.errors import (
 )
 from transports.frames import Buffer, Parcel, as_buffer
 from transports.logs import get_logger
-from transports.messages import ChatRequest, Defaults, Done, ImagePart, Item, Prefill, Timings, Welcome
+from transports.messages import (
+    ChatRequest,
+    Defaults,
+    Done,
+    Generate,
+    ImagePart,
+    Item,
+    Prefill,
+    Timings,
+    Welcome,
+)
 from transports.pixels import read_pixels
 from workers.defaults import NO_DEFAULTS, fill_in
 from workers.engine import Engine, Failure, Numbers, Output
@@ -110,6 +120,9 @@ class Session:
                 raise TaskNotSupported(f"task: expected one of {known}, got {envelope.task!r}")
             body = fill_in(decode_body(message.body, body_type), self._defaults)
             self._engine.add(request_id, envelope.task, body, self._buffers(message, body))
+            if isinstance(body, Generate) and body.count_only:
+                # It has its tokens now, and has not been computed.
+                self._emit([_counted(output) for output in self._engine.cancel(request_id)])
         except MlxdError as e:
             self._emit([Failure(id=request_id, error=e)])
         except Exception:  # A library's surprise at one request must not end the others.
@@ -177,6 +190,11 @@ class Session:
     def _end(self, active: _Active, request_id: str) -> None:
         del self._active[request_id]
         self._num_prefilling -= active.first_delta_s is None
+
+
+def _counted(output: Output) -> Output:
+    """The end of a request that was only counted, which nobody has cancelled."""
+    return msgspec.structs.replace(output, finish_reason="length") if isinstance(output, Done) else output
 
 
 def _check_image_parts(body: ChatRequest) -> None:

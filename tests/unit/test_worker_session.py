@@ -6,6 +6,8 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from transports.codec import decode_body
 from transports.envelope import Message
 from transports.errors import WorkerError
@@ -115,6 +117,18 @@ def test_the_first_text_leaves_at_once() -> None:
     sent = world.step(Delta(id=A, text="1"))
 
     assert [(Delta(id=A, text="1"),)] == [items(message) for message in sent]
+
+
+def test_a_prompt_that_is_only_counted_ends_at_once_and_never_runs() -> None:
+    world = World()
+    body = ChatRequest(messages=(ChatMessage(role="user", content="hi"),), count_only=True)
+
+    world.session.handle(parcel("submit", body, ids=(A,), task="chat", peer="frontend"))
+
+    (message,) = world.sent
+    (done,) = items(message)
+    assert Done(id=A, finish_reason="length", usage=USAGE) == msgspec.structs.replace(done, timings=None)
+    assert 0 == world.session.num_active
 
 
 def test_text_that_comes_fast_leaves_as_one_delta() -> None:
