@@ -14,16 +14,15 @@ from plugins.http.body import read_body
 from plugins.http.events import DONE, EventStream, event
 from plugins.http.exchange import Exchange
 from plugins.image_models import ImageModels
-from plugins.media.intake import Picture, Source
-from plugins.openai.content import chat_messages, read_turns
+from plugins.openai.content import read_turns
+from plugins.openai.pictures import with_pictures
 from plugins.openai.requests import ChatBody, CompletionBody, GenerateBody, has_value
 from plugins.openai.shapes import Answer, ChatShape, CompletionShape, Shape, total
 from plugins.openai.translate import chat_request, check_chat, completion_requests, keep_alive_s
 from plugins.openai.validation import Reader
 from plugins.terms import Terms
-from transports.errors import KernelUnavailable, MlxdError, ShuttingDown, WorkerError
+from transports.errors import ShuttingDown, WorkerError
 from transports.messages import ChatRequest, CompletionRequest, Delta, Done, Prefill, Progress, Usage
-from transports.pixels import Packed, pack
 
 KEEP_ALIVE = b": keep-alive\n\n"
 
@@ -48,9 +47,9 @@ class Generator:
         turns = read_turns(body.messages)
         shape = ChatShape(body.model, include_usage=_include_usage(body), with_logprobs=body.logprobs is True)
         _begin(exchange, body, shape)
-        pictures = await self._pictures(exchange, [source for turn in turns for source in turn.sources])
-        packed = _packed(exchange, [picture for found in pictures for picture in found])
-        messages = chat_messages(turns, [len(found) for found in pictures])
+        messages, packed = await with_pictures(
+            exchange.client, exchange, exchange.intake, self._image_models, body.model, turns
+        )
         request = chat_request(body, messages, packed.images)
         return await _answer(exchange, body, "chat", [request], shape, terms, packed.buffers)
 
@@ -66,13 +65,6 @@ class Generator:
         _begin(exchange, body, shape)
         return await _answer(exchange, body, "completion", completion_requests(body), shape, terms)
 
-    async def _pictures(self, exchange: Exchange, sources: Sequence[Source]) -> list[list[Picture]]:
-        """Decode what a request shows, if its model can look at it."""
-        if not sources:
-            return []
-        await self._image_models.check(exchange, exchange.model, sources[0].path)
-        return await exchange.intake.pictures(sources)
-
 
 def _include_usage(body: GenerateBody) -> bool:
     return bool(body.stream_options and body.stream_options.include_usage)
@@ -86,18 +78,6 @@ def _begin(exchange: Exchange, body: GenerateBody, shape: Shape) -> None:
     exchange.model = body.model
     exchange.request_id = shape.id
     exchange.headers["X-Request-Id"] = shape.id
-
-
-def _packed(exchange: Exchange, pictures: Sequence[Picture]) -> Packed:
-    if not pictures:
-        return Packed((), ())
-    if exchange.client.welcome is None:
-        raise KernelUnavailable("not connected to the kernel")
-    try:
-        return pack(pictures, exchange.client.welcome.max_frame_bytes)
-    except MlxdError:
-        exchange.intake.discard(pictures)
-        raise
 
 
 async def _answer(
