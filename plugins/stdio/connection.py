@@ -129,7 +129,7 @@ class Connection:
             # LSP 3.17, "$ Notifications and Requests".
             raise unknown_method(request.method)
         personality = self._chosen(request.method, request.params)
-        answer = asyncio.ensure_future(personality.call(request.method, request.params))
+        answer = asyncio.ensure_future(personality.call(request))
         self._running[request.key] = answer
 
         def end(ended: asyncio.Future[object]) -> None:
@@ -150,7 +150,7 @@ class Connection:
                 case "$/cancel_request":
                     self._cancel(json.decode(notification.params, type=_AcpCancelled).request_id)
                 case method if not method.startswith("$/"):
-                    self._chosen(method, notification.params).notified(method, notification.params)
+                    self._chosen(method, notification.params).notified(notification)
         except Exception as e:  # noqa: BLE001 -- a notification has no answer.
             explained(e)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
-from plugins.stdio.jsonrpc import INVALID_PARAMS, RpcError
+from plugins.stdio.jsonrpc import INVALID_PARAMS, Notification, Request, RpcError
 
 if TYPE_CHECKING:
     from plugins.stdio.connection import Connection
@@ -31,7 +31,7 @@ class Personality(Protocol):
         """Of the process, should stdin end now."""
         ...
 
-    def call(self, method: str, params: Raw) -> Awaitable[object]:
+    def call(self, request: Request) -> Awaitable[object]:
         """Begin a request.
 
         What must keep its place among other messages is done before this returns. The awaitable is
@@ -46,7 +46,7 @@ class Personality(Protocol):
         """
         ...
 
-    def notified(self, method: str, params: Raw) -> None:
+    def notified(self, notification: Notification) -> None:
         """Take a notification. What it is about may be wrong: nobody is told."""
         ...
 

@@ -11,7 +11,7 @@ import pytest
 from msgspec import Raw
 
 from plugins.stdio.connection import Connection, unknown_method
-from plugins.stdio.jsonrpc import NULL, RpcError
+from plugins.stdio.jsonrpc import NULL, Notification, Request, RpcError
 from transports.errors import ModelNotFound, QueueFull, SlowReader
 from transports.settings import StdioSettings
 
@@ -56,16 +56,17 @@ class Scripted:
         self.answers: dict[str, asyncio.Future[object]] = {}
         self.num_closed = 0
 
-    def call(self, method: str, params: Raw) -> Awaitable[object]:
-        self.calls.append((method, bytes(params)))
+    def call(self, request: Request) -> Awaitable[object]:
+        method = request.method
+        self.calls.append((method, bytes(request.params)))
         if method == "unknown":
             raise unknown_method(method)
         self.answers[method] = asyncio.get_running_loop().create_future()
         return self.answers[method]
 
-    def notified(self, method: str, params: Raw) -> None:
-        self.calls.append((method, bytes(params)))
-        if method == "broken":
+    def notified(self, notification: Notification) -> None:
+        self.calls.append((notification.method, bytes(notification.params)))
+        if notification.method == "broken":
             raise ValueError("a bug")
 
     async def close(self) -> None:

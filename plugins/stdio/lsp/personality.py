@@ -9,7 +9,14 @@ import msgspec
 from msgspec import Raw
 
 from plugins.stdio.connection import Connection, unknown_method
-from plugins.stdio.jsonrpc import INVALID_REQUEST, NULL, SERVER_NOT_INITIALIZED, RpcError
+from plugins.stdio.jsonrpc import (
+    INVALID_REQUEST,
+    NULL,
+    SERVER_NOT_INITIALIZED,
+    Notification,
+    Request,
+    RpcError,
+)
 from plugins.stdio.kernel_link import KernelLink
 from plugins.stdio.lsp.asker import Asker
 from plugins.stdio.lsp.completions import Completions
@@ -66,8 +73,9 @@ class LspPersonality:
         """LSP 3.17, "Exit Notification": 0 after shutdown, else 1."""
         return 0 if self._is_shut_down else 1
 
-    def call(self, method: str, params: Raw) -> Awaitable[object]:
+    def call(self, request: Request) -> Awaitable[object]:
         """Begin a request."""
+        method, params = request.method, request.params
         if self._is_shut_down:
             raise RpcError(INVALID_REQUEST, f"{method}: after shutdown there is only exit")
         if method == "initialize":
@@ -82,8 +90,9 @@ class LspPersonality:
                 return _ready(None)
         raise unknown_method(method)
 
-    def notified(self, method: str, params: Raw) -> None:
+    def notified(self, notification: Notification) -> None:
         """Take a notification."""
+        method, params = notification.method, notification.params
         if method == "exit":
             self._connection.end(self.exit_code)
         # LSP 3.17: others are dropped before initialize; after shutdown they have no meaning.

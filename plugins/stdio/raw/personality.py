@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
-from msgspec import Raw
-
 from plugins.openai.models import model_object
 from plugins.stdio.connection import Connection, unknown_method
+from plugins.stdio.jsonrpc import Notification, Request
 from plugins.stdio.kernel_link import KernelLink
+from plugins.stdio.raw.generation import Generation
 from transports.settings import Settings
 
-Method: TypeAlias = Callable[[Raw], Awaitable[object]]
+Method: TypeAlias = Callable[[Request], Awaitable[object]]
 
 
 class RawPersonality:
@@ -29,27 +29,32 @@ class RawPersonality:
 
     def __init__(self, connection: Connection, kernel: KernelLink, settings: Settings) -> None:
         self._kernel = kernel
+        self._generation = Generation(connection, kernel, settings)
         self._methods: Mapping[str, Method] = {
+            "chat.completions.create": self._generation.chat,
+            "completions.create": self._generation.completion,
+            "tokens.count": self._generation.count,
             "models.list": self._models,
             "status": self._status,
         }
 
-    def call(self, method: str, params: Raw) -> Awaitable[object]:
+    def call(self, request: Request) -> Awaitable[object]:
         """Begin a request."""
-        if method not in self._methods:
-            raise unknown_method(method)
-        return self._methods[method](params)
+        if request.method not in self._methods:
+            raise unknown_method(request.method)
+        return self._methods[request.method](request)
 
-    def notified(self, method: str, params: Raw) -> None:
+    def notified(self, notification: Notification) -> None:
         """There are no notifications but those of JSON-RPC itself."""
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """End what decodes pictures."""
+        await self._generation.close()
 
-    async def _models(self, _: Raw) -> object:
+    async def _models(self, _: Request) -> object:
         client = await self._kernel.client()
         models = [model_object(info) for info in await client.models() if info.kind]
         return {"object": "list", "data": models}
 
-    async def _status(self, _: Raw) -> object:
+    async def _status(self, _: Request) -> object:
         return await (await self._kernel.client()).status()
