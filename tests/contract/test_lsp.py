@@ -256,6 +256,19 @@ async def test_the_newer_request_cancels_the_older() -> None:
         assert editor.client.cancelled[0] == "request-0"
 
 
+async def test_the_end_of_a_cancelled_request_leaves_its_successor_alone() -> None:
+    async with editing("abc") as editor:
+        editor.client.script = say_nothing
+        ids = []
+        for number in range(3):
+            ids.append(editor.request(INLINE, at(0, number)))
+            await editor.client.wait_for(lambda: len(editor.client.submitted) == len(ids))
+        for id_ in ids[:-1]:
+            assert (await editor.answer_to(id_))["error"]["code"] == CANCELLED
+
+        assert editor.answers(ids[-1]) == []
+
+
 async def test_a_request_that_came_with_its_successor_never_reaches_the_kernel() -> None:
     async with editing("abc") as editor:
         ids = [editor.request(INLINE, at(0, 1)) for _ in range(200)]

@@ -46,8 +46,11 @@ class CharTokenizer:
         self.added_tokens_decoder = {token: SimpleNamespace(special=False) for token in self.named.values()}
         self._first = [BOS] if has_bos else []
         self._adds_space = adds_space
+        # Of the texts that were encoded.
+        self.lengths: list[int] = []
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        self.lengths.append(len(text))
         if self._adds_space and text:
             text = "\u2581" + text
         tokens = list(self._first) if add_special_tokens else []
@@ -147,6 +150,15 @@ def test_both_sides_are_cut_at_their_far_ends(before: int, after: int, expected:
         *(500, *range(before - kept_before, before)),
         *(501, *range(100, 100 + kept_after), 502),
     ]
+
+
+def test_of_a_large_file_little_is_read() -> None:
+    """Others get no token meanwhile."""
+    made = prompts(*QWEN)
+
+    made.infill("p" * 100_000, "s" * 100_000, 60)
+
+    assert max(made._tokenizer.lengths) <= 60 * 8
 
 
 def test_no_room_at_all_leaves_the_bare_question() -> None:
