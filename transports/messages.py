@@ -243,9 +243,12 @@ class ChatRequest(Generate, frozen=True, kw_only=True):
 class CompletionRequest(Generate, frozen=True, kw_only=True):
     """Frontend -> worker, the body of submit with task "completion". Followed by events or failed."""
 
+    # 0, with `echo`: nothing but the prompt.
+    max_tokens: Annotated[int, Meta(ge=0)] | None = None
     # Text, or token ids of shape (num_tokens,).
     prompt: str | tuple[int, ...]
-    # Give the prompt back before the answer.
+    # Give the prompt back before the answer, with `top_logprobs` those of its tokens too; that of the first,
+    # which nothing predicts, is NaN.
     echo: bool = False
     # What follows the answer, which is to fit between: fill in the middle. None: go on from the prompt.
     # "": fill in the middle at the end of a text. Both sides are cut at their far ends to fit in the context.

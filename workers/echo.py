@@ -126,7 +126,7 @@ class EchoEngine:
         self._rows[request_id] = _Row(
             words=words,
             num_prompt=len(words),
-            max_tokens=body.max_tokens or body.default_max_tokens or self._config.context_length,
+            max_tokens=_max_tokens(body, self._config.context_length),
             wants_logprobs=body.top_logprobs is not None,
             fault=prompt if self._config.faults else "",
         )
@@ -194,6 +194,10 @@ class EchoEngine:
     def _done(request_id: str, row: _Row, reason: FinishReason) -> Done:
         usage = Usage(prompt_tokens=row.num_prompt, completion_tokens=row.num_said)
         return Done(id=request_id, finish_reason=reason, usage=usage)
+
+
+def _max_tokens(body: ChatRequest | CompletionRequest, context_length: int) -> int:
+    return body.default_max_tokens or context_length if body.max_tokens is None else body.max_tokens
 
 
 def _weights(memory_bytes: int) -> list[bytes]:

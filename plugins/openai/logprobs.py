@@ -59,7 +59,7 @@ def completion_logprobs(tokens: Sequence[TokenLogprob], offset: int) -> Completi
         offsets.append(offset)
         offset += len(token.token)
     return {
-        "tokens": [token.token for token in tokens],
+        "tokens": [_name(token) for token in tokens],
         "token_logprobs": [None if math.isnan(token.logprob) else _finite(token.logprob) for token in tokens],
         "top_logprobs": [None if math.isnan(token.logprob) else _top(token) for token in tokens],
         "text_offset": offsets,
@@ -73,8 +73,15 @@ def _chat_token(token: TokenLogprob) -> ChatToken:
 
 def _top(token: TokenLogprob) -> dict[str, float]:
     # OpenAI: the sampled token is always among them, so there may be one more than asked for.
-    top = {other.token: _finite(other.logprob) for other in token.top}
-    return top | {token.token: _finite(token.logprob)}
+    top = {_name(other): _finite(other.logprob) for other in token.top}
+    return top | {_name(token): _finite(token.logprob)}
+
+
+def _name(token: TokenLogprob) -> str:
+    """A token as text; one that is part of a character as OpenAI has it, or many would have one name."""
+    if "\ufffd" not in token.token:
+        return token.token
+    return "bytes:" + "".join(f"\\x{byte:02x}" for byte in token.token_bytes)
 
 
 def _finite(logprob: float) -> float:

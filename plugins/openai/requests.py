@@ -17,6 +17,10 @@ MAX_PROMPTS = 32
 # The codec's limit for an array (transports.codec.MAX_ARRAY_ITEMS).
 MAX_PROMPT_TOKENS = 1 << 20
 
+# All text of a request: twice what the longest contexts hold. More would only be copied and hashed, in one
+# go, in which nobody else is answered.
+MAX_TEXT_CHARS = 8 * 1024 * 1024
+
 TokenId: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_INT32)]
 StopString: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
 # For fields of any type that are only looked at: not decoded. msgspec takes no `Raw | None`.
@@ -127,6 +131,8 @@ class ChatBody(GenerateBody, frozen=True, kw_only=True):
 class CompletionBody(GenerateBody, frozen=True, kw_only=True):
     """POST /v1/completions."""
 
+    # 0, with `echo`: only the prompt and its logprobs.
+    max_tokens: Annotated[int, Meta(ge=0, le=MAX_INT32)] | None = None
     # Text, token ids, or a list of either.
     prompt: (
         str

@@ -8,6 +8,7 @@ from typing import TypedDict
 import msgspec
 
 from plugins.keep_alive import read_keep_alive
+from plugins.openai.content import check_text
 from plugins.openai.requests import (
     MAX_INT32,
     MAX_PROMPTS,
@@ -77,6 +78,8 @@ def completion_requests(body: CompletionBody) -> list[CompletionRequest]:
         RequestError: It asks for something that this version cannot do.
     """
     _check_stream_options(body)
+    if body.max_tokens == 0 and not body.echo:
+        raise RequestError("max_tokens: expected at least 1 without echo, got 0", param="max_tokens")
     common = _common(body)
     return [
         CompletionRequest(
@@ -143,6 +146,9 @@ def _one_of(body: GenerateBody, name: str, alias: str) -> int | None:
 
 def _prompts(body: CompletionBody) -> list[str | tuple[int, ...]]:
     prompt = body.prompt
+    check_text(
+        [prompt] if isinstance(prompt, str) else [one for one in prompt if isinstance(one, str)], "prompt"
+    )
     if isinstance(prompt, str):
         # The cursor may stand at the beginning of a text.
         return [prompt if body.suffix else _not_empty(prompt, "prompt")]

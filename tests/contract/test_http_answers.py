@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 from http_harness import MODEL, USAGE, open_door, say
 
@@ -131,6 +132,29 @@ async def test_completion_streams():
     assert last["usage"] == USAGE_JSON
     assert [chunk["choices"][0]["text"] for chunk in chunks] == ["Hello", " world", ""]
     assert [chunk["choices"][0]["finish_reason"] for chunk in chunks] == [None, None, "stop"]
+
+
+async def test_a_prompts_logprobs_begin_with_null():
+    def script(submission, body):
+        assert (body.echo, body.top_logprobs, body.max_tokens) == (True, 1, 0)
+        part = TokenLogprob(token="\ufffd", logprob=-1.0, token_bytes=b"\xe2\x80")
+        other = TokenLogprob(token="\ufffd", logprob=-0.5, token_bytes=b"\xe2")
+        tokens = (TokenLogprob(token="a", logprob=math.nan), msgspec.structs.replace(part, top=(other,)))
+        submission.put(Delta(id=submission.id, text="a", logprobs=tokens))
+        submission.put(Done(id=submission.id, finish_reason="length", usage=USAGE))
+
+    async with open_door() as door:
+        door.client.script = script
+        reply = await door.complete(prompt=[5, 6], echo=True, logprobs=1, max_tokens=0)
+
+    (choice,) = reply.json["choices"]
+    assert choice["logprobs"] == {
+        "tokens": ["a", "bytes:\\xe2\\x80"],
+        "token_logprobs": [None, -1.0],
+        # Two parts of a character are not one key.
+        "top_logprobs": [None, {"bytes:\\xe2": -0.5, "bytes:\\xe2\\x80": -1.0}],
+        "text_offset": [0, 1],
+    }
 
 
 async def test_completion_logprobs_count_offsets_over_chunks():

@@ -125,7 +125,8 @@ class Host:
         assert self._process.stdout is not None
         self._process.stdin.write(msgspec.json.encode(scenario) + b"\n")
         self._process.stdin.flush()
-        return msgspec.json.decode(self._process.stdout.readline(), type=Report)
+        # Not JSON, which has no NaN: of the first token of a prompt.
+        return msgspec.msgpack.decode(bytes.fromhex(self._process.stdout.readline().decode()), type=Report)
 
     def close(self) -> None:
         self._process.communicate(timeout=30)
@@ -229,7 +230,7 @@ def main() -> None:
         except MlxdError as e:
             loaded, report.load_error = None, failed(e, "")
         report.load_fractions = fractions
-        sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
+        sys.stdout.buffer.write(msgspec.msgpack.encode(report).hex().encode() + b"\n")
         sys.stdout.buffer.flush()
 
 

@@ -19,7 +19,9 @@ class FakeDetokenizer:
         return WORDS[token]
 
 
-def row(*, stop: tuple[str, ...] = (), strips_space: bool = False, cache_salt: int = 0) -> Row:
+def row(
+    *, stop: tuple[str, ...] = (), strips_space: bool = False, cache_salt: int = 0, tells_prompt: bool = False
+) -> Row:
     return Row(
         id="request-1",
         prompt=[7, 8],
@@ -32,6 +34,7 @@ def row(*, stop: tuple[str, ...] = (), strips_space: bool = False, cache_salt: i
         arrived=10.0,
         strips_space=strips_space,
         cache_salt=cache_salt,
+        tells_prompt=tells_prompt,
     )
 
 
@@ -94,7 +97,7 @@ def test_a_stop_string_ends_it_and_is_not_shown() -> None:
 def test_usage_counts_the_stop_token() -> None:
     one = row()
     one.take(0, (), 11.0)
-    one.take_stop_token()
+    one.take_stop_token((), 11.0)
 
     (done,) = one.finish("stop", 14.0)
 
@@ -124,3 +127,17 @@ def test_another_salt_finds_nothing_in_the_prompt_cache() -> None:
     assert cache.match(nobody.cache_key(tokens)) is None
     assert nobody.cache_key(tokens) == tokens
     assert ann.cache_key([]) == []
+
+
+def test_a_prompt_is_given_back_once_however_often_it_is_read() -> None:
+    one = row(tells_prompt=True)
+    one.prompt = [0, 1, 2]
+    scores = [TokenLogprob(token=str(n), logprob=-n) for n in range(3)]
+
+    assert [item.text for item in one.tell_prompt(2, scores[:2], 11.0)] == [" one two"]
+    assert one.must_tell_prompt
+    # It was withdrawn, and is read again.
+    assert one.tell_prompt(1, scores[:1], 12.0) == []
+    (last,) = one.tell_prompt(3, scores, 13.0)
+    assert (last.text, last.logprobs) == (" three", (scores[2],))
+    assert not one.must_tell_prompt

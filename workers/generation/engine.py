@@ -272,8 +272,8 @@ class BatchEngine(ABC, Generic[AnyRow]):
         row = self._running[response.uid]
         row.is_reading = False
         if response.finish_reason == "stop":
-            row.take_stop_token()
-            return self._finished(response, row.finish("stop", now))
+            last = row.take_stop_token(self._logprobs(response), now)
+            return self._finished(response, [*last, *row.finish("stop", now)])
         outputs: list[Output] = [*row.take(response.token, self._logprobs(response), now)]
         if row is self._on_trial and len(row.answer) >= TRIAL_TOKENS:
             self._on_trial = None

@@ -79,6 +79,7 @@ class RequestReader:
             arrived=now,
             cache_salt=body.cache_salt,
             strips_space=is_chat and self.vocabulary.leads_with_space,
+            tells_prompt=tells_prompt(body),
             fills_middle=isinstance(body, CompletionRequest) and body.suffix is not None,
             **fields,
         )
@@ -106,7 +107,7 @@ class RequestReader:
         """
         wanted, param = body.max_tokens, "messages" if isinstance(body, ChatRequest) else "prompt"
         room = self.context_length - num_prompt
-        if room < 1:
+        if room < (0 if wanted == 0 else 1):
             raise ContextLengthExceeded(
                 f"{param}: expected at most {self.context_length - 1} tokens, one less than this model's "
                 f"context, got {num_prompt}",
@@ -120,18 +121,24 @@ class RequestReader:
                 f"{num_prompt} tokens of {counted}, got {wanted}",
                 param="max_tokens",
             )
-        if wanted < 1:
+        if wanted < 1 and not tells_prompt(body):
             raise RequestError(f"max_tokens: expected at least 1, got {wanted}", param="max_tokens")
         return wanted
 
     def echo(self, body: CompletionRequest, prompt: list[int]) -> str:
-        if not body.echo:
+        """What is given back of the prompt at once."""
+        if not body.echo or tells_prompt(body):
             return ""
-        if body.top_logprobs is not None:
-            raise RequestError(
-                "logprobs: not available for the prompt: leave out echo or logprobs", param="echo"
-            )
         if isinstance(body.prompt, str):
             return body.prompt
         detokenizer = self.vocabulary.detokenizer()
         return "".join(detokenizer.add(token) for token in prompt)
+
+
+def tells_prompt(body: Generate) -> bool:
+    """Whether the prompt is given back token by token: with logprobs, or nothing comes after it."""
+    return (
+        isinstance(body, CompletionRequest)
+        and body.echo
+        and (body.top_logprobs is not None or body.max_tokens == 0)
+    )

@@ -26,8 +26,11 @@ class Row:
     stops: StopMatcher
     # Monotonic seconds.
     arrived: float
-    # The prompt, for a request that wants it back.
+    # The prompt, for a request that wants it back at once.
     echo: str = ""
+    # It wants the prompt back token by token, with logprobs; and how many tokens were given back.
+    tells_prompt: bool = False
+    num_told: int = 0
     # Whose keys and values it may find, and who finds its own.
     cache_salt: int = 0
     # Some vocabularies put a space before the first word of an answer.
@@ -70,6 +73,11 @@ class Row:
         return self.max_tokens - len(self.answer)
 
     @property
+    def must_tell_prompt(self) -> bool:
+        """Whether tokens of the prompt are still to be given back."""
+        return self.tells_prompt and self.num_told < len(self.prompt)
+
+    @property
     def has_stopped(self) -> bool:
         """Whether a stop string is complete."""
         return self.stops.found is not None
@@ -84,9 +92,25 @@ class Row:
             self.strips_space = False
         return self._delta(self.stops.feed(text), logprobs, now)
 
-    def take_stop_token(self) -> None:
-        """Count the token that ended the answer; it is no part of it."""
+    def take_stop_token(self, logprobs: Sequence[TokenLogprob], now: float) -> list[Delta]:
+        """Count the token that ended the answer; it is no part of it.
+
+        Its logprobs are told beside those of a prompt: lm-eval asks for one token and takes the last
+        logprob for that one's.
+        """
         self.num_generated += 1
+        return self._delta("", logprobs if self.tells_prompt else (), now)
+
+    def tell_prompt(self, end: int, logprobs: Sequence[TokenLogprob], now: float) -> list[Delta]:
+        """Give back the prompt up to the token *end*, but for what was given back before.
+
+        Args:
+            logprobs: Of the tokens before *end*, or none at all.
+        """
+        new = self.prompt[self.num_told : end]
+        self.num_told = max(self.num_told, end)
+        text = "".join(map(self.detokenizer.add, new))
+        return self._delta(text, logprobs[len(logprobs) - len(new) :] if new and logprobs else (), now)
 
     def start(self, now: float) -> list[Delta]:
         """What is said before the first token."""

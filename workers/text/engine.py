@@ -10,11 +10,12 @@ from transports.frames import Buffer
 from transports.settings import TextSettings
 from workers.engine import Output
 from workers.generation.batch import RowGenerator, RowSampler
-from workers.generation.engine import BatchEngine, LoadedModel
+from workers.generation.engine import LoadedModel
 from workers.generation.rows import Row
+from workers.generation.scoring import ScoringEngine
 
 
-class TextEngine(BatchEngine[Row]):
+class TextEngine(ScoringEngine[Row]):
     """See `workers.engine.Engine`."""
 
     def __init__(self, loaded: LoadedModel, settings: TextSettings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 from transports.envelope import Message
 from transports.errors import MlxdError
@@ -13,7 +14,8 @@ from transports.messages import Prefill
 from transports.settings import VisionSettings
 from workers.engine import Failure, Output
 from workers.generation.batch import RowGenerator
-from workers.generation.engine import BatchEngine, LoadedModel
+from workers.generation.engine import LoadedModel
+from workers.generation.scoring import ScoringEngine
 from workers.vision.batch import VisionGenerator, VisionSampler
 from workers.vision.model import Part, VisionModel, features_of
 from workers.vision.pictures import Seen, SeenPictures
@@ -21,8 +23,11 @@ from workers.vision.processor import PictureProcessor, UnsuitablePicture
 from workers.vision.requests import VisionReader, unsuitable
 from workers.vision.rows import Reading, VisionRow
 
+# Any: mlx publishes no types that mypy sees outside a worker's environment.
+Array = Any
 
-class VisionEngine(BatchEngine[VisionRow]):
+
+class VisionEngine(ScoringEngine[VisionRow]):
     """See `workers.engine.Engine`.
 
     A row first has its pictures looked at, then is read, and then joins the batch. One step does one
@@ -162,9 +167,7 @@ class VisionEngine(BatchEngine[VisionRow]):
         end = min(start + chunk_tokens, last)
         if end > start:
             started = time.monotonic()
-            inputs = {}
-            if row.positions is not None:
-                inputs["position_ids"] = self._model.positions_at(row.positions, row.lag, start, end)
+            inputs = self._model_inputs(row, start, end)
             self._model.read(tokens[start:end], reading.cache, _parts(row, start, end), **inputs)
             reading.num_read = end
             self._pace.read(time.monotonic() - started, end - start)
@@ -178,6 +181,11 @@ class VisionEngine(BatchEngine[VisionRow]):
         if row.answer or len(tokens) - row.num_cached <= self._settings.prefill_step_tokens:
             return []
         return [Prefill(id=row.id, num_done=end + (end == last), num_total=len(tokens))]
+
+    def _model_inputs(self, row: VisionRow, start: int, end: int) -> dict[str, Array]:
+        if row.positions is None:
+            return {}
+        return {"position_ids": self._model.positions_at(row.positions, row.lag, start, end)}
 
     def _new_generator(self) -> RowGenerator:
         return VisionGenerator(
