@@ -9,7 +9,8 @@ import msgspec
 from transports.envelope import Message
 from transports.messages import ChatRequest, FramePixels
 
-# Of the digest; nobody gains by a collision but a refusal of both.
+# Of the digest. SHA-256 is in processors: 20 MB take it half the time of others. Nobody gains by a collision
+# but a refusal of both.
 DIGEST_BYTES = 16
 # A picture's digest says what is in it.
 ANYWHERE = FramePixels(buffer=0)
@@ -22,4 +23,4 @@ def fingerprint(model: str, task: str, body: Message) -> str:
     if isinstance(body, ChatRequest) and body.images:
         images = tuple(msgspec.structs.replace(image, pixels=ANYWHERE) for image in body.images)
         body = msgspec.structs.replace(body, images=images)
-    return hashlib.blake2b(_encode((model, task, body)), digest_size=DIGEST_BYTES).hexdigest()
+    return hashlib.sha256(_encode((model, task, body))).hexdigest()[: 2 * DIGEST_BYTES]

@@ -19,7 +19,7 @@ from plugins.openai.pictures import with_pictures
 from plugins.openai.requests import ChatBody, CompletionBody, GenerateBody, has_value
 from plugins.openai.shapes import Answer, ChatShape, CompletionShape, Shape, total
 from plugins.openai.translate import chat_request, check_chat, completion_requests, keep_alive_s
-from plugins.openai.validation import Reader
+from plugins.openai.validation import Reader, aside
 from plugins.terms import Terms
 from transports.errors import ShuttingDown, WorkerError
 from transports.messages import ChatRequest, CompletionRequest, Delta, Done, Prefill, Progress, Usage
@@ -63,7 +63,8 @@ class Generator:
             body.model, include_usage=_include_usage(body), with_logprobs=body.logprobs is not None
         )
         _begin(exchange, body, shape)
-        return await _answer(exchange, body, "completion", completion_requests(body), shape, terms)
+        requests = await aside(len(data), completion_requests, body)
+        return await _answer(exchange, body, "completion", requests, shape, terms)
 
 
 def _include_usage(body: GenerateBody) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from plugins.media.data_url import UncopiedUrl
 from plugins.media.picture import Source
-from plugins.openai.requests import ContentPart, ImageUrl, InputFile, InputMessage, has_value
+from plugins.openai.requests import MAX_TEXT_CHARS, ContentPart, ImageUrl, InputFile, InputMessage, has_value
 from transports.errors import RequestError
 from transports.messages import ChatMessage, ImagePart, TextPart
 
@@ -56,9 +56,24 @@ def read_turns(messages: Sequence[InputMessage]) -> list[Turn]:
     """Tell the parts of *messages* apart; nothing is decoded or fetched for this.
 
     Raises:
-        RequestError: A part of another type, in the wrong place, or without its content.
+        RequestError: A part of another type, in the wrong place, or without its content; or too much text.
     """
-    return [Turn(message, _parts(message, f"messages[{i}].content")) for i, message in enumerate(messages)]
+    turns = [Turn(message, _parts(message, f"messages[{i}].content")) for i, message in enumerate(messages)]
+    check_text((part for turn in turns for part in turn.parts if isinstance(part, str)), "messages")
+    return turns
+
+
+def check_text(texts: Iterable[str], param: str) -> None:
+    """Refuse more text than any model could read.
+
+    Raises:
+        RequestError: It is.
+    """
+    num_chars = sum(map(len, texts))
+    if num_chars > MAX_TEXT_CHARS:
+        raise RequestError(
+            f"{param}: expected at most {MAX_TEXT_CHARS} characters of text, got {num_chars}", param=param
+        )
 
 
 def chat_messages(turns: Sequence[Turn], num_pictures: Sequence[int]) -> tuple[ChatMessage, ...]:

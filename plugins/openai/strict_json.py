@@ -15,14 +15,19 @@ from transports.errors import RequestError
 MAX_DEPTH = 64
 # Strings and brackets: Open WebUI's 36 tools are 3,000. Bounds the scan to some 50 ms.
 MAX_TOKENS = 50_000
+# Beside plain strings: numbers, spaces, short strings, and those with escapes or other letters than
+# ASCII's. A library reads 20 MB of these in one go, in which nobody else is answered.
+MAX_DENSE_BYTES = 4 * 1024 * 1024
 # A duplicate key is quoted in the error up to here, characters.
 MAX_QUOTED = 40
 
-# Skips numbers, commas and spaces; then a bracket, or a string that may be a key. Possessive (`++`),
-# so a hostile body cannot make it look twice. The quote alone is that of a string with escapes, or
+# Skips numbers, commas and spaces; then a bracket, or a string that may be a key, or the end. Possessive
+# (`++`), so a hostile body cannot make it look twice. The quote alone is that of a string with escapes, or
 # of a longer one: `re` takes 5 ms for each MB of a picture.
-_TOKEN = re.compile(rb'[^"{}\[\]]*+(?:([{}\[\]])|("[^"\\]{0,100}+")([ \t\r\n]*+:)?|("))')
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_TOKEN = re.compile(
+    rb'[^"{}\[\]]{0,%d}+(?:([{}\[\]])|("[^"\\]{0,100}+")([ \t\r\n]*+:)?|(")|(\Z))' % MAX_DENSE_BYTES
+)
+BACKSLASH = ord("\\")
 _COLON = re.compile(rb"[ \t\r\n]*+:")
 
 
@@ -37,7 +42,7 @@ def check_json(data: bytes | bytearray) -> list[str]:
     """
     try:
         # A picture in base64 is, and this is the quicker look.
-        if not data.isascii():
+        if not (is_ascii := data.isascii()):
             data.decode()
     except UnicodeDecodeError as e:
         raise RequestError(f"body: expected UTF-8, got byte 0x{data[e.start]:02x} at {e.start}") from None
@@ -46,17 +51,18 @@ def check_json(data: bytes | bytearray) -> list[str]:
     # The keys of each open object; None stands for an array.
     open_: list[dict[bytes, None] | None] = []
     outermost: dict[bytes, None] = {}
-    num_tokens = 0
+    num_tokens = num_plain = 0
     # `match` and not `finditer`: that would search on behind an unterminated string, again and again.
     token = _TOKEN.match(data)
-    while token:
+    while token and token.end(5) < 0:
         num_tokens += 1
         if num_tokens > MAX_TOKENS:
             raise RequestError(f"body: expected at most {MAX_TOKENS} strings, objects and arrays")
         end = token.end()
-        bracket, text, colon, quote = token.groups()
+        bracket, text, colon, quote, _ = token.groups()
         if quote:
-            end = _end_of_string(data, end - 1)
+            end, is_plain = _end_of_string(data, end - 1, is_ascii=is_ascii)
+            num_plain += is_plain * (end - token.end())
             text = data[token.end() - 1 : end] if (colon := _COLON.match(data, end)) else b""
         if bracket is None:
             if colon and open_:
@@ -68,17 +74,39 @@ def check_json(data: bytes | bytearray) -> list[str]:
             open_.append(keys if bracket == b"{" else None)
         elif open_:
             open_.pop()
+        _check_dense(end - num_plain)
         token = _TOKEN.match(data, end)
+    # No match: more between two tokens than there may be in all.
+    _check_dense(len(data) - num_plain if token is None else token.end() - num_plain)
     return [key[1:-1].decode() for key in outermost]
 
 
-def _end_of_string(data: bytes | bytearray, start: int) -> int:
-    """Behind the string that begins at *start*; the end of the data if it has no end."""
+def _check_dense(num_bytes: int) -> None:
+    if num_bytes > MAX_DENSE_BYTES:
+        raise RequestError(
+            f"body: expected at most {MAX_DENSE_BYTES} bytes beside strings of plain ASCII without escapes"
+        )
+
+
+def _end_of_string(data: bytes | bytearray, start: int, *, is_ascii: bool) -> tuple[int, bool]:
+    """Behind the string that begins at *start*, and whether it is plain ASCII without escapes.
+
+    A string without an end goes to the end of the data.
+    """
     quote = data.find(b'"', start + 1)
-    if quote >= 0 and data.find(b"\\", start, quote) < 0:
-        return quote + 1
-    string = _STRING.match(data, start)
-    return string.end() if string else len(data)
+    end = quote if quote >= 0 else len(data)
+    if data.find(b"\\", start, end) < 0:
+        return min(end + 1, len(data)), is_ascii or data[start:end].isascii()
+    while quote >= 0:
+        _check_dense(quote - start)
+        # An even number of backslashes are escapes of each other.
+        before = quote
+        while data[before - 1] == BACKSLASH:
+            before -= 1
+        if (quote - before) % 2 == 0:
+            return quote + 1, False
+        quote = data.find(b'"', quote + 1)
+    return len(data), False
 
 
 def _add_key(keys: dict[bytes, None] | None, text: bytes) -> None:

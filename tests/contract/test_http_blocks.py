@@ -1,0 +1,134 @@
+"""However large and odd a body is, the event loop goes on turning: nobody else waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from http_harness import Door, FakeClient, Submission, open_door, say
+
+from plugins.fingerprint import fingerprint
+from transports.envelope import Message
+from transports.frames import parcel
+from transports.messages import ChatRequest
+from transports.reports import ModelInfo
+from transports.settings import MediaSettings
+
+MIB = 1024 * 1024
+LARGE = 20 * MIB
+# What `plugins.openai.strict_json` lets through of a shape that is not a plain string.
+DENSE = 4 * MIB - 64
+# Issue: 50 ms; twice that on a busy test machine, with half its processor's speed.
+MAX_BLOCK_S = 0.1
+TICK_S = 0.001
+TIMEOUT_S = 30.0
+
+CHAT = b'{"model":"m","messages":[{"role":"user","content":"hi"}],'
+TEXT = b'{"model":"m","messages":[{"role":"user","content":"'
+PICTURE = b'{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"'
+PROMPT = b'{"model":"m","prompt":'
+
+
+def fill(begin: bytes, unit: bytes, end: bytes, size: int) -> bytes:
+    return begin + unit * ((size - len(begin) - len(end)) // len(unit)) + end
+
+
+def messages(num: int, size: int) -> bytes:
+    one = b'{"role":"user","content":"%b"}' % (b"x" * size)
+    return b'{"model":"m","messages":[' + b",".join([one] * num) + b"]}"
+
+
+# Name -> a body and the status of its answer.
+BODIES = {
+    "numbers": (fill(CHAT + b'"x":[1', b",1", b"]}", LARGE), 400),
+    "numbers as far as they are let": (fill(CHAT + b'"x":[1', b",1.5", b'],"temperature":"x"}', DENSE), 400),
+    "wrong tokens": (fill(PROMPT + b"[1", b",1.5", b"]}", DENSE), 400),
+    "a million tokens": (fill(PROMPT + b"[1", b",1", b"]}", 2 * MIB), 200),
+    "prompts": (fill(PROMPT + b"[[1", b"],[1", b"]]}", DENSE), 400),
+    "spaces": (fill(CHAT, b" ", b'"x":1}', LARGE), 400),
+    "deep nesting": (fill(CHAT + b'"x":', b"[", b"", LARGE), 400),
+    "deep objects": (fill(CHAT + b'"x":', b'{"x":', b"", LARGE), 400),
+    "escapes": (fill(TEXT, b"\\n", b'"}]}', LARGE), 400),
+    "escapes as far as they are let": (fill(TEXT, b"\\n", b'"}]}', DENSE), 200),
+    "escaped quotes": (fill(TEXT, b'\\"', b'"}]}', DENSE), 200),
+    "backslashes": (fill(TEXT, b"\\\\", b'"}]}', DENSE), 200),
+    "other letters": (fill(TEXT, "é".encode(), b'"}]}', DENSE), 200),
+    "text": (fill(TEXT, b"a ", b'"}]}', 8 * MIB), 200),
+    "too much text": (fill(TEXT, b"a ", b'"}]}', LARGE), 400),
+    "a hundred thousand messages": (messages(100_000, 1), 400),
+    "many messages": (messages(4096, 2000), 200),
+    "keys": (CHAT + b'"logit_bias":{' + b",".join(b'"%d":1' % n for n in range(49_000)) + b"}}", 400),
+    "a long key": (fill(CHAT + b'"', b"k", b'":1}', LARGE), 200),
+    "a long number": (fill(CHAT + b'"seed":', b"1", b"}", LARGE), 400),
+    "a picture": (fill(PICTURE + b"data:image/png;base64,", b"AAAA", b'"}}]}]}', LARGE), 415),
+    "no end": (fill(CHAT + b'"x":"', b"a", b"", LARGE), 400),
+    "no UTF-8": (fill(CHAT + b'"x":"', b"a", b'\xff"}', LARGE), 400),
+}
+
+
+class Ticks:
+    """The longest time between two turns of the loop in which this process was at work."""
+
+    def __init__(self) -> None:
+        self.longest_s = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._last = time.monotonic(), time.process_time()
+
+    def tick(self) -> None:
+        now = time.monotonic(), time.process_time()
+        # Waiting for a processor is no fault of ours.
+        block_s = min(now[0] - self._last[0] - TICK_S, now[1] - self._last[1])
+        self.longest_s = max(self.longest_s, block_s)
+        self._last = now
+        self.next = self._loop.call_later(TICK_S, self.tick)
+
+
+@contextmanager
+def ticking() -> Iterator[Ticks]:
+    ticks = Ticks()
+    ticks.tick()
+    try:
+        yield ticks
+    finally:
+        ticks.next.cancel()
+
+
+def encode_and_say(submission: Submission, body: Message) -> None:
+    """What `KernelClient.submit` does with a request before it is sent."""
+    task = "chat" if isinstance(body, ChatRequest) else "completion"
+    parcel(
+        "submit", body, ids=(submission.id,), model="m", task=task, fingerprint=fingerprint("m", task, body)
+    )
+    say("hello")(submission, body)
+
+
+def send(door: Door, body: bytes) -> int:
+    """A client in a thread, that waits in the system and not in Python; the status of the answer."""
+    path = "/v1/completions" if body.startswith(PROMPT) else "/v1/chat/completions"
+    with socket.create_connection(("127.0.0.1", door.port), timeout=TIMEOUT_S) as connection:
+        connection.sendall(door.bytes_of("POST", path, body))
+        return int(connection.recv(65536)[9:12])
+
+
+@pytest.mark.parametrize("name", BODIES)
+async def test_no_body_stops_the_event_loop(name: str) -> None:
+    body, expected = BODIES[name]
+    client = FakeClient()
+    client.script = encode_and_say
+    client.more_models = (
+        ModelInfo(
+            name="m", kind="vision", state="ready", source="folder", created=1, modalities=("text", "image")
+        ),
+    )
+    async with open_door(client, media=MediaSettings(num_decoders=1)) as door:
+        # What is imported on first use.
+        await door.complete()
+        with ticking() as ticks:
+            status = await asyncio.to_thread(send, door, body)
+
+    assert status == expected
+    assert ticks.longest_s <= MAX_BLOCK_S
