@@ -106,7 +106,13 @@ async def _run(
     endpoint = f"ipc://{run_dir / 'kernel.sock'}"
     token = secrets.token_urlsafe(32)
     kinds = WorkerKinds.installed()
-    environments = Environments(home, kinds, LinkDirs(run_dir), timeout_s=settings.models.prepare_timeout_s)
+    environments = Environments(
+        home,
+        kinds,
+        LinkDirs(run_dir),
+        locks=_locks(home, settings),
+        timeout_s=settings.models.prepare_timeout_s,
+    )
     catalog = Catalog(home, settings.models.paths, settings.models.hub_cache, kinds)
     view = KernelView(
         version=VERSION,
@@ -155,6 +161,14 @@ def _facts(kind: WorkerKind, settings: Settings) -> KindFacts:
         overhead_bytes=kind.declared.overhead_bytes,
         takes_images="image" in kind.declared.modalities,
     )
+
+
+def _locks(home: Path, settings: Settings) -> dict[str, Path]:
+    """The lock files of single models."""
+    options = settings.models.options
+    return {
+        name: home / Path(one.requirements).expanduser() for name, one in options.items() if one.requirements
+    }
 
 
 def _stop(shell: Shell, num_signals: int) -> None:

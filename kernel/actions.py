@@ -37,6 +37,8 @@ class Spawn(Struct, frozen=True):
     role: Role
     kind: str
     token: str
+    # "" for a frontend.
+    model: str = ""
 
 
 class Kill(Struct, frozen=True):

@@ -21,7 +21,9 @@ from transports.reports import DoneReply, ModelReport, ModelsReply
 from transports.settings import ModelOptions
 
 # Operations that the shell does beside the loop; the others only read or change the kernel's state.
-JOBS = frozenset({"models.import", "models.pull", "envs.list", "envs.sync", "envs.rm", "plugins.list"})
+JOBS = frozenset(
+    {"models.import", "models.pull", "envs.list", "envs.sync", "envs.rollback", "envs.rm", "plugins.list"}
+)
 
 
 class Administrator:

@@ -60,7 +60,7 @@ class Launcher:
             command = (sys.executable, "-P", "-m", "plugins", action.kind)
             env = os.environ | {"MLXD_HOME": str(self._home)}
         else:
-            python = self._environments.python(action.kind)
+            python = self._environments.python(action.kind, action.model)
             if python is None:
                 raise EnvironmentFailed(f"environment of {action.kind}: gone; `mlxd envs sync {action.kind}`")
             command = (str(python), "-P", "-m", "workers", "serve", action.kind)

@@ -25,6 +25,8 @@ from transports.messages import Progress
 OnProgress = Callable[[Progress], None]
 
 MARKER = "mlxd-environment.json"
+# The lock file that an environment was built from, in itself: it may be needed longer than the kind has it.
+LOCK_COPY = "requirements.lock"
 # Folders below envs/ that are no environments: one being built, one on its way out.
 BUILDING, TRASH = ".building-", ".removed-"
 # The first import of a model library compiles it: 20 s on two slow cores.
@@ -48,17 +50,17 @@ def environment_name(kind: str, lock: Path) -> str:
 
 
 async def build(
-    kind: WorkerKind, target: Path, link_dir: Path, *, timeout_s: float, on_progress: OnProgress
+    kind: WorkerKind, lock: Path, target: Path, link_dir: Path, *, timeout_s: float, on_progress: OnProgress
 ) -> None:
-    """Build the environment of *kind* and put it at *target*, in one step and only if it passes its test.
+    """Build the environment of *lock* and put it at *target*, in one step and only if it passes its test.
+
+    Its test is that of *kind*.
 
     The caller holds the lock of the folder around *target*.
 
     Raises:
         EnvironmentFailed: Fetching, installing or testing failed; *target* is as it was.
     """
-    if kind.lock is None:
-        raise EnvironmentFailed(f"kind {kind.name} has no lock file to build from")
 
     def report(fraction: float, detail: str) -> None:
         on_progress(Progress(phase="environment", fraction=fraction, detail=detail))
@@ -68,11 +70,11 @@ async def build(
         report(0.0, f"building {target.name}")
         async with asyncio.timeout(timeout_s):
             await _create(building, timeout_s)
-            await _install(kind.lock, building, timeout_s, report)
+            await _install(lock, building, timeout_s, report)
             report(INSTALLED, "testing")
-            if error := await smoke(kind, building, link_dir):
+            if error := await smoke(kind, lock, building, link_dir):
                 raise EnvironmentFailed(f"the new environment fails its test: {error}")
-            await asyncio.to_thread(_finish, building, target, kind.lock)
+            await asyncio.to_thread(_finish, building, target, lock)
     except TimeoutError:
         raise EnvironmentFailed(f"not finished after {timeout_s:.0f} s") from None
     finally:
@@ -80,9 +82,8 @@ async def build(
     report(1.0, f"{target.name} is ready")
 
 
-async def smoke(kind: WorkerKind, environment: Path, link_dir: Path) -> str:
+async def smoke(kind: WorkerKind, lock: Path, environment: Path, link_dir: Path) -> str:
     """Import and try out what workers of *kind* need, as a worker would; what is wrong, or ""."""
-    lock = kind.lock or ""
     env = worker_environment(os.environ) | {"PYTHONPATH": os.fspath(link_dir)}
     python = environment / "bin" / "python"
     with tempfile.TemporaryDirectory(prefix="mlxd-smoke-") as cwd:
@@ -131,6 +132,7 @@ async def _install(
 
 def _finish(building: Path, target: Path, lock: Path) -> None:
     marker = Marker(lock_sha256=_sha256(lock), python=_python_version(), size_bytes=_size(building))
+    shutil.copyfile(lock, building / LOCK_COPY)
     (building / MARKER).write_bytes(msgspec.json.encode(marker))
     if target.exists():
         target.rename(target.with_name(f"{TRASH}{target.name}-{secrets.token_hex(4)}"))

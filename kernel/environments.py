@@ -10,8 +10,9 @@ import contextlib
 import secrets
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -22,15 +23,17 @@ from kernel.environment_build import (
     Marker,
     OnProgress,
     build,
-    environment_name,
     smoke,
 )
+from kernel.environment_choice import EnvironmentChoice, Target
 from kernel.filelock import locked
 from kernel.isolation import LinkDirs
 from kernel.worker_kinds import WorkerKinds
 from transports.errors import EnvironmentFailed, NotFound
 from transports.messages import Progress
 from transports.reports import EnvironmentInfo
+
+NO_LOCKS: Mapping[str, Path] = MappingProxyType({})
 
 
 class Environments:
@@ -40,54 +43,61 @@ class Environments:
         home: MLXD_HOME.
         kinds: The worker kinds.
         links: Makes their PYTHONPATH.
+        locks: The lock files of single models.
         timeout_s: For one build, and for the wait for another process's build.
     """
 
-    def __init__(self, home: Path, kinds: WorkerKinds, links: LinkDirs, *, timeout_s: float = 1800.0) -> None:
+    def __init__(
+        self,
+        home: Path,
+        kinds: WorkerKinds,
+        links: LinkDirs,
+        *,
+        locks: Mapping[str, Path] = NO_LOCKS,
+        timeout_s: float = 1800.0,
+    ) -> None:
         self._root = home / "envs"
         self._kinds = kinds
         self._links = {kind.name: links.make(kind.name, kind.packages) for kind in kinds}
-        self._names = {kind.name: environment_name(kind.name, kind.lock) for kind in kinds if kind.lock}
+        self._choice = EnvironmentChoice(self._root, kinds, locks)
         self._timeout_s = timeout_s
+        # By the names of environments; of the errors, those of their last build or test.
         self._building: set[str] = set()
-        # Kind -> why its last build or test failed.
         self._errors: dict[str, str] = {}
 
     def link_dir(self, kind: str) -> Path:
         """The PYTHONPATH of workers of *kind*."""
         return self._links[self._kinds[kind].name]
 
-    def python(self, kind: str) -> Path | None:
-        """The interpreter for workers of *kind*; None while their environment is not ready."""
+    def python(self, kind: str, model: str = "") -> Path | None:
+        """The interpreter for workers of *kind* that serve *model*; None while it is not ready."""
         if self._kinds[kind].lock is None:
             return Path(sys.executable)
-        path = self._path(kind)
-        python = path / "bin" / "python"
-        return python if (path / MARKER).is_file() and python.exists() else None
+        return self._choice.used(kind, model).python
 
     def list(self) -> tuple[EnvironmentInfo, ...]:
-        """The environments that should be there, and those of older lock files that still are."""
-        wanted = [self._info(kind, self._path(kind)) for kind in self._names]
-        stale = [
-            self._info(path.name.rpartition("-")[0], path)
-            for path in self._folders()
-            if path.name not in self._names.values()
-        ]
-        return (*wanted, *stale)
+        """The environments that should be there, and all others that are."""
+        used = [self._choice.used(kind) for kind in self._choice.kinds]
+        names = {target.name for target in used}
+        return (
+            *(self._info(target.kind, target.path, self._state(target)) for target in used),
+            *(self._other(path) for path in self._folders() if path.name not in names),
+        )
 
-    async def ensure(self, kind: str, on_progress: OnProgress) -> Path:
-        """The interpreter for *kind*; its environment is built first if it is not ready.
+    async def ensure(self, kind: str, on_progress: OnProgress, model: str = "") -> Path:
+        """The interpreter for *model*; its environment is built first if it is not ready.
 
         Raises:
             EnvironmentFailed: It could not be built; the message says why and what to do.
         """
-        if ready := self.python(kind):
+        if ready := self.python(kind, model):
             return ready
-        async with self._alone(kind, on_progress):
+        target = self._choice.used(kind, model)
+        async with self._alone(target.name, on_progress):
             # Another process may have built it while we waited.
-            if self.python(kind) is None:
-                await self._build(kind, on_progress)
-        return self._path(kind) / "bin" / "python"
+            if target.python is None:
+                await self._build(target, on_progress)
+        return target.path / "bin" / "python"
 
     async def with_tool(self, tool: str, on_progress: OnProgress) -> tuple[Path, Path]:
         """Interpreter and PYTHONPATH for a program of `workers` that needs a kind's libraries.
@@ -99,17 +109,40 @@ class Environments:
         return await self.ensure(kind, on_progress), self._links[kind]
 
     async def sync(self, kind: str | None, on_progress: OnProgress) -> tuple[EnvironmentInfo, ...]:
-        """Build what is missing and rebuild what fails its test, of one kind or all."""
-        for one in [*self._names] if kind is None else [kind]:
+        """Build what is missing and rebuild what fails its test: of all kinds what is in use, or of one kind.
+
+        One that was rolled back goes forward again when it is named, once its new environment works.
+        """
+        for one in self._choice.kinds if kind is None else [kind]:
             if self._kinds[one].lock is None:
                 continue
-            async with self._alone(one, on_progress):
-                on_progress(Progress(phase="environment", detail=f"testing {self._names[one]}"))
-                if self.python(one) is None or await smoke(
-                    self._kinds[one], self._path(one), self._links[one]
-                ):
-                    await self._build(one, on_progress)
-                self._errors.pop(one, None)
+            target = self._choice.used(one) if kind is None else self._choice.declared(one)
+            async with self._alone(target.name, on_progress):
+                on_progress(Progress(phase="environment", detail=f"testing {target.name}"))
+                if target.python is None or await self._smoke(target):
+                    await self._build(target, on_progress)
+                self._errors.pop(target.name, None)
+                if kind is not None:
+                    self._choice.go_forward(one)
+        return self.list()
+
+    async def roll_back(self, kind: str, on_progress: OnProgress) -> tuple[EnvironmentInfo, ...]:
+        """Use the environment that was built before the one in use, if it passes its test.
+
+        Workers that run keep the one that they have.
+
+        Raises:
+            NotFound: There is none.
+            EnvironmentFailed: It fails its test; nothing was changed.
+        """
+        if self._kinds[kind].lock is None:
+            raise NotFound(f"{kind}: runs in mlxd's own Python, and has no environment")
+        async with self._alone(kind, on_progress):
+            target = self._choice.earlier(kind)
+            on_progress(Progress(phase="environment", detail=f"testing {target.name}"))
+            if error := await self._smoke(target):
+                raise EnvironmentFailed(f"{target.name} fails its test, nothing was changed: {error}")
+            self._choice.roll_back(kind, target)
         return self.list()
 
     async def remove(self, name_or_kind: str) -> None:
@@ -118,7 +151,8 @@ class Environments:
         Raises:
             NotFound: There is none of that name.
         """
-        name = self._names.get(name_or_kind, name_or_kind)
+        is_kind = name_or_kind in self._choice.kinds
+        name = self._choice.used(name_or_kind).name if is_kind else name_or_kind
         # Compared with what is there, never joined to a path.
         path = next((path for path in self._folders() if path.name == name), None)
         if path is None:
@@ -128,25 +162,32 @@ class Environments:
             # Gone for everybody at once; the files follow.
             trash = path.with_name(f"{TRASH}{name}-{secrets.token_hex(4)}")
             path.rename(trash)
+            self._choice.forget(name)
             await asyncio.to_thread(shutil.rmtree, trash, ignore_errors=True)
 
-    async def _build(self, kind: str, on_progress: OnProgress) -> None:
-        self._building.add(kind)
+    async def _build(self, target: Target, on_progress: OnProgress) -> None:
+        self._building.add(target.name)
         try:
             await build(
-                self._kinds[kind],
-                self._path(kind),
-                self._links[kind],
+                self._kinds[target.kind],
+                target.lock,
+                target.path,
+                self._links[target.kind],
                 timeout_s=self._timeout_s,
                 on_progress=on_progress,
             )
         except (EnvironmentFailed, OSError) as e:
-            self._errors[kind] = str(e)
-            advice = f"check the network, the index settings and the disk, then `mlxd envs sync {kind}`"
-            raise EnvironmentFailed(f"environment {self._names[kind]}: {e}; {advice}") from e
+            self._errors[target.name] = str(e)
+            advice = (
+                f"check the network, the index settings and the disk, then `mlxd envs sync {target.kind}`"
+            )
+            raise EnvironmentFailed(f"environment {target.name}: {e}; {advice}") from e
         finally:
-            self._building.discard(kind)
-        self._errors.pop(kind, None)
+            self._building.discard(target.name)
+        self._errors.pop(target.name, None)
+
+    async def _smoke(self, target: Target) -> str:
+        return await smoke(self._kinds[target.kind], target.lock, target.path, self._links[target.kind])
 
     @contextlib.asynccontextmanager
     async def _alone(self, what: str, on_progress: OnProgress) -> AsyncIterator[None]:
@@ -173,17 +214,29 @@ class Environments:
                     await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
             yield
 
-    def _info(self, kind: str, path: Path) -> EnvironmentInfo:
-        error = ""
-        if path.name != self._names.get(kind):
-            state = "stale"
-        elif kind in self._building:
-            state = "building"
-        elif self.python(kind):
-            state = "ready"
-        else:
-            state = "broken" if path.exists() else "missing"
-            error = self._errors.get(kind, "")
+    def _state(self, target: Target) -> str:
+        if target.name in self._building:
+            return "building"
+        if target.python:
+            return "ready"
+        return "broken" if target.path.exists() else "missing"
+
+    def _other(self, path: Path) -> EnvironmentInfo:
+        """One that serves no kind; it may serve a model, or be gone back or forward to."""
+        kind = path.name.rpartition("-")[0]
+        if path.name in self._choice.names_in_use():
+            return self._info(kind, path, "ready")
+        if kind not in self._choice.kinds:
+            return self._info(kind, path, "stale")
+        if path.name == self._choice.declared(kind).name:
+            return self._info(kind, path, "rolled-back")
+        with contextlib.suppress(NotFound):
+            if path.name == self._choice.earlier(kind).name:
+                return self._info(kind, path, "previous")
+        return self._info(kind, path, "stale")
+
+    def _info(self, kind: str, path: Path, state: str) -> EnvironmentInfo:
+        error = self._errors.get(path.name, "") if state in ("broken", "missing") else ""
         return EnvironmentInfo(
             kind=kind, state=state, name=path.name, path=str(path), size_bytes=_size(path), error=error
         )
@@ -193,9 +246,6 @@ class Environments:
             return ()
         paths = (path for path in self._root.iterdir() if not path.name.startswith("."))
         return tuple(sorted(path for path in paths if path.is_dir()))
-
-    def _path(self, kind: str) -> Path:
-        return self._root / self._names[kind]
 
 
 def _size(path: Path) -> int:

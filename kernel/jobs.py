@@ -100,7 +100,7 @@ class Jobs:
         entry = self._catalog.entry(model)
         if entry is None:
             raise ModelNotFound(f"{model}: not in the catalog any more")
-        await self._environments.ensure(entry.kind, on_progress)
+        await self._environments.ensure(entry.kind, on_progress, model)
         if entry.demo is None:
             return Path(entry.path)
         importer = await self._environments.with_tool(IMPORTER, on_progress)
@@ -124,6 +124,9 @@ class Jobs:
                 return EnvironmentsReply(environments=self._environments.list())
             case "envs.sync":
                 environments = await self._environments.sync(action.name or None, on_progress)
+                return EnvironmentsReply(environments=environments)
+            case "envs.rollback":
+                environments = await self._environments.roll_back(action.name, on_progress)
                 return EnvironmentsReply(environments=environments)
             case "envs.rm":
                 await self._environments.remove(action.name)

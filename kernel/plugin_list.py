@@ -8,6 +8,9 @@ from kernel.worker_kinds import WorkerKinds
 from transports.registrations import FRONTENDS, Registration, registrations
 from transports.reports import EnvironmentInfo, PluginInfo
 
+# States of an environment that serves its kind, or shall.
+IN_USE = ("ready", "missing", "broken", "building")
+
 
 def list_plugins(kinds: WorkerKinds, environments: Sequence[EnvironmentInfo]) -> tuple[PluginInfo, ...]:
     """All of them; reads metadata: call it in a thread.
@@ -16,7 +19,7 @@ def list_plugins(kinds: WorkerKinds, environments: Sequence[EnvironmentInfo]) ->
         kinds: As they were when the kernel started.
         environments: From `Environments.list`.
     """
-    present = {one.kind: one for one in environments if one.state != "stale"}
+    present = {one.kind: one for one in environments if one.state in IN_USE}
     frontends = [_info(one, "frontend") for one in registrations(FRONTENDS)]
     workers = [_info(kind.registration, "worker", present.get(kind.name)) for kind in kinds]
     return (*frontends, *workers, *(_info(one, "worker") for one in kinds.broken))

@@ -256,7 +256,7 @@ class Supervisor:
         process.address = ""
         process.ready_s = None
         self._enter(process, "starting", now)
-        self._emit(Spawn(process.name, process.role, process.kind, process.token))
+        self._emit(Spawn(process.name, process.role, process.kind, process.token, process.model))
 
     def _enter(
         self,

@@ -149,7 +149,8 @@ class EnvironmentInfo(Message, frozen=True, kw_only=True):
     """The virtual environment of a worker kind."""
 
     kind: str
-    # "ready", "missing", "broken", "building" or "stale" (of another lock file).
+    # "ready", "missing", "broken" or "building" of those in use; of the others "previous" (a rollback goes to
+    # it), "rolled-back" (from it) or "stale".
     state: str
     name: str
     path: str

@@ -223,6 +223,8 @@ class ModelOptions(Section, frozen=True, kw_only=True):
     # Like those of the model's worker kind.
     num_slots: Annotated[int, Meta(ge=1, le=256)] | None = None
     max_context_tokens: Annotated[int, Meta(ge=0)] | None = None
+    # The lock file of its environment in place of its worker kind's; relative to mlxd's folder.
+    requirements: str | None = None
     # For requests that do not say; before the model's generation_config.json.
     temperature: messages.Temperature | None = None
     top_p: messages.TopP | None = None

@@ -40,6 +40,17 @@ def sync(kind: str, as_json: bool) -> None:
 
 
 @envs.command()
+@click.argument("kind")
+@_json
+def rollback(kind: str, as_json: bool) -> None:
+    """Have KIND use the environment that it had before.
+
+    If that passes its test. Models in memory keep theirs until they are loaded again.
+    """
+    _print(session.run(_admin("envs.rollback", kind)), as_json=as_json)
+
+
+@envs.command()
 @click.argument("name")
 @_json
 def rm(name: str, as_json: bool) -> None:

@@ -57,7 +57,8 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         made += 1
         workers = make_workers(tmp_path / f"workers{made}", smoke)
         links = LinkDirs(tmp_path / f"run{made}", {"workers": workers})
-        return Environments(tmp_path / "home", WorkerKinds({"fruit": kind}), links, timeout_s=timeout_s)
+        kinds = WorkerKinds({"fruit": kind})
+        return Environments(tmp_path / "home", kinds, links, timeout_s=timeout_s)
 
     return make
 
@@ -185,17 +186,17 @@ async def test_what_a_crash_left_is_swept_by_the_next_build(make: Make, tmp_path
     assert leftovers(tmp_path / "home") == []
 
 
-async def test_a_new_lock_makes_a_new_environment_and_the_old_one_stale(make: Make, tmp_path: Path) -> None:
+async def test_a_new_lock_makes_a_new_environment_and_keeps_the_old_one(make: Make, tmp_path: Path) -> None:
     old = make()
     await old.ensure("fruit", ignore)
     lock = tmp_path / "requirements.lock"
     lock.write_text(lock.read_text() + "# changed\n")
     new = make()
 
-    assert state(new) == ("missing", "stale")
-    stale = new.list()[1]
-    assert (stale.kind, stale.name) == ("fruit", old.list()[0].name)
-    await new.remove(stale.name)
+    assert state(new) == ("missing", "previous")
+    previous = new.list()[1]
+    assert (previous.kind, previous.name) == ("fruit", old.list()[0].name)
+    await new.remove(previous.name)
     assert state(new) == ("missing",)
 
 

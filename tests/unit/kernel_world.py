@@ -312,7 +312,7 @@ class World:
             match action:
                 case Send(peer, message):
                     self._deliver(peer, message)
-                case Spawn(name, _, _, token):
+                case Spawn(name, token=token):
                     self.num_spawned[name] += 1
                     self.spawned[name] = token
                     if self.is_automatic:
