@@ -14,6 +14,7 @@ from transports.config import home, resolve
 @click.command()
 @click.option("--raw", "personality", flag_value="raw", help="Speak the methods of docs/editors.md.")
 @click.option("--lsp", "personality", flag_value="lsp", help="Speak LSP: completions at the cursor.")
+@click.option("--acp", "personality", flag_value="acp", help="Speak ACP: chat with a model as an agent.")
 def stdio(personality: str | None) -> int:
     """Speak JSON-RPC 2.0 with an editor over stdin and stdout.
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # Name -> "package.module:class". Imported once it is known which one: the others would make its start slow.
 PERSONALITIES: Mapping[str, str] = {
+    "acp": "plugins.stdio.acp.personality:AcpPersonality",
     "raw": "plugins.stdio.raw.personality:RawPersonality",
     "lsp": "plugins.stdio.lsp.personality:LspPersonality",
 }
