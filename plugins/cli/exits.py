@@ -29,7 +29,8 @@ def guarded(command: Callable[[], object], *, is_debug: Callable[[], bool]) -> i
         sys.stdout.reconfigure(errors="replace")
     try:
         result = command()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # Closed by whoever started us.
+            sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 -- the outermost frame: nobody else can.
         if is_debug():
             traceback.print_exc()

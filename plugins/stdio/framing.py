@@ -94,14 +94,14 @@ class Splitter:
         return self.feed(b"\n")
 
     def _detect(self) -> None:
-        """A header begins with a letter, and JSON text of a request does not."""
+        """Headers are Content-Length and Content-Type; whatever else it is, it is answered line by line."""
         if len(self._buffer) < len(_BOM) and _BOM.startswith(self._buffer):
             return
         if self._buffer.startswith(_BOM):
             del self._buffer[: len(_BOM)]
         self._strip_blank()
         if self._buffer:
-            is_header = self._buffer[:1].isalpha()
+            is_header = bytes(self._buffer[:1]) in (b"C", b"c")
             self.framing = Framing.CONTENT_LENGTH if is_header else Framing.NEWLINE
 
     def _next(self) -> Piece | None:
@@ -171,6 +171,8 @@ class Splitter:
             if not line:
                 del self._buffer[:start]
                 return self._parse_header(lines)
+            if b":" not in line:
+                return Unreadable("header: expected lines of the form NAME: VALUE")
             lines.append(line)
             if len(lines) > MAX_HEADERS:
                 return Unreadable(f"header: expected at most {MAX_HEADERS} lines")
@@ -181,9 +183,7 @@ class Splitter:
     def _parse_header(self, lines: list[bytes]) -> Piece | None:
         length: int | None = None
         for line in lines:
-            name, colon, value = line.partition(b":")
-            if not colon:
-                return Unreadable("header: expected lines of the form NAME: VALUE")
+            name, _, value = line.partition(b":")
             match name.strip().lower():
                 case b"content-length":
                     digits = value.strip()

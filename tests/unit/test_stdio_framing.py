@@ -80,6 +80,7 @@ def test_a_byte_order_mark_and_blank_lines_are_no_message(framing: Framing, befo
         b"Content-Length: 14\r\nContent-Type: application/vscode-jsonrpc; charset=utf-8",
         b'Content-Type: application/json; charset="UTF8"\r\nContent-Length: 14',
         b"Content-Length: 14\r\nX-Other: yes",
+        b"Content-Length : 14",
     ],
 )
 @pytest.mark.parametrize("line_end", [b"\r\n", b"\n"])
@@ -115,11 +116,22 @@ def test_an_empty_body_is_a_message() -> None:
     ],
 )
 def test_a_header_that_cannot_be_read_ends_the_reading(header: bytes) -> None:
-    assert [Unreadable] == kinds(header + b"\r\n\r\n{}", b"{}\n")
+    first = b"Content-Length: 2\r\n\r\n{}"
+
+    assert [b"{}", Unreadable] == kinds(first + header + b"\r\n\r\n{}", first)
 
 
 def test_a_header_without_end_is_not_waited_for() -> None:
-    assert [Unreadable] == kinds(*[b"A" * 1024] * 5)
+    assert [Unreadable] == kinds(*[b"C" * 1024] * 5)
+
+
+def test_a_line_that_is_no_header_is_not_followed_by_waiting() -> None:
+    assert [Unreadable] == kinds(b"Content-Length\r\n")
+
+
+def test_words_are_lines_that_are_answered() -> None:
+    """A person who tries what it does is not left waiting for headers to end."""
+    assert [b"hello", b"GET / HTTP/1.1"] == split(b"hello\nGET / HTTP/1.1\r\n")
 
 
 def test_a_line_over_the_limit_is_told_at_once_and_skipped() -> None:
