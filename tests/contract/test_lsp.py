@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 
 import pytest
@@ -437,3 +438,51 @@ async def test_an_editor_that_keeps_settings_is_asked_for_them(answer: object, m
         await editor.ask(INLINE, at(0, 1))
 
         assert editor.client.submitted[-1][1]["model"] == model
+
+
+# --- at random --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_whatever_happens_each_request_ends_once_and_the_last_one_well(seed: int) -> None:
+    """Keys, cancels, closed documents, answers of the model and failures, in any order."""
+    chance = random.Random(seed)
+    uris = ("file:///a", "file:///b")
+    editor = Editor()
+    await editor.initialize()
+    editor.client.script = say_nothing
+    asked: list[int] = []
+    for uri in uris:
+        editor.open("x", uri)
+    for _ in range(200):
+        uri = chance.choice(uris)
+        match chance.randrange(8):
+            case 0 | 1 | 2:
+                asked.append(editor.request(chance.choice((INLINE, COMPLETION)), at(0, 1, uri)))
+            case 3:
+                where = {"start": {"line": 0, "character": 0}, "end": {"line": 0, "character": 0}}
+                changes = {"textDocument": {"uri": uri}, "contentChanges": [{"range": where, "text": "y"}]}
+                editor.notify("textDocument/didChange", changes)
+            case 4 if asked:
+                editor.notify("$/cancelRequest", {"id": chance.choice(asked)})
+            case 5 if editor.client.submitted:
+                submission, fields = chance.choice(editor.client.submitted)
+                ends = [say("z"), fail(QueueFull("full"))]
+                if fields["body"].suffix is not None:
+                    ends.append(fail(NO_FIM))
+                chance.choice(ends)(submission, fields["body"])
+            case 6 if chance.random() < 0.2:
+                editor.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
+                editor.open("x", uri)
+            case 7:
+                await asyncio.sleep(0)
+    editor.client.script = say("end")
+    for submission, fields in editor.client.submitted:
+        say("late")(submission, fields["body"])
+    last = await editor.ask(INLINE, at(0, 1, uris[0]))
+    await editor.connection.close()
+
+    assert last["result"]["items"][0]["insertText"] == "end", f"seed {seed}"
+    for id_ in asked:
+        (answer,) = editor.answers(id_)
+        assert "result" in answer or answer["error"]["code"] in (CANCELLED, FAILED), f"seed {seed}: {answer}"
