@@ -10,11 +10,12 @@ vim.api.nvim_create_autocmd("FileType", {
   end,
 })
 vim.keymap.set("i", "<C-j>", function()
-  local params = vim.lsp.util.make_position_params(0, "utf-16")
+  local buffer, encoding = vim.api.nvim_get_current_buf(), vim.lsp.get_client_by_id(id).offset_encoding
+  local params = vim.lsp.util.make_position_params(0, encoding)
   params.context = { triggerKind = 1 }
-  vim.lsp.buf_request(0, "textDocument/inlineCompletion", params, function(_, result)
+  vim.lsp.buf_request(buffer, "textDocument/inlineCompletion", params, function(_, result)
     local item = result and result.items[1]
     local edit = item and { range = item.range, newText = item.insertText }
-    vim.lsp.util.apply_text_edits(edit and { edit } or {}, 0, "utf-16")
+    vim.lsp.util.apply_text_edits(edit and { edit } or {}, buffer, encoding)
   end)
 end)

@@ -16,6 +16,7 @@ from transports import rundir
 
 NVIM = shutil.which("nvim")
 ROOT = Path(__file__).parents[2]
+SCRIPT = Path(__file__).with_name("neovim_edits.lua")
 TIMEOUT_S = 90.0
 CODE = 'def greet(name):\n    print("Hello, " + name)\n\ndef add(a, b):\n    return'
 
@@ -29,6 +30,10 @@ pytestmark = [
 def test_neovim_edits_a_python_file(real_home: Path, tmp_path: Path) -> None:
     file, result = tmp_path / "code.py", tmp_path / "result.json"
     file.write_text(CODE + "\n")
+    configuration = tmp_path / "init.lua"
+    example = (ROOT / "docs" / "examples" / "neovim.lua").read_text()
+    # A token takes the model a fifteenth of a second here.
+    configuration.write_text(example.replace("maxTokens = 64", "maxTokens = 8"))
     kept = {key: value for key, value in os.environ.items() if not key.startswith("MLXD_")}
     environment = kept | {
         "MLXD_HOME": str(real_home),
@@ -38,12 +43,8 @@ def test_neovim_edits_a_python_file(real_home: Path, tmp_path: Path) -> None:
         "RESULT": str(result),
         "TIMEOUT_MS": str(int(TIMEOUT_S * 1000)),
     }
-    script = [
-        str(ROOT / "docs" / "examples" / "neovim.lua"),
-        str(Path(__file__).with_name("neovim_edits.lua")),
-    ]
     done = subprocess.run(
-        [str(NVIM), "--headless", "--clean", "-u", script[0], str(file), "-S", script[1]],
+        [str(NVIM), "--headless", "--clean", "-u", str(configuration), "-S", str(SCRIPT), str(file)],
         env=environment,
         capture_output=True,
         timeout=2 * TIMEOUT_S,
