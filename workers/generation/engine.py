@@ -8,8 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import mlx.core as mx
 from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
@@ -18,21 +17,19 @@ from transports.envelope import Message
 from transports.errors import OutOfMemory
 from transports.logs import get_logger
 from transports.messages import ChatRequest, CompletionRequest, FinishReason, Prefill, TokenLogprob
-from workers.engine import EngineInfo, Failure, Output
+from workers.engine import Failure, Output
 from workers.generation.batch import LogprobsOfRow, RowGenerator, RowSampler
-from workers.generation.detokenize import Vocabulary
 from workers.generation.endings import Endings
 from workers.generation.failures import as_error, is_out_of_memory
-from workers.generation.kv_memory import KvBudget, KvSizes
+from workers.generation.kv_memory import KvBudget
+from workers.generation.loaded import BatchSettings, LoadedModel
 from workers.generation.pace import PrefillPace
 from workers.generation.prompt_cache import PromptCache
-from workers.generation.requests import RequestReader
 from workers.generation.rows import Row
 
 log = get_logger()
 
 # Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
-Model = Any
 KvCache = Any
 Response = Any
 
@@ -43,34 +40,6 @@ MIN_CACHED_TOKENS = 16
 # A row on trial is sound when it got as far as where it may have failed: one step is always
 # computed ahead of the token that is delivered.
 TRIAL_TOKENS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """What a kind's `loading.load` hands over."""
-
-    # Gives logits for tokens and caches.
-    model: Model
-    eos_tokens: frozenset[int]
-    vocabulary: Vocabulary
-    reader: RequestReader
-    kv_sizes: KvSizes
-    info: EngineInfo
-
-
-class BatchSettings(Protocol):
-    """What the settings of every kind have."""
-
-    @property
-    def num_slots(self) -> int: ...
-    @property
-    def prefill_step_tokens(self) -> int: ...
-    @property
-    def prefill_share(self) -> float: ...
-    @property
-    def prompt_cache_bytes(self) -> int: ...
-    @property
-    def kv_cache_bytes(self) -> int: ...
 
 
 class BatchEngine(ABC, Generic[AnyRow]):

@@ -20,8 +20,8 @@ from transports.messages import ChatMessage, Progress
 from workers.blas import openblas_is_loaded
 from workers.engine import EngineInfo, OnProgress
 from workers.generation.detokenize import Vocabulary, decoder_of
-from workers.generation.engine import LoadedModel
 from workers.generation.kv_memory import KvSizes
+from workers.generation.loaded import LoadedModel
 from workers.generation.model_files import Config, context_length
 from workers.generation.params import read_defaults
 from workers.generation.prompts import Prompts

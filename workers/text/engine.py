@@ -10,7 +10,7 @@ from transports.frames import Buffer
 from transports.settings import TextSettings
 from workers.engine import Output
 from workers.generation.batch import RowGenerator, RowSampler
-from workers.generation.engine import LoadedModel
+from workers.generation.loaded import LoadedModel
 from workers.generation.rows import Row
 from workers.generation.scoring import ScoringEngine
 

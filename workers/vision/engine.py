@@ -14,7 +14,7 @@ from transports.messages import Prefill
 from transports.settings import VisionSettings
 from workers.engine import Failure, Output
 from workers.generation.batch import RowGenerator
-from workers.generation.engine import LoadedModel
+from workers.generation.loaded import LoadedModel
 from workers.generation.scoring import ScoringEngine
 from workers.vision.batch import VisionGenerator, VisionSampler
 from workers.vision.model import Part, VisionModel, features_of
