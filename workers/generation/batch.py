@@ -6,7 +6,6 @@ that turns logits into tokens. Written against mlx-lm 0.32.2, which requirements
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import mlx.core as mx
@@ -21,8 +20,8 @@ from mlx_lm.models.cache import make_prompt_cache
 
 from workers.generation.kv_memory import is_full
 from workers.generation.logprobs import Chosen, StepLogprobs
-from workers.generation.params import SamplingParams
 from workers.generation.penalties import Penalties, penalise
+from workers.generation.rows import Row
 from workers.generation.sampling import sample
 
 # Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
@@ -38,20 +37,13 @@ LARGE_COPY_BYTES = 64 * 1024 * 1024
 class RowSampler:
     """How one row chooses tokens; what mlx-lm carries as the row's sampler."""
 
-    def __init__(
-        self,
-        params: SamplingParams,
-        prompt: Sequence[int],
-        answer: Sequence[int],
-        vocab_size: int,
-        num_top_logprobs: int | None,
-    ) -> None:
-        self.params = params
+    def __init__(self, row: Row, vocab_size: int) -> None:
+        self.params = params = row.params
         # The place in the answer of the token that is drawn next.
-        self.position = len(answer)
-        self.num_top_logprobs = num_top_logprobs
+        self.position = len(row.answer)
+        self.num_top_logprobs = row.num_top_logprobs
         needs_penalties = params.has_penalties or params.logit_bias
-        self.penalties = Penalties(params, prompt, answer, vocab_size) if needs_penalties else None
+        self.penalties = Penalties(params, row.prompt, row.answer, vocab_size) if needs_penalties else None
 
 
 class LogprobsOfRow:

@@ -30,9 +30,7 @@ class TextEngine(ScoringEngine[Row]):
         try:
             tokens = row.tokens
             cache, num_cached = self._cached(row)
-            sampler = RowSampler(
-                row.params, row.prompt, row.answer, self._loaded.reader.vocab_size, row.num_top_logprobs
-            )
+            sampler = RowSampler(row, self._loaded.reader.vocab_size)
             self._join(row, sampler, tokens[num_cached:], cache, tokens[:num_cached])
         except Exception as e:  # noqa: BLE001 - see `step`
             return [self._failure(row, e)]

@@ -14,7 +14,7 @@ class VisionSampler(RowSampler):
     """See `RowSampler`; knows the row's place too."""
 
     def __init__(self, row: VisionRow, vocab_size: int) -> None:
-        super().__init__(row.params, row.prompt, row.answer, vocab_size, row.num_top_logprobs)
+        super().__init__(row, vocab_size)
         self.lag = row.lag
 
 
