@@ -28,6 +28,8 @@ from transports.vectors import Vectors
 
 # Of one request; `media.max_images` is the setting below it.
 MAX_IMAGES = 256
+# OpenAI takes schemas of 120,000 characters.
+MAX_GRAMMAR_CHARS = 131_072
 # Of a decoded picture, pixels.
 MAX_IMAGE_SIDE = 16_384
 
@@ -197,6 +199,20 @@ class ChatMessage(Message, frozen=True, kw_only=True):
         return "".join(part.text for part in self.content if isinstance(part, TextPart))
 
 
+class Grammar(Message, frozen=True, kw_only=True):
+    """What an answer keeps to, token by token; thoughts of a model that thinks come before it.
+
+    It is whole unless `max_tokens` or a stop string ends it. finish_reason is "stop" when it is.
+    """
+
+    # A JSON Schema; a regular expression as Rust's crate regex has it, for the whole answer; or a grammar
+    # in llguidance's variant of Lark.
+    kind: Literal["json_schema", "regex", "lark"]
+    text: Annotated[str, Meta(min_length=1, max_length=MAX_GRAMMAR_CHARS)]
+    # What the frontend's API calls it, for errors.
+    param: Annotated[str, Meta(max_length=256)] = "grammar"
+
+
 class Generate(Message, frozen=True, kw_only=True):
     """What chat and completion have in common."""
 
@@ -206,6 +222,7 @@ class Generate(Message, frozen=True, kw_only=True):
     # Of the frontend's API, after `Defaults.max_tokens`, as far as the context has room; None: up to its end.
     default_max_tokens: MaxTokens | None = None
     stop: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...], Meta(max_length=16)] = ()
+    grammar: Grammar | None = None
     # None: no logprobs. n: that of the token, and the n most likely beside it.
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     # Go on past the end-of-text token.

@@ -1,4 +1,7 @@
-"""`python -P -m workers [serve | smoke ... | import-gguf ... | pull ...]`: started by the kernel only."""
+"""`python -P -m workers [serve | smoke ... | import-gguf ... | pull ... | grammar-trial]`.
+
+Started by the kernel only; a grammar-trial by a worker.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,11 @@ def main(argv: list[str]) -> int:
         from workers.hub.pull import main as pull  # noqa: PLC0415
 
         return pull(rest)
-    print(f"workers: expected serve, smoke, import-gguf or pull, got {job!r}", file=sys.stderr)
+    if job == "grammar-trial":
+        from workers.generation.grammar_trial import main as try_grammars  # noqa: PLC0415
+
+        return try_grammars()
+    print(f"workers: expected serve, smoke, import-gguf, pull or grammar-trial, got {job!r}", file=sys.stderr)
     return 2
 
 

@@ -187,7 +187,8 @@ def test_a_model_without_the_tokens_says_so() -> None:
 def reader(*names: str) -> RequestReader:
     made = prompts(*names)
     vocabulary = Vocabulary(made._tokenizer, "window")
-    return RequestReader(made, vocabulary, Defaults(), made.vocab_size, CONTEXT)
+    # Nobody asks for a grammar here.
+    return RequestReader(made, vocabulary, Defaults(), made.vocab_size, CONTEXT, grammars=None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

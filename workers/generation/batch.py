@@ -20,6 +20,7 @@ from mlx_lm.models.cache import make_prompt_cache
 
 from workers.generation.kv_memory import is_full
 from workers.generation.logprobs import Chosen, StepLogprobs
+from workers.generation.masks import allowed_words, keep_allowed
 from workers.generation.penalties import Penalties, penalise
 from workers.generation.rows import Row
 from workers.generation.sampling import sample
@@ -44,6 +45,9 @@ class RowSampler:
         self.num_top_logprobs = row.num_top_logprobs
         needs_penalties = params.has_penalties or params.logit_bias
         self.penalties = Penalties(params, row.prompt, row.answer, vocab_size) if needs_penalties else None
+        self.constraint = row.constraint
+        if row.constraint is not None:
+            row.constraint.begin(row.answer)
 
 
 class LogprobsOfRow:
@@ -77,8 +81,14 @@ class RowBatch(GenerationBatch):  # type: ignore[misc]  # untyped base
         logprobs = self._current_logprobs = self._next_logprobs
         rows: list[RowSampler] = self.samplers
         logits = self.model(fed[:, None], cache=self.prompt_cache, **self.model_inputs())[:, -1, :]
+        words = None
+        if any(row.constraint is not None for row in rows):
+            # The masks follow from the tokens that are fed; the device computes meanwhile.
+            mx.async_eval(logits)
+            words = allowed_words([row.constraint for row in rows], fed.tolist(), logits.shape[-1])
         logits = penalise(logits, fed, [row.penalties for row in rows])
-        tokens = sample(logits, [row.params for row in rows], [row.position for row in rows])
+        allowed = logits if words is None else keep_allowed(logits, words)
+        tokens = sample(allowed, [row.params for row in rows], [row.position for row in rows])
         self._next_tokens = tokens
         self._next_logprobs = [None] * len(rows)
         if any(row.num_top_logprobs is not None for row in rows):

@@ -8,6 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import wait
 from typing import Any, Generic, TypeVar
 
 import mlx.core as mx
@@ -37,6 +38,8 @@ AnyRow = TypeVar("AnyRow", bound=Row)
 
 # A shorter common beginning costs more to copy than to compute again.
 MIN_CACHED_TOKENS = 16
+# Of a step that has nothing to compute: until then nobody can be taken in or cancelled.
+COMPILE_WAIT_S = 0.02
 # A row on trial is sound when it got as far as where it may have failed: one step is always
 # computed ahead of the token that is delivered.
 TRIAL_TOKENS = 2
@@ -60,6 +63,8 @@ class BatchEngine(ABC, Generic[AnyRow]):
         self._budget = KvBudget(loaded.kv_sizes, settings.kv_cache_bytes, settings.prefill_step_tokens)
         self._pace = PrefillPace(settings.prefill_step_tokens, settings.prefill_share)
         self._generator = self._new_generator()
+        # Their grammars are being compiled.
+        self._compiling: deque[AnyRow] = deque()
         # Not in the batch yet, oldest first.
         self._waiting: deque[AnyRow] = deque()
         # In the batch, by mlx-lm's uid.
@@ -73,7 +78,7 @@ class BatchEngine(ABC, Generic[AnyRow]):
 
     def cancel(self, request_id: str) -> list[Output]:
         """See `Engine.cancel`."""
-        for queue in (self._waiting, self._suspects):
+        for queue in (self._compiling, self._waiting, self._suspects):
             for row in queue:
                 if row.id == request_id:
                     queue.remove(row)
@@ -86,7 +91,7 @@ class BatchEngine(ABC, Generic[AnyRow]):
     def step(self) -> list[Output]:
         """See `Engine.step`."""
         now = time.monotonic()
-        outputs = [*self._make_room(now), *self._admit(now)]
+        outputs = [*self._compiled(), *self._make_room(now), *self._admit(now)]
         generator, num_read = self._generator, self._generator.num_read
         generator.limit_prefill(self._settings.prefill_step_tokens, self._pace.chunk_tokens)
         started = time.monotonic()
@@ -106,7 +111,7 @@ class BatchEngine(ABC, Generic[AnyRow]):
 
     def has_work(self) -> bool:
         """See `Engine.has_work`."""
-        return bool(self._running or self._waiting or self._suspects)
+        return bool(self._compiling) or self._has_rows()
 
     def progress(self) -> int:
         """See `Engine.progress`."""
@@ -115,10 +120,33 @@ class BatchEngine(ABC, Generic[AnyRow]):
     def close(self) -> None:
         """See `Engine.close`."""
         self._prompt_cache.clear()
+        self._loaded.reader.grammars.close()
         self._generator.close()
         mx.clear_cache()
 
     # --- joining --------------------------------------------------------------------------
+
+    def _has_rows(self) -> bool:
+        """Whether there is a row to compute for."""
+        return bool(self._running or self._waiting or self._suspects)
+
+    def _enqueue(self, row: AnyRow) -> None:
+        """Have a row wait for its place; first for its grammar."""
+        (self._waiting if row.constraint is None else self._compiling).append(row)
+
+    def _compiled(self) -> list[Output]:
+        """Move the rows whose grammars are ready on; the failures of those that have none."""
+        if self._compiling and not self._has_rows():
+            wait([row.constraint.compiled for row in self._compiling if row.constraint], COMPILE_WAIT_S)
+        outputs: list[Output] = []
+        for row in list(self._compiling):
+            if row.constraint is not None and row.constraint.compiled.done():
+                self._compiling.remove(row)
+                if error := row.constraint.refusal:
+                    outputs.append(Failure(id=row.id, error=error))
+                else:
+                    self._waiting.append(row)
+        return outputs
 
     def _admit(self, now: float) -> list[Output]:
         if self._is_crowded and self._rows_inside():
@@ -240,6 +268,9 @@ class BatchEngine(ABC, Generic[AnyRow]):
     def _generated(self, response: Response, now: float) -> list[Output]:
         row = self._running[response.uid]
         row.is_reading = False
+        if row.constraint is not None and row.constraint.error is not None:
+            self._withdraw([row])
+            return [Failure(id=row.id, error=row.constraint.error)]
         if response.finish_reason == "stop":
             last = row.take_stop_token(self._logprobs(response), now)
             return self._finished(response, [*last, *row.finish("stop", now)])

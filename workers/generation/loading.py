@@ -20,6 +20,7 @@ from transports.messages import ChatMessage, Progress
 from workers.blas import openblas_is_loaded
 from workers.engine import EngineInfo, OnProgress
 from workers.generation.detokenize import Vocabulary, decoder_of
+from workers.generation.grammars import GrammarCompiler
 from workers.generation.kv_memory import KvSizes
 from workers.generation.loaded import LoadedModel
 from workers.generation.model_files import Config, context_length
@@ -27,6 +28,7 @@ from workers.generation.params import read_defaults
 from workers.generation.prompts import Prompts
 from workers.generation.requests import RequestReader
 from workers.generation.templates import bound_templates
+from workers.generation.thoughts import NO_THINKING, ThinkingTokens
 
 # Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
 Model = Any
@@ -147,12 +149,15 @@ def assemble(
     """Put together what an engine needs, and try the template once."""
     _try_template(path, prompts, tokenizer)
     vocabulary = Vocabulary(tokenizer, decoder_of(path))
+    eos = frozenset(tokenizer.eos_token_ids)
     reader = RequestReader(
         prompts=prompts,
         vocabulary=vocabulary,
         defaults=read_defaults(path),
         vocab_size=prompts.vocab_size,
         context_length=prompts.context_length,
+        grammars=GrammarCompiler(tokenizer, prompts.vocab_size, eos),
+        thinking=_thinking(tokenizer),
     )
     info = EngineInfo(
         num_slots=settings.num_slots,
@@ -162,7 +167,7 @@ def assemble(
     )
     return LoadedModel(
         model=model,
-        eos_tokens=frozenset(tokenizer.eos_token_ids),
+        eos_tokens=eos,
         vocabulary=vocabulary,
         reader=reader,
         kv_sizes=kv_sizes,
@@ -178,6 +183,12 @@ def _try_template(path: Path, prompts: Prompts, tokenizer: Tokenizer) -> None:
         prompts.chat([ChatMessage(role="user", content="Hello")])
     except RequestError as e:
         raise ModelUnavailable(f"{path}: the chat template does not work: {e.message}") from None
+
+
+def _thinking(tokenizer: Tokenizer) -> ThinkingTokens:
+    if not tokenizer.has_thinking:
+        return NO_THINKING
+    return ThinkingTokens(tuple(tokenizer.think_start_tokens), tuple(tokenizer.think_end_tokens))
 
 
 def _notes(tokenizer: Tokenizer, device: str) -> tuple[str, ...]:

@@ -9,11 +9,13 @@ from typing import TypeVar
 from transports.envelope import Message
 from transports.errors import ContextLengthExceeded, RequestError, TaskNotSupported
 from transports.messages import ChatRequest, CompletionRequest, Generate
+from workers.generation.constraint import Constraint, Grammars
 from workers.generation.detokenize import Vocabulary
 from workers.generation.params import Defaults, resolve
 from workers.generation.prompts import Prompts
 from workers.generation.rows import Row
 from workers.generation.stops import StopMatcher
+from workers.generation.thoughts import NO_THINKING, ThinkingTokens
 
 AnyRow = TypeVar("AnyRow", bound=Row)
 
@@ -30,6 +32,8 @@ class RequestReader:
     defaults: Defaults
     vocab_size: int
     context_length: int
+    grammars: Grammars
+    thinking: ThinkingTokens = NO_THINKING
 
     def row(self, request_id: str, body: Message, now: float) -> Row:
         """Check *body* and turn its prompt into tokens.
@@ -80,9 +84,19 @@ class RequestReader:
             cache_salt=body.cache_salt,
             strips_space=is_chat and self.vocabulary.leads_with_space,
             tells_prompt=tells_prompt(body),
+            constraint=self.constraint(body, prompt),
             fills_middle=isinstance(body, CompletionRequest) and body.suffix is not None,
             **fields,
         )
+
+    def constraint(self, body: Generate, prompt: list[int]) -> Constraint | None:
+        """The grammar of *body*, which is being compiled from here on."""
+        if body.grammar is None:
+            return None
+        # A completion goes on with the prompt's text; nobody told the model to answer.
+        thinking = self.thinking if isinstance(body, ChatRequest) else NO_THINKING
+        compiled = self.grammars.compile(body.grammar)
+        return Constraint(compiled, body.grammar.param, thinking, prompt)
 
     def completion(self, body: CompletionRequest) -> list[int]:
         """The prompt of a completion; with a suffix one that asks for the middle, cut to leave room for it.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from transports.messages import Delta, Done, FinishReason, Timings, TokenLogprob, Usage
+from workers.generation.constraint import Constraint
 from workers.generation.detokenize import Detokenizer
 from workers.generation.params import SamplingParams
 from workers.generation.stops import StopMatcher
@@ -37,6 +38,8 @@ class Row:
     strips_space: bool = False
     # Ends at the tokens of `Fim.ends` too.
     fills_middle: bool = False
+    # The grammar that the answer keeps to.
+    constraint: Constraint | None = None
     # Tokens that left the batch, in order; the stop token is not among them.
     answer: list[int] = field(default_factory=list)
     num_generated: int = 0
@@ -79,8 +82,9 @@ class Row:
 
     @property
     def has_stopped(self) -> bool:
-        """Whether a stop string is complete."""
-        return self.stops.found is not None
+        """Whether a stop string or the grammar is complete."""
+        is_complete = self.constraint is not None and self.constraint.is_complete
+        return self.stops.found is not None or is_complete
 
     def take(self, token: int, logprobs: Sequence[TokenLogprob], now: float) -> list[Delta]:
         """Add a token of the answer; the text that can be shown now, if any."""

@@ -14,7 +14,8 @@ from mlx_lm.models.cache import make_prompt_cache
 
 from transports.messages import TokenLogprob
 from workers.engine import Output
-from workers.generation.engine import AnyRow, BatchEngine, BatchSettings, LoadedModel
+from workers.generation.engine import AnyRow, BatchEngine
+from workers.generation.loaded import BatchSettings, LoadedModel
 from workers.generation.logprobs import StepLogprobs
 
 # Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
@@ -53,9 +54,8 @@ class ScoringEngine(BatchEngine[AnyRow]):
                 return [*reading.row.finish("cancelled", time.monotonic())]
         return super().cancel(request_id)
 
-    def has_work(self) -> bool:
-        """See `Engine.has_work`."""
-        return bool(self._readings) or super().has_work()
+    def _has_rows(self) -> bool:
+        return bool(self._readings) or super()._has_rows()
 
     def _let_in(self, row: AnyRow) -> list[Output]:
         if not row.must_tell_prompt:

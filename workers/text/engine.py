@@ -24,7 +24,7 @@ class TextEngine(ScoringEngine[Row]):
 
     def add(self, request_id: str, task: str, body: Message, buffers: Sequence[Buffer]) -> None:
         """See `Engine.add`."""
-        self._waiting.append(self._loaded.reader.row(request_id, body, time.monotonic()))
+        self._enqueue(self._loaded.reader.row(request_id, body, time.monotonic()))
 
     def _insert(self, row: Row) -> list[Output]:
         try:

@@ -64,9 +64,8 @@ class VisionEngine(ScoringEngine[VisionRow]):
                 return [*row.finish("cancelled", time.monotonic())]
         return super().cancel(request_id)
 
-    def has_work(self) -> bool:
-        """See `Engine.has_work`."""
-        return bool(self._turns) or super().has_work()
+    def _has_rows(self) -> bool:
+        return bool(self._turns) or super()._has_rows()
 
     def close(self) -> None:
         """See `Engine.close`."""
@@ -147,7 +146,7 @@ class VisionEngine(ScoringEngine[VisionRow]):
         if self._model.has_mrope:
             shown = [row.seen[picture] for _, picture in row.places]
             row.positions, row.lag = self._model.positions(row.prompt, shown)
-        self._waiting.append(row)
+        self._enqueue(row)
 
     # --- prompts --------------------------------------------------------------------------
 

@@ -1,0 +1,156 @@
+"""Grammars of requests to llguidance's matchers: compiled in a thread, after a trial, and kept."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer, regex_to_lark
+
+from transports.errors import RequestError
+from transports.messages import Grammar
+from workers.generation.constraint import Matcher
+from workers.generation.grammar_trial import GrammarTrial, TrialOrder
+
+# Any: a tokenizer of transformers; it has no types.
+Tokenizer = Any
+
+# Of compiled grammars that nobody uses; most take some 100 kB, those with many literals a few MB.
+MAX_KEPT = 32
+MAX_KEPT_CHARS = 512 * 1024
+# Objects and arrays inside each other; OpenAI has 10, llguidance stops at 128.
+MAX_SCHEMA_DEPTH = 64
+# Work for one token: llguidance's defaults would take up to 15 ms, and 0.5 GB for the states of one grammar.
+LIMITS = {"step_lexer_fuel": 100_000, "step_max_items": 50_000, "max_lexer_states": 50_000}
+_MAX_REASON = 300
+# What a schema may not say about how it is compiled; and what older drafts had and llguidance passes over.
+_REFUSED_KEYWORDS = frozenset({"x-guidance", "divisibleBy", "disallow", "extends"})
+# Values of these are names or data, and no keywords.
+_NAMES = frozenset({"properties", "patternProperties", "$defs", "definitions"})
+_DATA = frozenset({"enum", "const", "default", "examples", "required"})
+# Without a bound a model that loves line breaks writes them until its tokens are used up.
+_SCHEMA_OPTIONS = {
+    "lenient": False,
+    "coerce_one_of": False,
+    "whitespace_flexible": True,
+    "whitespace_pattern": r"[\x20\x0A\x0D\x09]{1,64}",
+    "item_separator": ",",
+    "key_separator": ":",
+}
+
+
+class GrammarCompiler:
+    """Makes the matchers of one model. Called from the engine's thread only."""
+
+    def __init__(self, tokenizer: Tokenizer, vocab_size: int, eos_tokens: frozenset[int]) -> None:
+        """Nothing is started before the first grammar comes.
+
+        Args:
+            tokenizer: As transformers has it, without mlx-lm's wrapper.
+            vocab_size: Of the logits, which may be more than the tokenizer knows.
+            eos_tokens: One of them ends an answer whose grammar is satisfied.
+        """
+        self._source = tokenizer
+        self._vocab_size = vocab_size
+        self._eos_tokens = sorted(eos_tokens)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="grammar")
+        # Least recently used first.
+        self._kept: OrderedDict[Grammar, Future[Matcher]] = OrderedDict()
+        # Of the thread.
+        self._prepared: tuple[LLTokenizer, GrammarTrial] | None = None
+
+    def compile(self, grammar: Grammar) -> Future[Matcher]:
+        """The matcher at the grammar's beginning, for copies. The future may end in a RequestError."""
+        future = self._kept.get(grammar)
+        if future is None:
+            future = self._kept[grammar] = self._thread.submit(self._compile, grammar)
+        self._kept.move_to_end(grammar)
+        self._forget()
+        return future
+
+    def close(self) -> None:
+        """End the thread and the trial's process; what is not compiled yet never will be."""
+        self._kept.clear()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        if self._prepared is not None:
+            self._prepared[1].close()
+
+    def _forget(self) -> None:
+        while len(self._kept) > 1 and (
+            len(self._kept) > MAX_KEPT or sum(len(one.text) for one in self._kept) > MAX_KEPT_CHARS
+        ):
+            self._kept.popitem(last=False)
+
+    def _compile(self, grammar: Grammar) -> Matcher:
+        """In the thread."""
+        text = _as_llguidance(grammar)
+        if self._prepared is None:
+            self._prepared = self._prepare(grammar)
+        tokenizer, trial = self._prepared
+        trial.check(text, grammar.param)
+        # Without Python's lock; the trial has shown that it takes no longer than that.
+        limits = LLParserLimits(**LIMITS, verbose_errors=False)
+        matcher: Matcher = LLMatcher(tokenizer, text, log_level=0, limits=limits)
+        if matcher.is_error():
+            raise refused(grammar.param, matcher.get_error())
+        return matcher
+
+    def _prepare(self, grammar: Grammar) -> tuple[LLTokenizer, GrammarTrial]:
+        backend = getattr(self._source, "backend_tokenizer", None)
+        if backend is None:
+            raise RequestError(
+                f"{grammar.param}: this model's tokenizer cannot be used with grammars", param=grammar.param
+            )
+        order = TrialOrder(
+            tokenizer=backend.to_str(),
+            vocab_size=self._vocab_size,
+            eos_tokens=self._eos_tokens,
+            limits=LIMITS,
+        )
+        return order.llguidance_tokenizer(), GrammarTrial(order)
+
+
+def refused(param: str, reason: str) -> RequestError:
+    """The error for a grammar that llguidance does not take, with its words on one line."""
+    return RequestError(f"{param}: {' '.join(reason.split())[:_MAX_REASON]}", param=param)
+
+
+def _as_llguidance(grammar: Grammar) -> str:
+    """The grammar in llguidance's own format.
+
+    Raises:
+        RequestError: A schema that is no JSON, is too deep, or has a keyword that nobody would obey.
+    """
+    if grammar.kind == "regex":
+        # \d, \w and \s are ASCII, as in JSON Schema.
+        return str(LLMatcher.grammar_from_lark(f"start: /{regex_to_lark(grammar.text, 'dws')}/"))
+    if grammar.kind == "lark":
+        return str(LLMatcher.grammar_from_lark(grammar.text))
+    try:
+        schema = json.loads(grammar.text)
+    except (ValueError, RecursionError):
+        raise RequestError(f"{grammar.param}: expected JSON", param=grammar.param) from None
+    if not isinstance(schema, dict | bool):
+        raise RequestError(f"{grammar.param}: expected a JSON Schema, an object", param=grammar.param)
+    _check_schema(schema, grammar.param, 0)
+    return str(LLMatcher.grammar_from_json_schema(grammar.text, overrides=_SCHEMA_OPTIONS))
+
+
+def _check_schema(schema: object, param: str, depth: int) -> None:
+    if depth > MAX_SCHEMA_DEPTH:
+        raise RequestError(f"{param}: expected at most {MAX_SCHEMA_DEPTH} levels, got more", param=param)
+    if isinstance(schema, list):
+        for one in schema:
+            _check_schema(one, param, depth + 1)
+    if not isinstance(schema, dict):
+        return
+    for keyword, value in schema.items():
+        if keyword in _REFUSED_KEYWORDS:
+            raise RequestError(f"{param}: keyword not supported: {keyword}", param=param)
+        if keyword in _NAMES and isinstance(value, dict):
+            for one in value.values():
+                _check_schema(one, param, depth + 2)
+        elif keyword not in _DATA:
+            _check_schema(value, param, depth + 1)
