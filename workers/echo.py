@@ -117,6 +117,9 @@ class EchoEngine:
                 prompt = f"{prompt}<middle>{body.suffix}"
         else:
             raise WorkerError(f"{task}: echo cannot do this")
+        if body.grammar is not None:
+            param = body.grammar.param
+            raise TaskNotSupported(f"{param}: this model cannot keep to a grammar", param=param)
         words = re.findall(r"\s*\S+\s*?", prompt)
         if len(words) > self._config.context_length:
             raise ContextLengthExceeded(

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Raw, Struct
 
 from plugins.media.picture import Detail
+from transports.messages import MAX_GRAMMAR_CHARS
 
 MAX_INT32 = 2**31 - 1
 # Prompts of one completion request: lm-eval sends its batch as a list.
@@ -23,6 +24,8 @@ MAX_TEXT_CHARS = 8 * 1024 * 1024
 
 TokenId: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_INT32)]
 StopString: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
+GrammarText: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_GRAMMAR_CHARS)]
+Choices: TypeAlias = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1, max_length=1024)]
 # For fields of any type that are only looked at: not decoded. msgspec takes no `Raw | None`.
 NULL = Raw(b"null")
 
@@ -78,10 +81,32 @@ class InputMessage(Struct, frozen=True, kw_only=True):
     tool_calls: Raw = NULL
 
 
+class JsonSchema(Struct, frozen=True, kw_only=True):
+    """A schema and its name, which does not matter; it is always kept to, strict or not."""
+
+    schema: Raw = NULL
+    name: str | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+
 class ResponseFormat(Struct, frozen=True, kw_only=True):
-    """Only type "text" is served."""
+    """What the answer keeps to; `grammars.py` says which types there are."""
 
     type: str
+    json_schema: JsonSchema | None = None
+
+
+class StructuredOutputs(Struct, frozen=True, kw_only=True):
+    """vLLM's: one of these."""
+
+    # An object, or a string that holds one.
+    json: Raw = NULL
+    json_object: bool | None = None
+    regex: GrammarText | None = None
+    choice: Choices | None = None
+    grammar: GrammarText | None = None
+    structural_tag: Raw = NULL
 
 
 class GenerateBody(Struct, frozen=True, kw_only=True):
@@ -110,6 +135,12 @@ class GenerateBody(Struct, frozen=True, kw_only=True):
     # Ollama's and llama.cpp's name for repetition_penalty.
     repeat_penalty: Annotated[float, Meta(gt=0, le=2)] | None = None
     ignore_eos: bool | None = None
+    # vLLM's: what the answer keeps to; `structured_outputs` since its version 0.11, the others before.
+    structured_outputs: StructuredOutputs | None = None
+    guided_json: Raw = NULL
+    guided_regex: GrammarText | None = None
+    guided_choice: Choices | None = None
+    guided_grammar: GrammarText | None = None
     # Ollama's: how long the model stays in memory after this.
     keep_alive: float | Annotated[str, Meta(max_length=40)] | None = None
 

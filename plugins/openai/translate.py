@@ -9,6 +9,7 @@ import msgspec
 
 from plugins.keep_alive import read_keep_alive
 from plugins.openai.content import check_text
+from plugins.openai.grammars import grammar_of
 from plugins.openai.requests import (
     MAX_INT32,
     MAX_PROMPTS,
@@ -18,7 +19,7 @@ from plugins.openai.requests import (
     has_value,
 )
 from transports.errors import RequestError
-from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Image, Sampling
+from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Grammar, Image, Sampling
 
 # OpenAI's default for /v1/completions.
 DEFAULT_COMPLETION_TOKENS = 16
@@ -41,6 +42,7 @@ class _Common(TypedDict):
     sampling: Sampling
     stop: tuple[str, ...]
     ignore_eos: bool
+    grammar: Grammar | None
 
 
 def check_chat(body: ChatBody) -> None:
@@ -120,6 +122,7 @@ def _common(body: GenerateBody) -> _Common:
         "sampling": _sampling(body),
         "stop": (stop,) if isinstance(stop, str) else tuple(stop),
         "ignore_eos": bool(body.ignore_eos),
+        "grammar": grammar_of(body),
     }
 
 
@@ -195,11 +198,6 @@ def _check_stream_options(body: GenerateBody) -> None:
 
 
 def _check_supported(body: ChatBody) -> None:
-    if body.response_format and body.response_format.type != "text":
-        raise RequestError(
-            "response_format: only type text is supported yet; the answer would not keep to a schema",
-            param="response_format",
-        )
     for name, choice in (("tool_choice", body.tool_choice), ("function_call", body.function_call)):
         if has_value(choice) and _decoded(choice) not in ("auto", "none"):
             raise RequestError(f'{name}: expected "auto" or "none"; tools are not called yet', param=name)
