@@ -28,7 +28,7 @@ class StopMatcher:
             end, _, self.found = min(matches)
             self._held = ""
             return text[: end - len(self.found)]
-        shown = len(text) - self._num_to_hold(text)
+        shown = len(text) - num_to_hold(text, self._stops)
         self._held = text[shown:]
         return text[:shown]
 
@@ -37,11 +37,12 @@ class StopMatcher:
         held, self._held = self._held, ""
         return held
 
-    def _num_to_hold(self, text: str) -> int:
-        """Length of the longest end of *text* that begins a stop string."""
-        longest = min(len(text), max(map(len, self._stops)) - 1)
-        for length in range(longest, 0, -1):
-            end = text[-length:]
-            if any(stop.startswith(end) for stop in self._stops):
-                return length
-        return 0
+
+def num_to_hold(text: str, words: Sequence[str]) -> int:
+    """Length of the longest end of *text* that begins one of *words*."""
+    longest = min(len(text), max(map(len, words), default=1) - 1)
+    for length in range(longest, 0, -1):
+        end = text[-length:]
+        if any(word.startswith(end) for word in words):
+            return length
+    return 0

@@ -1,0 +1,140 @@
+"""A JSON object as it comes, looked at character by character. Knows nothing of what it is for.
+
+`json` takes whole texts only; here the arguments of a call are known to be right as far as they have come.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+# Deeper is refused: whoever reads the arguments will do that recursively.
+MAX_DEPTH = 64
+
+_SPACE = " \t\n\r"
+_HEX = frozenset("0123456789abcdefABCDEF")
+# Where a number or a word may go on.
+_BARE = frozenset("0123456789+-.eEtrufalsn")
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
+_WORDS = frozenset({"true", "false", "null"})
+# What may come next, outside of strings, numbers and words.
+_VALUE, _VALUE_OR_END, _KEY, _KEY_OR_END, _COLON, _COMMA_OR_END = range(6)
+# A plain stretch of a string, taken at once.
+_PLAIN = re.compile(r'[^"\\\x00-\x1f]+')
+
+
+class JsonObject:
+    """Takes one object. What is wrong with it shows at the first wrong character."""
+
+    def __init__(self) -> None:
+        self.is_complete = False
+        self.is_broken = False
+        # Inside a string, where everything else is only text.
+        self.is_in_string = False
+        self._closers: list[str] = []
+        self._next = _VALUE
+        self._is_key = False
+        # Of an escape: "\\", then "u" and its digits.
+        self._escape = ""
+        # A number or a word so far.
+        self._bare = ""
+
+    def feed(self, text: str) -> tuple[str, int]:
+        """Take *text*, as far as the object goes or is right.
+
+        Returns:
+            What was taken, as JSON: line ends in strings, which models write as they are, are escaped. And
+            how many characters it was; fewer than all only when the object is complete or broken.
+        """
+        taken: list[str] = []
+        at = 0
+        while at < len(text) and not self.is_complete:
+            if self.is_in_string and not self._escape and (plain := _PLAIN.match(text, at)):
+                taken.append(plain[0])
+                at = plain.end()
+                continue
+            shown = self._take(text[at])
+            if self.is_broken:
+                break
+            taken.append(shown)
+            at += 1
+        return "".join(taken), at
+
+    def _take(self, character: str) -> str:
+        """One character; what it is in JSON."""
+        if self.is_in_string:
+            return self._take_of_string(character)
+        if self._bare:
+            if character in _BARE:
+                self._bare += character
+                self.is_broken = not _may_become_value(self._bare)
+                return character
+            self.is_broken = not _is_value(self._bare)
+            self._bare = ""
+            if self.is_broken:
+                return ""
+        if character not in _SPACE:
+            self._take_structure(character)
+        return character
+
+    def _take_of_string(self, character: str) -> str:
+        if self._escape:
+            self._take_escaped(character)
+        elif character == "\\":
+            self._escape = character
+        elif character == '"':
+            self.is_in_string = False
+            self._next = _COLON if self._is_key else _COMMA_OR_END
+        elif character < " ":
+            return json.dumps(character)[1:-1]
+        return character
+
+    def _take_escaped(self, character: str) -> None:
+        if self._escape == "\\":
+            self.is_broken = character not in '"\\/bfnrtu'
+            self._escape = "\\u" if character == "u" else ""
+            return
+        self.is_broken = character not in _HEX
+        self._escape += character
+        if len(self._escape) == len("\\u0000"):
+            self._escape = ""
+
+    def _take_structure(self, character: str) -> None:
+        wanted = self._next
+        if wanted == _COLON and character == ":":
+            self._next = _VALUE
+        elif wanted == _COMMA_OR_END and character == ",":
+            self._next = _KEY if self._closers[-1] == "}" else _VALUE
+        elif wanted in (_COMMA_OR_END, _KEY_OR_END, _VALUE_OR_END) and character == self._closers[-1]:
+            self._closers.pop()
+            self._next = _COMMA_OR_END
+            self.is_complete = not self._closers
+        elif wanted in (_KEY, _KEY_OR_END) and character == '"':
+            self.is_in_string = self._is_key = True
+        elif wanted in (_VALUE, _VALUE_OR_END):
+            self._begin_value(character)
+        else:
+            self.is_broken = True
+
+    def _begin_value(self, character: str) -> None:
+        if character == "{" or (character == "[" and self._closers):
+            self._closers.append("}" if character == "{" else "]")
+            self._next = _KEY_OR_END if character == "{" else _VALUE_OR_END
+            self.is_broken = len(self._closers) > MAX_DEPTH
+        elif not self._closers:
+            self.is_broken = True
+        elif character == '"':
+            self.is_in_string, self._is_key = True, False
+        else:
+            self._bare = character
+            self._next = _COMMA_OR_END
+            self.is_broken = not _may_become_value(character)
+
+
+def _is_value(text: str) -> bool:
+    return text in _WORDS or _NUMBER.fullmatch(text) is not None
+
+
+def _may_become_value(text: str) -> bool:
+    # One more digit ends every number that is still to go on.
+    return any(word.startswith(text) for word in _WORDS) or any(map(_NUMBER.fullmatch, (text, text + "0")))

@@ -1,0 +1,109 @@
+"""How families of models write calls of tools, and what mlx-lm's parsers make of that, kept in bounds.
+
+Imports no mlx: a worker hands mlx-lm's parser in.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transports.tools import MAX_JSON_CHARS
+from workers.generation.deadline import within
+
+# For one call. A parser may take quadratic time over what a model wrote; neighbours wait meanwhile.
+MAX_PARSE_S = 0.04
+# Of a call that is read as a whole, because its family's arguments are no JSON. mlx-lm's parsers
+# are quick up to here.
+MAX_PARSED_CHARS = 64 * 1024
+
+# Any: the parsers of mlx-lm have no types and give whatever the model wrote.
+Parse = Callable[[str, Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CallFormat:
+    """How a family of models writes calls."""
+
+    # Around one or more calls; no end means the end of the answer.
+    start: str
+    end: str
+    parse: Parse
+    # From the beginning of a call to that of its arguments, which are JSON and need no parser: `name` in it.
+    head: re.Pattern[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedCall:
+    """A call that was read as a whole."""
+
+    name: str
+    # A JSON object.
+    arguments: str
+
+
+_NAME = r"""(?P<name>[^\s"'<>\[\]{}:]+)"""
+_HEADS = {
+    "json_tools": re.compile(
+        rf'[\s\[\]}},]*\{{\s*"name"\s*:\s*"{_NAME}"\s*,\s*"(?:arguments|parameters)"\s*:\s*(?=\{{)'
+    ),
+    "mistral": re.compile(rf"\s*(?:\[TOOL_CALLS\]\s*)?{_NAME}\s*(?:\[CALL_ID\]\w+\s*)?\[ARGS\]\s*(?=\{{)"),
+    "kimi_k2": re.compile(
+        rf"\s*(?:<\|tool_call_end\|>\s*)?<\|tool_call_begin\|>\s*(?:functions\.)?{_NAME}:\d+\s*<\|tool_call_argument_begin\|>\s*(?=\{{)"
+    ),
+}
+
+
+def call_format(family: str, start: str, end: str, parse: Parse) -> CallFormat:
+    """The format that mlx-lm found for a model.
+
+    Args:
+        family: The module of `mlx_lm.tool_parsers`; the others are what it says.
+    """
+    return CallFormat(start, end, parse, _HEADS.get(family))
+
+
+# What most models write, after NousResearch's Hermes; needs no mlx-lm.
+HERMES = call_format("json_tools", "<tool_call>", "</tool_call>", lambda text, _tools: json.loads(text))
+
+
+def parse_calls(
+    form: CallFormat, text: str, tools: Sequence[Mapping[str, object]], names: frozenset[str]
+) -> list[ParsedCall] | None:
+    """What the family's parser makes of *text*; None if it is no call of the tools, or takes too long.
+
+    Args:
+        text: Between start and end.
+        tools: As chat templates and parsers know them.
+        names: Of the tools.
+    """
+    if len(text) > MAX_PARSED_CHARS:
+        return None
+    try:
+        with within(MAX_PARSE_S, TimeoutError()):
+            parsed = form.parse(text, tools)
+            calls = [_call(one) for one in (parsed if isinstance(parsed, list) else [parsed])]
+    except Exception:  # noqa: BLE001 - a parser may raise anything over what a model wrote
+        return None
+    return calls if calls and all(call.name in names for call in calls) else None
+
+
+# Any: see `Parse`.
+def _call(parsed: Any) -> ParsedCall:
+    arguments = parsed["arguments"] if "arguments" in parsed else parsed.get("parameters", {})
+    if isinstance(arguments, str):
+        # Some templates show the model its arguments as a text.
+        arguments = json.loads(arguments)
+    if not isinstance(arguments, dict):
+        raise TypeError("expected an object")
+    if not isinstance(parsed["name"], str):
+        raise TypeError("expected a name")
+    text = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+    # A surrogate alone, which JSON may spell, is no text for the wire.
+    text.encode()
+    if len(text) > MAX_JSON_CHARS:
+        raise ValueError("too long")
+    return ParsedCall(parsed["name"], text)
