@@ -1,5 +1,8 @@
 """An engine without a model: says the last message back, a word a step. For tests and plugin authors.
 
+What it says in a chat is read like a model's answer: `<think>` and `</think>` are around thoughts, and where
+there are tools, `<tool_call>{"name": …, "arguments": …}</tool_call>` calls one.
+
 A picture becomes a word: its size and the colors of its first and last pixel, "640x480:ff0000-0000ff".
 Asked to fill in the middle it says all that it got: prompt, "<middle>", suffix.
 
@@ -33,6 +36,7 @@ from transports.messages import (
     Delta,
     Done,
     FinishReason,
+    Item,
     Prefill,
     Progress,
     TextPart,
@@ -44,9 +48,13 @@ from transports.vectors import EmbeddingsRequest, RerankRequest
 from workers.echo_faults import strike
 from workers.echo_vectors import MAX_VECTOR_SIZE, VectorRow, vector_row
 from workers.engine import EngineInfo, Failure, OnProgress, Output
+from workers.generation.answers import AnswerFormat, AnswerReader
+from workers.generation.tool_calls import tools_of
+from workers.generation.tool_formats import HERMES
 
 _PAGE_BYTES = 4096
 _BLOCK_BYTES = 16 * 1024 * 1024
+_FORMAT = AnswerFormat("<think>", "</think>", HERMES)
 
 
 class EchoConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +77,8 @@ class EchoConfig(msgspec.Struct, frozen=True, kw_only=True):
     modalities: tuple[Modality, ...] = ("text",)
     # Numbers of an embedding.
     vector_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_VECTOR_SIZE)] = 8
+    # What a last message has in it -> the answer to it, which is said instead.
+    script: dict[str, str] = {}
 
 
 @dataclass(slots=True)
@@ -78,6 +88,8 @@ class _Row:
     max_tokens: int
     wants_logprobs: bool
     fault: str
+    # Of a chat.
+    reader: AnswerReader | None
     num_said: int = 0
 
 
@@ -107,8 +119,10 @@ class EchoEngine:
             row = vector_row(request_id, body, self._config.vector_size, self._config.context_length)
             self._vector_rows[request_id] = row
             return
+        reader: AnswerReader | None = None
         if isinstance(body, ChatRequest):
             prompt = _words_of(body, buffers)
+            reader = AnswerReader(request_id, _FORMAT, tools_of(body))
         elif isinstance(body, CompletionRequest):
             prompt = body.prompt if isinstance(body.prompt, str) else " ".join(map(str, body.prompt))
             if body.suffix is not None:
@@ -120,18 +134,20 @@ class EchoEngine:
         if body.grammar is not None:
             param = body.grammar.param
             raise TaskNotSupported(f"{param}: this model cannot keep to a grammar", param=param)
-        words = re.findall(r"\s*\S+\s*?", prompt)
-        if len(words) > self._config.context_length:
+        num_prompt = len(_words(prompt))
+        if num_prompt > self._config.context_length:
             raise ContextLengthExceeded(
-                f"messages: expected at most {self._config.context_length} words, got {len(words)}",
+                f"messages: expected at most {self._config.context_length} words, got {num_prompt}",
                 param="messages",
             )
+        scripted = (answer for part, answer in self._config.script.items() if part in prompt)
         self._rows[request_id] = _Row(
-            words=words,
-            num_prompt=len(words),
+            words=_words(next(scripted, prompt)),
+            num_prompt=num_prompt,
             max_tokens=_max_tokens(body, self._config.context_length),
             wants_logprobs=body.top_logprobs is not None,
             fault=prompt if self._config.faults else "",
+            reader=reader,
         )
 
     def cancel(self, request_id: str) -> list[Output]:
@@ -139,7 +155,7 @@ class EchoEngine:
         if waiting := self._vector_rows.pop(request_id, None):
             return [Done(id=request_id, finish_reason="cancelled", usage=waiting.usage)]
         row = self._rows.pop(request_id, None)
-        return [] if row is None else [self._done(request_id, row, "cancelled")]
+        return [] if row is None else [*self._ended(request_id, row, "cancelled")]
 
     def step(self) -> list[Output]:
         """One word of each chat and completion, one input of each embeddings and rerank."""
@@ -184,19 +200,29 @@ class EchoEngine:
             word = row.words[row.num_said]
             row.num_said += 1
             logprobs = (TokenLogprob(token=word, logprob=0.0),) if row.wants_logprobs else ()
-            outputs: list[Output] = [Delta(id=request_id, text=word, logprobs=logprobs)]
+            outputs: list[Output] = (
+                [*row.reader.feed(word, logprobs)]
+                if row.reader
+                else [Delta(id=request_id, text=word, logprobs=logprobs)]
+            )
         else:
             outputs = []
-        if row.num_said >= min(len(row.words), row.max_tokens):
-            reason: FinishReason = "stop" if row.num_said >= len(row.words) else "length"
-            outputs.append(self._done(request_id, row, reason))
+        is_whole = row.num_said >= len(row.words) or (row.reader is not None and row.reader.is_complete)
+        if is_whole or row.num_said >= row.max_tokens:
+            outputs += self._ended(request_id, row, "stop" if is_whole else "length")
             del self._rows[request_id]
         return outputs
 
     @staticmethod
-    def _done(request_id: str, row: _Row, reason: FinishReason) -> Done:
-        usage = Usage(prompt_tokens=row.num_prompt, completion_tokens=row.num_said)
-        return Done(id=request_id, finish_reason=reason, usage=usage)
+    def _ended(request_id: str, row: _Row, reason: FinishReason) -> list[Item]:
+        last = row.reader.finish(is_whole=reason == "stop") if row.reader else []
+        usage = Usage(
+            prompt_tokens=row.num_prompt,
+            completion_tokens=row.num_said,
+            reasoning_tokens=row.reader.num_thought if row.reader else 0,
+        )
+        reason = row.reader.reason(reason) if row.reader else reason
+        return [*last, Done(id=request_id, finish_reason=reason, usage=usage)]
 
 
 def _max_tokens(body: ChatRequest | CompletionRequest, context_length: int) -> int:
@@ -209,6 +235,10 @@ def _weights(memory_bytes: int) -> list[bytes]:
     page = os.urandom(_PAGE_BYTES)
     sizes = [_BLOCK_BYTES] * (memory_bytes // _BLOCK_BYTES) + [memory_bytes % _BLOCK_BYTES]
     return [page * (size // _PAGE_BYTES) for size in sizes]
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\s*\S+\s*?", text)
 
 
 def _words_of(body: ChatRequest, pixels: Sequence[Buffer]) -> str:
