@@ -14,15 +14,16 @@ from plugins.http.body import read_body
 from plugins.http.events import DONE, EventStream, event
 from plugins.http.exchange import Exchange
 from plugins.image_models import ImageModels
+from plugins.openai.answer import Answer
 from plugins.openai.content import read_turns
 from plugins.openai.pictures import with_pictures
-from plugins.openai.requests import ChatBody, CompletionBody, GenerateBody, has_value
-from plugins.openai.shapes import Answer, ChatShape, CompletionShape, Shape, total
+from plugins.openai.requests import ChatBody, CompletionBody, GenerateBody
+from plugins.openai.shapes import ChatShape, CompletionShape, Shape, total
 from plugins.openai.translate import chat_request, check_chat, completion_requests, keep_alive_s
 from plugins.openai.validation import Reader, aside
 from plugins.terms import Terms
 from transports.errors import ShuttingDown, WorkerError
-from transports.messages import ChatRequest, CompletionRequest, Delta, Done, Prefill, Progress, Usage
+from transports.messages import ChatRequest, CompletionRequest, Done, Prefill, Progress, Usage
 
 KEEP_ALIVE = b": keep-alive\n\n"
 
@@ -40,8 +41,6 @@ class Generator:
         terms = terms_of(exchange.request.headers)
         data = await read_body(exchange.request, exchange.settings)
         body, ignored = await self._chat.read_aside(data)
-        if any(has_value(message.tool_calls) for message in body.messages):
-            ignored.append("messages.tool_calls")
         exchange.note_ignored(ignored)
         check_chat(body)
         turns = read_turns(body.messages)
@@ -116,14 +115,13 @@ async def _whole(exchange: Exchange, submissions: Sequence[Submission], shape: S
     for submission, answer in zip(submissions, answers, strict=True):
         async for update in submission:
             match update:
-                case Delta():
-                    answer.text.append(update.text)
-                    answer.logprobs += update.logprobs
                 case Done():
-                    answer.end = _ended(exchange, update)
+                    answer.take(_ended(exchange, update))
                     usages.append(update.usage)
-                case Progress() | Prefill():
+                case Progress():
                     pass
+                case _:
+                    answer.take(update)
     return exchange.json(shape.whole(answers, total(usages)))
 
 
@@ -162,19 +160,18 @@ async def _stream_choice(
             match update:
                 case Progress() | Prefill():
                     comment = _comment(update)
-                case Delta():
-                    comment = KEEP_ALIVE
-                    if is_first:
-                        chunks.append(event(shape.first(index)))
-                        is_first = False
-                    if update.text or update.logprobs:
-                        chunks.append(event(shape.chunk(index, update.text, update.logprobs)))
                 case Done():
                     if is_first:
                         chunks.append(event(shape.first(index)))
                     chunks.append(event(shape.last(index, _ended(exchange, update))))
                     await stream.send(b"".join(chunks))
                     return update.usage
+                case _:
+                    comment = KEEP_ALIVE
+                    if is_first:
+                        chunks.append(event(shape.first(index)))
+                        is_first = False
+                    chunks.append(event(shape.chunk(index, update)))
         if chunks:
             await stream.send(b"".join(chunks))
 

@@ -10,7 +10,8 @@ from msgspec import Raw
 
 from plugins.media.data_url import UncopiedUrl
 from plugins.media.picture import Source
-from plugins.openai.requests import MAX_TEXT_CHARS, ContentPart, ImageUrl, InputFile, InputMessage, has_value
+from plugins.openai.requests import MAX_TEXT_CHARS, ContentPart, ImageUrl, InputFile, InputMessage
+from plugins.openai.tools import read_calls
 from transports.errors import RequestError
 from transports.messages import ChatMessage, ImagePart, TextPart
 
@@ -44,6 +45,9 @@ class Turn:
             role=self.message.role,
             content=tuple(parts) if has_pictures else text,
             name=self.message.name,
+            tool_calls=read_calls(self.message.tool_calls),
+            tool_call_id=self.message.tool_call_id,
+            reasoning=self.message.reasoning_content or "",
         )
 
     @property
@@ -96,8 +100,9 @@ def chat_messages(turns: Sequence[Turn], num_pictures: Sequence[int]) -> tuple[C
 
 
 def _parts(message: InputMessage, path: str) -> list[str | Source]:
+    _check_tool_fields(message, path.removesuffix(".content"))
     if message.content is None:
-        if message.role != "assistant" or not has_value(message.tool_calls):
+        if message.role != "assistant" or not message.tool_calls:
             raise RequestError(f"{path}: required, and missing", param=path)
         return []
     if isinstance(message.content, str):
@@ -110,6 +115,15 @@ def _parts(message: InputMessage, path: str) -> list[str | Source]:
                 param=part.path,
             )
     return parts
+
+
+def _check_tool_fields(message: InputMessage, path: str) -> None:
+    for name, role in (("tool_calls", "assistant"), ("tool_call_id", "tool")):
+        if getattr(message, name) and message.role != role:
+            raise RequestError(
+                f"{path}.{name}: expected in turns of the role {role}, got {message.role}",
+                param=f"{path}.{name}",
+            )
 
 
 def _part(part: ContentPart, path: str) -> str | Source:

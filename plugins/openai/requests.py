@@ -10,7 +10,15 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Raw, Struct
 
 from plugins.media.picture import Detail
+from plugins.openai.tools import (
+    Effort,
+    InputToolCalls,
+    InputToolChoice,
+    InputTools,
+    TemplateFields,
+)
 from transports.messages import MAX_GRAMMAR_CHARS
+from transports.tools import CallId, Json
 
 MAX_INT32 = 2**31 - 1
 # Prompts of one completion request: lm-eval sends its batch as a list.
@@ -78,7 +86,10 @@ class InputMessage(Struct, frozen=True, kw_only=True):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | Annotated[list[ContentPart], Meta(max_length=1024)] | None = None
     name: Annotated[str, Meta(max_length=256)] | None = None
-    tool_calls: Raw = NULL
+    tool_calls: InputToolCalls | None = None
+    tool_call_id: CallId | None = None
+    # Not OpenAI's: what a local model thought in an earlier turn.
+    reasoning_content: Json | None = None
 
 
 class JsonSchema(Struct, frozen=True, kw_only=True):
@@ -153,8 +164,16 @@ class ChatBody(GenerateBody, frozen=True, kw_only=True):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     response_format: ResponseFormat | None = None
-    tool_choice: Raw = NULL
+    tools: InputTools | None = None
+    tool_choice: str | InputToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    # What OpenAI had before tools.
+    functions: Raw = NULL
     function_call: Raw = NULL
+    reasoning_effort: Effort | None = None
+    # Not OpenAI's: tokens of thought.
+    thinking_budget: Annotated[int, Meta(ge=0, le=MAX_INT32)] | None = None
+    chat_template_kwargs: TemplateFields | None = None
     modalities: list[str] | None = None
     audio: Raw = NULL
 
@@ -181,19 +200,15 @@ class CompletionBody(GenerateBody, frozen=True, kw_only=True):
 # OpenAI's fields that are taken and have no effect here; clients send them in every request.
 WITHOUT_EFFECT = frozenset(
     {
-        "functions",
         "metadata",
         "moderation",
-        "parallel_tool_calls",
         "prediction",
         "prompt_cache_key",
         "prompt_cache_options",
         "prompt_cache_retention",
-        "reasoning_effort",
         "safety_identifier",
         "service_tier",
         "store",
-        "tools",
         "user",
         "verbosity",
         "web_search_options",

@@ -9,23 +9,17 @@ from typing import Protocol
 
 import msgspec
 
+from plugins.openai.answer import Answer
 from plugins.openai.logprobs import chat_logprobs, completion_logprobs
-from transports.messages import Done, TokenLogprob, Usage
+from plugins.submission import Update
+from transports.messages import Delta, Done, ReasoningDelta, Usage
+from transports.tools import ToolCall, ToolCallBegin, ToolCallDelta
 from transports.version import VERSION
 
 # Clients compare it to notice that the server changed.
 FINGERPRINT = f"mlxd-{VERSION}"
 
 _encode = msgspec.json.Encoder().encode
-
-
-class Answer:
-    """What one choice has said so far."""
-
-    def __init__(self) -> None:
-        self.text: list[str] = []
-        self.logprobs: list[TokenLogprob] = []
-        self.end: Done | None = None
 
 
 class Shape(Protocol):
@@ -37,8 +31,8 @@ class Shape(Protocol):
         """The chunk before the first text of a choice; b"" for none."""
         ...
 
-    def chunk(self, index: int, text: str, logprobs: tuple[TokenLogprob, ...]) -> bytes:
-        """A chunk with new text of a choice."""
+    def chunk(self, index: int, item: Update) -> bytes:
+        """A chunk with what is new of a choice; b"" where it is nothing to this route."""
         ...
 
     def last(self, index: int, end: Done) -> bytes:
@@ -68,9 +62,23 @@ class ChatShape:
     def first(self, index: int) -> bytes:
         return self._frame.choice(index, b'"delta":{"role":"assistant","content":"","refusal":null}')
 
-    def chunk(self, index: int, text: str, logprobs: tuple[TokenLogprob, ...]) -> bytes:
-        delta = b'"delta":{"content":%b}' % _text(text)
-        return self._frame.choice(index, delta, _encode(chat_logprobs(logprobs)) if logprobs else b"null")
+    def chunk(self, index: int, item: Update) -> bytes:
+        logprobs = b"null"
+        match item:
+            case Delta(text=text) if text or item.logprobs:
+                delta = b'"content":%b' % _text(text)
+                logprobs = _encode(chat_logprobs(item.logprobs)) if item.logprobs else logprobs
+            case ReasoningDelta(text=text):
+                delta = b'"reasoning_content":%b' % _text(text)
+            case ToolCallBegin():
+                call = ToolCall(id=item.call_id, name=item.name, arguments="")
+                delta = b'"tool_calls":[%b]' % _encode({"index": item.index, **_tool_call(call)})
+            case ToolCallDelta():
+                function = b'{"arguments":%b}' % _text(item.arguments)
+                delta = b'"tool_calls":[{"index":%d,"function":%b}]' % (item.index, function)
+            case _:
+                return b""
+        return self._frame.choice(index, b'"delta":{%b}' % delta, logprobs)
 
     def last(self, index: int, end: Done) -> bytes:
         return self._frame.choice(index, b'"delta":{}', finish=_encode(end.finish_reason))
@@ -82,7 +90,7 @@ class ChatShape:
         choices = [
             {
                 "index": index,
-                "message": {"role": "assistant", "content": "".join(answer.text), "refusal": None},
+                "message": _message(answer),
                 "logprobs": chat_logprobs(answer.logprobs) if self._with_logprobs else None,
                 "finish_reason": answer.end.finish_reason if answer.end else None,
             }
@@ -107,11 +115,13 @@ class CompletionShape:
     def first(self, index: int) -> bytes:
         return b""
 
-    def chunk(self, index: int, text: str, logprobs: tuple[TokenLogprob, ...]) -> bytes:
+    def chunk(self, index: int, item: Update) -> bytes:
+        if not isinstance(item, Delta) or not (item.text or item.logprobs):
+            return b""
         offset = self._sent.get(index, 0)
-        self._sent[index] = offset + len(text)
-        encoded = _encode(completion_logprobs(logprobs, offset)) if logprobs else b"null"
-        return self._frame.choice(index, b'"text":%b' % _text(text), encoded)
+        self._sent[index] = offset + len(item.text)
+        encoded = _encode(completion_logprobs(item.logprobs, offset)) if item.logprobs else b"null"
+        return self._frame.choice(index, b'"text":%b' % _text(item.text), encoded)
 
     def last(self, index: int, end: Done) -> bytes:
         return self._frame.choice(index, b'"text":""', finish=_encode(end.finish_reason))
@@ -123,7 +133,7 @@ class CompletionShape:
         choices = [
             {
                 "index": index,
-                "text": "".join(answer.text),
+                "text": answer.text,
                 "logprobs": completion_logprobs(answer.logprobs, 0) if self._with_logprobs else None,
                 "finish_reason": answer.end.finish_reason if answer.end else None,
             }
@@ -138,7 +148,25 @@ def total(usages: list[Usage]) -> Usage:
         prompt_tokens=sum(usage.prompt_tokens for usage in usages),
         completion_tokens=sum(usage.completion_tokens for usage in usages),
         cached_tokens=sum(usage.cached_tokens for usage in usages),
+        reasoning_tokens=sum(usage.reasoning_tokens for usage in usages),
     )
+
+
+def _message(answer: Answer) -> dict[str, object]:
+    calls = answer.tool_calls
+    # OpenAI's schema wants "content" even when calls are all there is.
+    message: dict[str, object] = {"role": "assistant", "content": answer.text, "refusal": None}
+    if calls:
+        message |= {"content": answer.text or None, "tool_calls": [_tool_call(call) for call in calls]}
+    return message | ({"reasoning_content": answer.reasoning} if answer.reasoning else {})
+
+
+def _tool_call(call: ToolCall) -> dict[str, object]:
+    return {
+        "id": call.id,
+        "type": "function",
+        "function": {"name": call.name, "arguments": call.arguments},
+    }
 
 
 class _Frame:
@@ -187,6 +215,7 @@ def _usage(usage: Usage) -> dict[str, object]:
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
         "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
     }
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypedDict
-
-import msgspec
 
 from plugins.keep_alive import read_keep_alive
 from plugins.openai.content import check_text
@@ -18,6 +15,7 @@ from plugins.openai.requests import (
     GenerateBody,
     has_value,
 )
+from plugins.openai.tools import read_reasoning, read_tools
 from transports.errors import RequestError
 from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Grammar, Image, Sampling
 
@@ -57,6 +55,7 @@ def check_chat(body: ChatBody) -> None:
         raise RequestError("top_logprobs: only with logprobs true", param="top_logprobs")
     _max_tokens(body)
     _common(body)
+    read_tools(body.tools, body.tool_choice, body.parallel_tool_calls)
     keep_alive_s(body)
 
 
@@ -69,6 +68,8 @@ def chat_request(
         images=images,
         max_tokens=_max_tokens(body),
         top_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+        reasoning=read_reasoning(body.reasoning_effort, body.thinking_budget, body.chat_template_kwargs),
+        **read_tools(body.tools, body.tool_choice, body.parallel_tool_calls),
         **_common(body),
     )
 
@@ -198,13 +199,12 @@ def _check_stream_options(body: GenerateBody) -> None:
 
 
 def _check_supported(body: ChatBody) -> None:
-    for name, choice in (("tool_choice", body.tool_choice), ("function_call", body.function_call)):
-        if has_value(choice) and _decoded(choice) not in ("auto", "none"):
-            raise RequestError(f'{name}: expected "auto" or "none"; tools are not called yet', param=name)
+    for name, field in (("functions", body.functions), ("function_call", body.function_call)):
+        if has_value(field):
+            raise RequestError(
+                f"{name}: not supported; OpenAI replaced it by tools and tool_choice", param=name
+            )
     if body.modalities and body.modalities != ["text"]:
         raise RequestError('modalities: expected ["text"]; only text is produced', param="modalities")
     if has_value(body.audio):
         raise RequestError("audio: not supported; leave it out", param="audio")
-
-
-_decoded: Callable[[msgspec.Raw], object] = msgspec.json.decode

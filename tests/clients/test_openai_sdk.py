@@ -13,9 +13,11 @@ from openai import AsyncOpenAI
 from plugins.client import Submission
 from transports.envelope import Message
 from transports.errors import ContextLengthExceeded, ModelNotFound, QueueFull, WorkerCrashed
-from transports.messages import Delta, Done, TokenLogprob
+from transports.messages import Delta, Done, ReasoningDelta, TokenLogprob
+from transports.tools import ToolCallBegin, ToolCallDelta, ToolCallEnd
 
 MESSAGES = [{"role": "user", "content": "hi"}]
+TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
 
 
 @pytest.fixture
@@ -172,3 +174,38 @@ async def test_leaving_a_stream_cancels_it(door, sdk):
     await stream.close()
 
     await door.client.wait_for(lambda: door.client.cancelled)
+
+
+def thinks_and_calls(submission: Submission, _: Message) -> None:
+    for item in (
+        ReasoningDelta(id=submission.id, text="Hm."),
+        ToolCallBegin(id=submission.id, index=0, call_id="callAAAAA", name="look"),
+        ToolCallDelta(id=submission.id, index=0, arguments='{"at":'),
+        ToolCallDelta(id=submission.id, index=0, arguments='"x"}'),
+        ToolCallEnd(id=submission.id, index=0),
+        Done(id=submission.id, finish_reason="tool_calls", usage=USAGE),
+    ):
+        submission.put(item)
+
+
+async def test_tool_calls_whole(door, sdk):
+    door.client.script = thinks_and_calls
+    answer = await sdk.chat.completions.create(model=MODEL, messages=MESSAGES, tools=TOOLS)
+
+    (choice,) = answer.choices
+    assert ("callAAAAA", "look") == (
+        choice.message.tool_calls[0].id,
+        choice.message.tool_calls[0].function.name,
+    )
+    assert "Hm." == choice.message.model_extra["reasoning_content"]
+    assert 1 == answer.usage.completion_tokens_details.reasoning_tokens
+
+
+async def test_tool_calls_streamed_are_gathered_by_the_sdk(door, sdk):
+    door.client.script = thinks_and_calls
+    async with sdk.chat.completions.stream(model=MODEL, messages=MESSAGES, tools=TOOLS) as stream:
+        answer = await stream.get_final_completion()
+
+    (call,) = answer.choices[0].message.tool_calls
+    assert ("look", '{"at":"x"}') == (call.function.name, call.function.arguments)
+    assert "tool_calls" == answer.choices[0].finish_reason

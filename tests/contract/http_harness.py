@@ -18,7 +18,7 @@ from transports.reports import ModelInfo, StatusReply
 from transports.settings import MediaSettings
 
 MODEL = "demo/echo"
-USAGE = Usage(prompt_tokens=7, completion_tokens=2, cached_tokens=3)
+USAGE = Usage(prompt_tokens=7, completion_tokens=2, cached_tokens=3, reasoning_tokens=1)
 TIMEOUT_S = 10.0
 # A key file that is not there.
 NO_KEYS = Path("/nonexistent/keys.json")

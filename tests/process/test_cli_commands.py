@@ -40,7 +40,12 @@ def test_run_as_json_is_one_object(served: Path) -> None:
     )
 
     assert (answer["text"], answer["finish_reason"]) == ("one two", "length")
-    assert answer["usage"] == {"prompt_tokens": 3, "completion_tokens": 2, "cached_tokens": 0, "reasoning_tokens": 0}
+    assert answer["usage"] == {
+        "prompt_tokens": 3,
+        "completion_tokens": 2,
+        "cached_tokens": 0,
+        "reasoning_tokens": 0,
+    }
     assert {"model", "timings"} < set(answer)
 
 

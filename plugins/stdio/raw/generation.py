@@ -14,10 +14,11 @@ from plugins.client import KernelClient, Submission
 from plugins.image_models import ImageModels
 from plugins.media.intake import MediaIntake
 from plugins.media.picture import Source
+from plugins.openai.answer import Answer
 from plugins.openai.content import Turn, chat_messages, read_turns
 from plugins.openai.pictures import with_pictures
 from plugins.openai.requests import NULL, ChatBody, CompletionBody, GenerateBody, has_value
-from plugins.openai.shapes import Answer, ChatShape, CompletionShape, Shape, total
+from plugins.openai.shapes import ChatShape, CompletionShape, Shape, total
 from plugins.openai.translate import chat_request, check_chat, completion_requests, keep_alive_s
 from plugins.openai.validation import Reader
 from plugins.stdio.connection import Connection
@@ -25,7 +26,7 @@ from plugins.stdio.files import is_file_url, read_allowed
 from plugins.stdio.jsonrpc import Request
 from plugins.stdio.kernel_link import KernelLink
 from transports.errors import RequestError, WorkerError
-from transports.messages import ChatRequest, CompletionRequest, Delta, Done, Prefill, Progress, Usage
+from transports.messages import ChatRequest, CompletionRequest, Done, Prefill, Progress, Usage
 from transports.settings import Settings
 
 
@@ -181,25 +182,24 @@ class _Chunks:
 async def _read(submission: Submission, index: int, answer: Answer, chunks: _Chunks | None) -> Usage:
     is_first = True
     async for update in submission:
-        if chunks and is_first and isinstance(update, Delta | Done):
+        if chunks and is_first and not isinstance(update, Progress | Prefill):
             await chunks.send(chunks.shape.first(index))
             is_first = False
         match update:
             case Progress() | Prefill():
                 if chunks:
                     await chunks.wait(update)
-            case Delta():
-                answer.text.append(update.text)
-                answer.logprobs += update.logprobs
-                if chunks and (update.text or update.logprobs):
-                    await chunks.send(chunks.shape.chunk(index, update.text, update.logprobs))
             case Done():
                 if update.finish_reason == "cancelled":
                     raise WorkerError("the request was cancelled inside the server")
-                answer.end = update
+                answer.take(update)
                 if chunks:
                     await chunks.send(chunks.shape.last(index, update))
                 return update.usage
+            case _:
+                answer.take(update)
+                if chunks:
+                    await chunks.send(chunks.shape.chunk(index, update))
     raise WorkerError("the answer ended without an end")
 
 
