@@ -87,6 +87,15 @@ def is_object(text: str) -> bool:
         return False
 
 
+def test_numbers_have_a_bound() -> None:
+    reader = JsonObject()
+
+    _, num_taken = reader.feed('{"a": ' + "9" * 5000)
+
+    assert reader.is_broken
+    assert num_taken < 500
+
+
 def read(text: str, seed: int) -> tuple[str, JsonObject]:
     """Feed *text* in random pieces."""
     random, reader, taken = Random(seed), JsonObject(), ""

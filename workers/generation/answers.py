@@ -25,6 +25,10 @@ class AnswerFormat:
     calls: CallFormat | None = None
 
 
+# Nothing but text.
+PLAIN = AnswerFormat()
+
+
 class AnswerReader:
     """Text of one answer in, items out; what may become a tag is held back, and no more.
 
@@ -87,30 +91,35 @@ class AnswerReader:
         Args:
             logprobs: Of the token; passed on if it belongs to the answer itself.
         """
-        self._held += text
-        items: list[Item] = []
         was_thinking, was_answering = self.is_thinking, self._is_answering
-        while self._held and not self.is_complete and self._read(items):
-            pass
+        items = self._take(text)
         self.num_thought += was_thinking or self.is_thinking
         if logprobs and was_answering and self._is_answering:
             last = items.pop() if items and isinstance(items[-1], Delta) else Delta(id=self._id)
             items.append(msgspec.structs.replace(last, logprobs=tuple(logprobs)))
         return items
 
-    def finish(self, *, is_whole: bool) -> list[Item]:
+    def finish(self, text: str = "", *, is_whole: bool) -> list[Item]:
         """What was held back.
 
         Args:
+            text: What was held back before it could be fed.
             is_whole: The model itself ended its answer.
         """
-        items: list[Item] = []
+        items = self._take(text)
         if self._calls is not None:
             items += self._calls.finish(is_whole=is_whole)
             self._calls = None
         elif not self.is_complete and (held := self._stripped(self._held)):
             items.append(self._said(held))
         self._held = ""
+        return items
+
+    def _take(self, text: str) -> list[Item]:
+        self._held += text
+        items: list[Item] = []
+        while self._held and not self.is_complete and self._read(items):
+            pass
         return items
 
     @property

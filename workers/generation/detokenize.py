@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -64,6 +64,10 @@ class Vocabulary:
         if found is None:
             found = self._known[token] = b"" if token in self._special else self.bytes_of(token)
         return found
+
+    def special_name(self, token: int) -> str:
+        """The name of a special token; "" for others."""
+        return self.bytes_of(token).decode(errors="replace") if token in self._special else ""
 
     def bytes_of(self, token: int) -> bytes:
         """The token itself, also if it is special: what logprobs name it."""
@@ -121,6 +125,21 @@ class WindowDetokenizer:
 
     def _text(self, tokens: Sequence[int]) -> str:
         return self._tokenizer.decode(tokens, skip_special_tokens=True)
+
+
+class TagDetokenizer:
+    """Another one, and the names of special tokens that somebody wants to see."""
+
+    def __init__(self, inner: Detokenizer, vocabulary: Vocabulary, shows: Callable[[str], bool]) -> None:
+        self._inner = inner
+        self._vocabulary = vocabulary
+        self._shows = shows
+
+    def add(self, token: int) -> str:
+        """See `Detokenizer.add`."""
+        text = self._inner.add(token)
+        name = self._vocabulary.special_name(token)
+        return text + name if name and self._shows(name) else text
 
 
 def decoder_of(folder: Path) -> str:

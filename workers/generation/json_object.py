@@ -10,6 +10,8 @@ import re
 
 # Deeper is refused: whoever reads the arguments will do that recursively.
 MAX_DEPTH = 64
+# A longer number is refused: Python reads none of more than 4300 digits, and no double needs as many.
+MAX_NUMBER_CHARS = 400
 
 _SPACE = " \t\n\r"
 _HEX = frozenset("0123456789abcdefABCDEF")
@@ -67,7 +69,8 @@ class JsonObject:
         if self._bare:
             if character in _BARE:
                 self._bare += character
-                self.is_broken = not _may_become_value(self._bare)
+                is_long = len(self._bare) > MAX_NUMBER_CHARS
+                self.is_broken = is_long or not _may_become_value(self._bare)
                 return character
             self.is_broken = not _is_value(self._bare)
             self._bare = ""

@@ -19,6 +19,7 @@ from transports.errors import ConfigError, ModelUnavailable, RequestError
 from transports.messages import ChatMessage, Progress
 from workers.blas import openblas_is_loaded
 from workers.engine import EngineInfo, OnProgress
+from workers.generation.answers import AnswerFormat
 from workers.generation.detokenize import Vocabulary, decoder_of
 from workers.generation.grammars import GrammarCompiler
 from workers.generation.kv_memory import KvSizes
@@ -29,6 +30,7 @@ from workers.generation.prompts import Prompts
 from workers.generation.requests import RequestReader
 from workers.generation.templates import bound_templates
 from workers.generation.thoughts import NO_THINKING, ThinkingTokens
+from workers.generation.tool_formats import call_format
 
 # Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
 Model = Any
@@ -158,6 +160,7 @@ def assemble(
         context_length=prompts.context_length,
         grammars=GrammarCompiler(tokenizer, prompts.vocab_size, eos),
         thinking=_thinking(tokenizer),
+        form=_answer_format(tokenizer),
     )
     info = EngineInfo(
         num_slots=settings.num_slots,
@@ -173,6 +176,16 @@ def assemble(
         kv_sizes=kv_sizes,
         info=info,
     )
+
+
+def _answer_format(tokenizer: Tokenizer) -> AnswerFormat:
+    """The tags and the parser that mlx-lm found for the model."""
+    calls = None
+    if tokenizer.has_tool_calling:
+        family = str(tokenizer.init_kwargs.get("tool_parser_type"))
+        start, end = tokenizer.tool_call_start, tokenizer.tool_call_end
+        calls = call_format(family, start, end, tokenizer.tool_parser)
+    return AnswerFormat(tokenizer.think_start or "", tokenizer.think_end or "", calls)
 
 
 def _try_template(path: Path, prompts: Prompts, tokenizer: Tokenizer) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from transports.errors import ContextLengthExceeded, RequestError, TaskNotSupported
-from transports.messages import ChatMessage
+from transports.messages import ChatMessage, Reasoning
 from workers.generation.fim import recognise
 from workers.generation.rendering import TemplateLimit, check_size, limited
+from workers.generation.tool_calls import Tools
+from workers.generation.turns import NO_FIELDS, Fields, called_names, fields_of, turn_of
 
 # Any: a tokenizer of transformers behind mlx-lm's wrapper; neither has types.
 Tokenizer = Any
@@ -30,6 +33,22 @@ _MAX_CHARS_PER_TOKEN = 8
 # A character before a text keeps a tokenizer from putting its own space there (CodeLlama's and
 # mistral-common's encode_infilling use the same).
 _GUARD = "\u263a"
+# Shown to a template once, to see whether it shows tools.
+_PROBE = Tools(
+    definitions=[
+        {
+            "type": "function",
+            "function": {
+                "name": "probe",
+                "description": "Mentions_mlxd",
+                "parameters": {"type": "object", "properties": {}},
+            },
+        }
+    ],
+    names=frozenset({"probe"}),
+)
+# A tag, and white space after it.
+_TAIL_TOKENS = 24
 
 
 class Prompts:
@@ -47,22 +66,45 @@ class Prompts:
         self._special = sorted(special, key=len, reverse=True)
         self._knows_developer = "developer" in str(tokenizer.chat_template)
 
-    def chat(self, messages: Sequence[ChatMessage]) -> list[int]:
+    def chat(self, messages: Sequence[ChatMessage], fields: Fields = NO_FIELDS) -> list[int]:
         """The conversation as the model was taught it, ending where its answer begins.
 
         The names of special tokens in the messages are plain text to the model.
+
+        Args:
+            fields: What `told` made of the request.
 
         Raises:
             TaskNotSupported: The model has no chat template.
             RequestError: The template refuses the conversation.
             ContextLengthExceeded: It is too long; the last few tokens are the caller's to check.
         """
-        text = self._render([self._turn(message, self._plain(message.text)) for message in messages])
+        text = self._render(self._turns(messages), fields)
         self._refuse_too_long(text, "messages")
         tokens = self._tokens(text)
         if not tokens:
             raise RequestError("messages: the model's chat template makes an empty prompt", param="messages")
         return tokens
+
+    def told(self, tools: Tools | None, reasoning: Reasoning) -> Fields:
+        """What the template is told besides the conversation."""
+        return fields_of(tools, reasoning, self._plain)
+
+    @cached_property
+    def shows_tools(self) -> bool:
+        """Whether the chat template shows the model its tools."""
+        try:
+            text = self._render(
+                self._turns([ChatMessage(role="user", content="Hello")]), self.told(_PROBE, Reasoning())
+            )
+        except RequestError:
+            return False
+        return "Mentions_mlxd" in text
+
+    def ends_with(self, prompt: Sequence[int], tag: str) -> bool:
+        """Whether the model goes on after *tag*, which only a template puts there."""
+        tail: str = self._tokenizer.decode(list(prompt[-_TAIL_TOKENS:]), skip_special_tokens=False)
+        return tail.rstrip().endswith(tag)
 
     def completion(self, prompt: str | Sequence[int]) -> list[int]:
         """Text as the tokenizer has it (special tokens count), or ids as they are.
@@ -146,13 +188,23 @@ class Prompts:
                     param=param,
                 )
 
-    def _turn(self, message: ChatMessage, content: object) -> dict[str, object]:
-        """A message as templates know it."""
-        role = message.role
-        if role == "developer" and not self._knows_developer:
-            role = "system"
-        turn: dict[str, object] = {"role": role, "content": content}
-        return turn if message.name is None else turn | {"name": message.name}
+    def _turns(self, messages: Sequence[ChatMessage]) -> list[dict[str, object]]:
+        """Messages as templates know them."""
+        names = called_names(messages)
+        return [
+            turn_of(
+                message,
+                self._content(message),
+                self._plain,
+                role="system" if message.role == "developer" and not self._knows_developer else message.role,
+                name=message.name or names.get(message.tool_call_id or ""),
+            )
+            for message in messages
+        ]
+
+    def _content(self, message: ChatMessage) -> object:
+        """What a message says, as the template takes it."""
+        return self._plain(message.text)
 
     def _plain(self, text: str) -> str:
         """Text in which the name of a special token is no token."""
@@ -162,13 +214,13 @@ class Prompts:
                 text = text.replace(name, name[:1] + _BREAK + name[1:])
         return text
 
-    def _render(self, turns: Sequence[dict[str, object]]) -> str:
+    def _render(self, turns: Sequence[dict[str, object]], fields: Fields = NO_FIELDS) -> str:
         if not self._tokenizer.has_chat_template:
             raise TaskNotSupported("this model has no chat template: use /v1/completions", param="messages")
         try:
-            with limited(sum(len(str(turn["content"])) for turn in turns)):
+            with limited(sum(len(str(turn)) for turn in turns) + len(str(fields))):
                 text: str = self._tokenizer.apply_chat_template(
-                    turns, add_generation_prompt=True, tokenize=False
+                    turns, add_generation_prompt=True, tokenize=False, **fields
                 )
             check_size(len(text))
         except TemplateLimit as e:

@@ -9,18 +9,34 @@ from typing import TypeVar
 from transports.envelope import Message
 from transports.errors import ContextLengthExceeded, RequestError, TaskNotSupported
 from transports.messages import ChatRequest, CompletionRequest, Generate
+from workers.generation.answers import PLAIN, AnswerFormat, AnswerReader
 from workers.generation.constraint import Constraint, Grammars
-from workers.generation.detokenize import Vocabulary
+from workers.generation.detokenize import TagDetokenizer, Vocabulary
 from workers.generation.params import Defaults, resolve
 from workers.generation.prompts import Prompts
 from workers.generation.rows import Row
 from workers.generation.stops import StopMatcher
 from workers.generation.thoughts import NO_THINKING, ThinkingTokens
+from workers.generation.tool_calls import Tools, tools_of
+from workers.generation.turns import NO_FIELDS, Fields
 
 AnyRow = TypeVar("AnyRow", bound=Row)
 
 # Of the context, the most that is kept free for a middle of which nobody said how long it may be.
 _MIDDLE_SHARE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTerms:
+    """What a chat says besides its messages."""
+
+    # What the chat template is told.
+    fields: Fields
+    # What the answer may call.
+    tools: Tools | None
+
+
+NO_TERMS = ChatTerms(NO_FIELDS, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +50,8 @@ class RequestReader:
     context_length: int
     grammars: Grammars
     thinking: ThinkingTokens = NO_THINKING
+    # How the model writes thoughts and calls.
+    form: AnswerFormat = PLAIN
 
     def row(self, request_id: str, body: Message, now: float) -> Row:
         """Check *body* and turn its prompt into tokens.
@@ -44,11 +62,29 @@ class RequestReader:
         if isinstance(body, ChatRequest):
             if body.images:
                 raise RequestError("messages: this model takes text only, got images", param="messages")
-            return self.make_row(Row, request_id, body, self.prompts.chat(body.messages), now)
+            terms = self.terms(body)
+            prompt = self.prompts.chat(body.messages, terms.fields)
+            return self.make_row(Row, request_id, body, prompt, now, terms)
         if isinstance(body, CompletionRequest):
             prompt = self.completion(body)
             return self.make_row(Row, request_id, body, prompt, now, echo=self.echo(body, prompt))
         raise TaskNotSupported(f"expected a chat or completion request, got {type(body).__name__}")
+
+    def terms(self, body: ChatRequest) -> ChatTerms:
+        """What *body* says of tools and thinking.
+
+        Raises:
+            RequestError: The model cannot do that.
+        """
+        tools = tools_of(body)
+        if tools is not None and (self.form.calls is None or not self.prompts.shows_tools):
+            why = "reads no tools" if self.form.calls else "has no way to call tools that is known here"
+            raise TaskNotSupported(f"tools: this model's chat template {why}; leave them out", param="tools")
+        if tools is not None and body.tool_choice.mode == "required":
+            raise RequestError(
+                'tool_choice: expected "auto" or "none"; calls cannot be forced yet', param="tool_choice"
+            )
+        return ChatTerms(self.prompts.told(tools, body.reasoning), tools)
 
     def make_row(
         self,
@@ -57,6 +93,7 @@ class RequestReader:
         body: Generate,
         prompt: list[int],
         now: float,
+        terms: ChatTerms = NO_TERMS,
         **fields: object,
     ) -> AnyRow:
         """A row of a kind's own class for a prompt that is tokens already.
@@ -69,6 +106,10 @@ class RequestReader:
             RequestError: A parameter is wrong, or prompt and answer do not fit.
         """
         is_chat = isinstance(body, ChatRequest)
+        detokenizer = self.vocabulary.detokenizer()
+        reader = self._answer_reader(request_id, prompt, terms.tools) if is_chat else None
+        if reader is not None:
+            detokenizer = TagDetokenizer(detokenizer, self.vocabulary, reader.shows)
         return make(
             id=request_id,
             prompt=prompt,
@@ -78,7 +119,8 @@ class RequestReader:
             ),
             ignores_eos=body.ignore_eos,
             num_top_logprobs=body.top_logprobs,
-            detokenizer=self.vocabulary.detokenizer(),
+            detokenizer=detokenizer,
+            reader=reader,
             stops=StopMatcher(body.stop),
             arrived=now,
             cache_salt=body.cache_salt,
@@ -109,6 +151,14 @@ class RequestReader:
         most = self.context_length // _MIDDLE_SHARE
         wanted = body.max_tokens or min(body.default_max_tokens or most, most)
         return self.prompts.infill(body.prompt, body.suffix, self.context_length - wanted)
+
+    def _answer_reader(self, request_id: str, prompt: list[int], tools: Tools | None) -> AnswerReader | None:
+        """None where an answer is text and nothing else."""
+        start = self.form.think_start
+        if not start and tools is None:
+            return None
+        is_thinking = bool(start) and self.prompts.ends_with(prompt, start)
+        return AnswerReader(request_id, self.form, tools, is_thinking=is_thinking)
 
     def max_tokens(self, body: Generate, num_prompt: int, counted: str = "prompt") -> int:
         """How long the answer to *body* may be.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from transports.messages import Delta, Done, FinishReason, Timings, TokenLogprob, Usage
+from transports.messages import Delta, Done, FinishReason, Item, Timings, TokenLogprob, Usage
+from workers.generation.answers import AnswerReader
 from workers.generation.constraint import Constraint
 from workers.generation.detokenize import Detokenizer
 from workers.generation.params import SamplingParams
@@ -27,6 +28,8 @@ class Row:
     stops: StopMatcher
     # Monotonic seconds.
     arrived: float
+    # Tells thoughts and calls from text; None where all is text.
+    reader: AnswerReader | None = None
     # The prompt, for a request that wants it back at once.
     echo: str = ""
     # It wants the prompt back token by token, with logprobs; and how many tokens were given back.
@@ -82,11 +85,14 @@ class Row:
 
     @property
     def has_stopped(self) -> bool:
-        """Whether a stop string or the grammar is complete."""
-        is_complete = self.constraint is not None and self.constraint.is_complete
-        return self.stops.found is not None or is_complete
+        """Whether a stop string or the grammar is complete, or a call after which nothing is wanted."""
+        return (
+            self.stops.found is not None
+            or (self.constraint is not None and self.constraint.is_complete)
+            or (self.reader is not None and self.reader.is_complete)
+        )
 
-    def take(self, token: int, logprobs: Sequence[TokenLogprob], now: float) -> list[Delta]:
+    def take(self, token: int, logprobs: Sequence[TokenLogprob], now: float) -> list[Item]:
         """Add a token of the answer; the text that can be shown now, if any."""
         self.answer.append(token)
         self.num_generated += 1
@@ -94,9 +100,12 @@ class Row:
         if self.strips_space and text:
             text = text.removeprefix(" ")
             self.strips_space = False
-        return self._delta(self.stops.feed(text), logprobs, now)
+        text = self.stops.feed(text)
+        if self.reader is None:
+            return self._delta(text, logprobs, now)
+        return self._noted(self.reader.feed(text, logprobs), now)
 
-    def take_stop_token(self, logprobs: Sequence[TokenLogprob], now: float) -> list[Delta]:
+    def take_stop_token(self, logprobs: Sequence[TokenLogprob], now: float) -> list[Item]:
         """Count the token that ended the answer; it is no part of it.
 
         Its logprobs are told beside those of a prompt: lm-eval asks for one token and takes the last
@@ -105,7 +114,7 @@ class Row:
         self.num_generated += 1
         return self._delta("", logprobs if self.tells_prompt else (), now)
 
-    def tell_prompt(self, end: int, logprobs: Sequence[TokenLogprob], now: float) -> list[Delta]:
+    def tell_prompt(self, end: int, logprobs: Sequence[TokenLogprob], now: float) -> list[Item]:
         """Give back the prompt up to the token *end*, but for what was given back before.
 
         Args:
@@ -116,36 +125,48 @@ class Row:
         text = "".join(map(self.detokenizer.add, new))
         return self._delta(text, logprobs[len(logprobs) - len(new) :] if new and logprobs else (), now)
 
-    def start(self, now: float) -> list[Delta]:
+    def start(self, now: float) -> list[Item]:
         """What is said before the first token."""
         echo, self.echo = self.echo, ""
         return self._delta(echo, (), now)
 
-    def finish(self, reason: FinishReason, now: float) -> list[Delta | Done]:
+    def finish(self, reason: FinishReason, now: float) -> list[Item]:
         """The last text and the end.
 
         Bytes of a character that never became whole are dropped.
         """
+        last = self._last(is_whole=reason == "stop" and self.stops.found is None, now=now)
         done = Done(
             id=self.id,
-            finish_reason=reason,
+            finish_reason=self.reader.reason(reason) if self.reader else reason,
             stop=self.stops.found,
             usage=Usage(
                 prompt_tokens=len(self.prompt),
                 # With the stop token, as vLLM counts: it was computed like the others.
                 completion_tokens=self.num_generated,
                 cached_tokens=self.num_cached,
+                reasoning_tokens=self.reader.num_thought if self.reader else 0,
             ),
             timings=Timings(
                 ttft_s=(self.first_delta or now) - self.arrived,
                 total_s=now - self.arrived,
             ),
         )
-        return [*self._delta(self.stops.flush(), (), now), done]
+        return [*last, done]
 
-    def _delta(self, text: str, logprobs: Sequence[TokenLogprob], now: float) -> list[Delta]:
+    def _last(self, *, is_whole: bool, now: float) -> list[Item]:
+        """What was held back."""
+        text = self.stops.flush()
+        if self.reader is None:
+            return self._delta(text, (), now)
+        return self._noted(self.reader.finish(text, is_whole=is_whole), now)
+
+    def _delta(self, text: str, logprobs: Sequence[TokenLogprob], now: float) -> list[Item]:
         if not text and not logprobs:
             return []
-        if self.first_delta is None:
+        return self._noted([Delta(id=self.id, text=text, logprobs=tuple(logprobs))], now)
+
+    def _noted(self, items: list[Item], now: float) -> list[Item]:
+        if items and self.first_delta is None:
             self.first_delta = now
-        return [Delta(id=self.id, text=text, logprobs=tuple(logprobs))]
+        return items

@@ -125,6 +125,9 @@ class CallReader:
         """A call whose arguments are about to come as JSON."""
         if self._form.head is None or self._count.begun >= MAX_TOOL_CALLS:
             return False
+        if self._searched > _MAX_HEAD_CHARS:
+            # It was not there when there was less.
+            return False
         found = self._form.head.match(self._text, 0, _MAX_HEAD_CHARS)
         if found is None or found["name"] not in self._tools.names:
             return False

@@ -15,7 +15,7 @@ from transports.tools import MAX_JSON_CHARS
 from workers.generation.deadline import within
 
 # For one call. A parser may take quadratic time over what a model wrote; neighbours wait meanwhile.
-MAX_PARSE_S = 0.04
+MAX_PARSE_S = 0.03
 # Of a call that is read as a whole, because its family's arguments are no JSON. mlx-lm's parsers
 # are quick up to here.
 MAX_PARSED_CHARS = 64 * 1024

@@ -8,6 +8,7 @@ from typing import Any
 from transports.errors import MlxdError, RequestError
 from transports.messages import ChatMessage, ImagePart, TextPart
 from workers.generation.prompts import Prompts
+from workers.generation.turns import NO_FIELDS, Fields
 
 # Any: a tokenizer of transformers behind mlx-lm's wrapper; neither has types.
 Tokenizer = Any
@@ -39,11 +40,12 @@ class VisionPrompts(Prompts):
         self._takes_parts = bool(found)
         self.placeholder = (found or [*placeholders])[0]
 
-    def chat(self, messages: Sequence[ChatMessage]) -> list[int]:
+    def chat(self, messages: Sequence[ChatMessage], fields: Fields = NO_FIELDS) -> list[int]:
         """See `Prompts.chat`; without the pictures."""
-        return [token for piece in self.pieces(messages) if isinstance(piece, list) for token in piece]
+        pieces = self.pieces(messages, fields)
+        return [token for piece in pieces if isinstance(piece, list) for token in piece]
 
-    def pieces(self, messages: Sequence[ChatMessage]) -> list[Piece]:
+    def pieces(self, messages: Sequence[ChatMessage], fields: Fields = NO_FIELDS) -> list[Piece]:
         """Text and pictures of the rendered conversation in turn; begins and ends with text.
 
         Raises:
@@ -52,7 +54,7 @@ class VisionPrompts(Prompts):
         images = [
             part.image for message in messages for part in _parts(message) if isinstance(part, ImagePart)
         ]
-        text = self._render([self._turn(message, self._content(message)) for message in messages])
+        text = self._render(self._turns(messages), fields)
         self._refuse_too_long(text, "messages")
         texts = text.split(self.placeholder) if images else [text]
         if len(texts) != len(images) + 1:

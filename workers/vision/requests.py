@@ -33,14 +33,23 @@ class VisionReader:
         """
         if isinstance(body, ChatRequest):
             _check_images(body)
-            pieces = self.prompts.pieces(body.messages)
+            terms = self.reader.terms(body)
+            pieces = self.prompts.pieces(body.messages, terms.fields)
             text = [token for piece in pieces if isinstance(piece, list) for token in piece]
             pictures = [
                 Picture(image.digest, image.width, image.height, pixels)
                 for image, pixels in zip(body.images, buffers, strict=True)
             ]
             return self.reader.make_row(
-                VisionRow, request_id, body, text, now, request=body, pieces=pieces, pictures=pictures
+                VisionRow,
+                request_id,
+                body,
+                text,
+                now,
+                terms,
+                request=body,
+                pieces=pieces,
+                pictures=pictures,
             )
         if isinstance(body, CompletionRequest):
             text = self.reader.completion(body)
