@@ -18,7 +18,7 @@ import msgspec
 
 from transports import logs
 from transports.errors import MlxdError
-from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Delta, Done, Prefill, Progress
+from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Delta, Done, Item, Progress
 from workers.engine import Failure
 
 LOADERS = {"text": "workers.text.loading:load", "vision": "workers.vision.loading:load"}
@@ -67,7 +67,7 @@ class Failed(msgspec.Struct, tag="failed", kw_only=True):
 class Report(msgspec.Struct, kw_only=True):
     """What came of it: (step, output) in order."""
 
-    outputs: list[tuple[int, Prefill | Delta | Done | Failed]] = []
+    outputs: list[tuple[int, Item | Failed]] = []
     progress: list[int] = []
     # The most that keys and values took after a step, with those in the prompt cache.
     most_kv_bytes: int = 0
@@ -91,7 +91,7 @@ class Report(msgspec.Struct, kw_only=True):
         (failed,) = [one for _, one in self.of(job) if isinstance(one, Failed)]
         return failed
 
-    def of(self, job: str) -> list[tuple[int, Prefill | Delta | Done | Failed]]:
+    def of(self, job: str) -> list[tuple[int, Item | Failed]]:
         return [(step, one) for step, one in self.outputs if one.id == request_id(job)]
 
 

@@ -6,6 +6,7 @@ that turns logits into tokens. Written against mlx-lm 0.32.2, which requirements
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import mlx.core as mx
@@ -23,7 +24,7 @@ from workers.generation.logprobs import Chosen, StepLogprobs
 from workers.generation.masks import allowed_words, keep_allowed
 from workers.generation.penalties import Penalties, penalise
 from workers.generation.rows import Row
-from workers.generation.sampling import sample
+from workers.generation.sampling import put_rows, sample
 
 # Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
 Array = Any
@@ -45,6 +46,7 @@ class RowSampler:
         self.num_top_logprobs = row.num_top_logprobs
         needs_penalties = params.has_penalties or params.logit_bias
         self.penalties = Penalties(params, row.prompt, row.answer, vocab_size) if needs_penalties else None
+        self.limit = row.limit
         self.constraint = row.constraint
         if row.constraint is not None:
             row.constraint.begin(row.answer)
@@ -89,6 +91,7 @@ class RowBatch(GenerationBatch):  # type: ignore[misc]  # untyped base
         logits = penalise(logits, fed, [row.penalties for row in rows])
         allowed = logits if words is None else keep_allowed(logits, words)
         tokens = sample(allowed, [row.params for row in rows], [row.position for row in rows])
+        tokens = _with_forced(tokens, rows)
         self._next_tokens = tokens
         self._next_logprobs = [None] * len(rows)
         if any(row.num_top_logprobs is not None for row in rows):
@@ -129,6 +132,18 @@ class RowBatch(GenerationBatch):  # type: ignore[misc]  # untyped base
     def extract_cache(self, idx: int) -> list[KvCache]:
         """See `GenerationBatch.extract_cache`."""
         return list(self.prompt_cache) if len(self) == 1 else super().extract_cache(idx)
+
+
+def _with_forced(tokens: Array, rows: Sequence[RowSampler]) -> Array:
+    """The tokens that were drawn, shape (num_rows,), but for rows that have none to choose."""
+    forced = {
+        at: token
+        for at, row in enumerate(rows)
+        if row.limit is not None and (token := row.limit.forced(row.position)) is not None
+    }
+    if not forced:
+        return tokens
+    return put_rows(tokens, list(forced), mx.array(list(forced.values()), dtype=tokens.dtype))
 
 
 def single_caches(batch_of_one: list[KvCache]) -> list[KvCache]:

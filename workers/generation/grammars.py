@@ -13,6 +13,7 @@ from transports.errors import RequestError
 from transports.messages import Grammar
 from workers.generation.constraint import Matcher
 from workers.generation.grammar_trial import GrammarTrial, TrialOrder
+from workers.generation.schemas import SCHEMA_OPTIONS, check_schema
 
 # Any: a tokenizer of transformers; it has no types.
 Tokenizer = Any
@@ -20,25 +21,9 @@ Tokenizer = Any
 # Of compiled grammars that nobody uses; most take some 100 kB, those with many literals a few MB.
 MAX_KEPT = 32
 MAX_KEPT_CHARS = 512 * 1024
-# Objects and arrays inside each other; OpenAI has 10, llguidance stops at 128.
-MAX_SCHEMA_DEPTH = 64
 # Work for one token: llguidance's defaults would take up to 15 ms, and 0.5 GB for the states of one grammar.
 LIMITS = {"step_lexer_fuel": 100_000, "step_max_items": 50_000, "max_lexer_states": 50_000}
 _MAX_REASON = 300
-# What a schema may not say about how it is compiled; and what older drafts had and llguidance passes over.
-_REFUSED_KEYWORDS = frozenset({"x-guidance", "divisibleBy", "disallow", "extends"})
-# Values of these are names or data, and no keywords.
-_NAMES = frozenset({"properties", "patternProperties", "$defs", "definitions"})
-_DATA = frozenset({"enum", "const", "default", "examples", "required"})
-# Without a bound a model that loves line breaks writes them until its tokens are used up.
-_SCHEMA_OPTIONS = {
-    "lenient": False,
-    "coerce_one_of": False,
-    "whitespace_flexible": True,
-    "whitespace_pattern": r"[\x20\x0A\x0D\x09]{1,64}",
-    "item_separator": ",",
-    "key_separator": ":",
-}
 
 
 class GrammarCompiler:
@@ -134,23 +119,5 @@ def _as_llguidance(grammar: Grammar) -> str:
         raise RequestError(f"{grammar.param}: expected JSON", param=grammar.param) from None
     if not isinstance(schema, dict | bool):
         raise RequestError(f"{grammar.param}: expected a JSON Schema, an object", param=grammar.param)
-    _check_schema(schema, grammar.param, 0)
-    return str(LLMatcher.grammar_from_json_schema(grammar.text, overrides=_SCHEMA_OPTIONS))
-
-
-def _check_schema(schema: object, param: str, depth: int) -> None:
-    if depth > MAX_SCHEMA_DEPTH:
-        raise RequestError(f"{param}: expected at most {MAX_SCHEMA_DEPTH} levels, got more", param=param)
-    if isinstance(schema, list):
-        for one in schema:
-            _check_schema(one, param, depth + 1)
-    if not isinstance(schema, dict):
-        return
-    for keyword, value in schema.items():
-        if keyword in _REFUSED_KEYWORDS:
-            raise RequestError(f"{param}: keyword not supported: {keyword}", param=param)
-        if keyword in _NAMES and isinstance(value, dict):
-            for one in value.values():
-                _check_schema(one, param, depth + 2)
-        elif keyword not in _DATA:
-            _check_schema(value, param, depth + 1)
+    check_schema(schema, grammar.param)
+    return str(LLMatcher.grammar_from_json_schema(grammar.text, overrides=SCHEMA_OPTIONS))

@@ -47,8 +47,6 @@ _PROBE = Tools(
     ],
     names=frozenset({"probe"}),
 )
-# A tag, and white space after it.
-_TAIL_TOKENS = 24
 
 
 class Prompts:
@@ -58,7 +56,7 @@ class Prompts:
         self._tokenizer = tokenizer
         self.vocab_size = vocab_size
         self.context_length = context_length
-        self.fim = recognise(self._find)
+        self.fim = recognise(self.find)
         special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
         # Qwen's are not called special; in a file that speaks of them they are words all the same.
         special.update(self.fim.names if self.fim else ())
@@ -100,11 +98,6 @@ class Prompts:
         except RequestError:
             return False
         return "Mentions_mlxd" in text
-
-    def ends_with(self, prompt: Sequence[int], tag: str) -> bool:
-        """Whether the model goes on after *tag*, which only a template puts there."""
-        tail: str = self._tokenizer.decode(list(prompt[-_TAIL_TOKENS:]), skip_special_tokens=False)
-        return tail.rstrip().endswith(tag)
 
     def completion(self, prompt: str | Sequence[int]) -> list[int]:
         """Text as the tokenizer has it (special tokens count), or ids as they are.
@@ -165,7 +158,7 @@ class Prompts:
             return self._tokens(text)
         return self._tokens(_GUARD + text)[len(guard) :]
 
-    def _find(self, name: str) -> int | None:
+    def find(self, name: str) -> int | None:
         """The id of a token, by its name."""
         token: int | None = self._tokenizer.convert_tokens_to_ids(name)
         if token is None or self._tokenizer.convert_ids_to_tokens(token) != name:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from transports.envelope import Message
 from transports.errors import ContextLengthExceeded, RequestError, TaskNotSupported
 from transports.messages import ChatRequest, CompletionRequest, Generate
-from workers.generation.answers import PLAIN, AnswerFormat, AnswerReader
+from workers.generation.answers import PLAIN, AnswerFormat
+from workers.generation.chat_terms import ChatTerms, terms_of
 from workers.generation.constraint import Constraint, Grammars
 from workers.generation.detokenize import TagDetokenizer, Vocabulary
 from workers.generation.params import Defaults, resolve
@@ -17,26 +18,11 @@ from workers.generation.prompts import Prompts
 from workers.generation.rows import Row
 from workers.generation.stops import StopMatcher
 from workers.generation.thoughts import NO_THINKING, ThinkingTokens
-from workers.generation.tool_calls import Tools, tools_of
-from workers.generation.turns import NO_FIELDS, Fields
 
 AnyRow = TypeVar("AnyRow", bound=Row)
 
 # Of the context, the most that is kept free for a middle of which nobody said how long it may be.
 _MIDDLE_SHARE = 4
-
-
-@dataclass(frozen=True, slots=True)
-class ChatTerms:
-    """What a chat says besides its messages."""
-
-    # What the chat template is told.
-    fields: Fields
-    # What the answer may call.
-    tools: Tools | None
-
-
-NO_TERMS = ChatTerms(NO_FIELDS, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +62,7 @@ class RequestReader:
         Raises:
             RequestError: The model cannot do that.
         """
-        tools = tools_of(body)
-        if tools is not None and (self.form.calls is None or not self.prompts.shows_tools):
-            why = "reads no tools" if self.form.calls else "has no way to call tools that is known here"
-            raise TaskNotSupported(f"tools: this model's chat template {why}; leave them out", param="tools")
-        if tools is not None and body.tool_choice.mode == "required":
-            raise RequestError(
-                'tool_choice: expected "auto" or "none"; calls cannot be forced yet', param="tool_choice"
-            )
-        return ChatTerms(self.prompts.told(tools, body.reasoning), tools)
+        return terms_of(body, self.prompts, self.form, self.thinking)
 
     def make_row(
         self,
@@ -93,13 +71,14 @@ class RequestReader:
         body: Generate,
         prompt: list[int],
         now: float,
-        terms: ChatTerms = NO_TERMS,
+        terms: ChatTerms | None = None,
         **fields: object,
     ) -> AnyRow:
         """A row of a kind's own class for a prompt that is tokens already.
 
         Args:
             make: The class.
+            terms: Of a chat.
             fields: Those that only the caller knows.
 
         Raises:
@@ -107,7 +86,7 @@ class RequestReader:
         """
         is_chat = isinstance(body, ChatRequest)
         detokenizer = self.vocabulary.detokenizer()
-        reader = self._answer_reader(request_id, prompt, terms.tools) if is_chat else None
+        reader = terms.reader(request_id, prompt) if terms else None
         if reader is not None:
             detokenizer = TagDetokenizer(detokenizer, self.vocabulary, reader.shows)
         return make(
@@ -121,24 +100,25 @@ class RequestReader:
             num_top_logprobs=body.top_logprobs,
             detokenizer=detokenizer,
             reader=reader,
+            limit=terms.limit(reader) if terms and reader else None,
             stops=StopMatcher(body.stop),
             arrived=now,
             cache_salt=body.cache_salt,
             strips_space=is_chat and self.vocabulary.leads_with_space,
             tells_prompt=tells_prompt(body),
-            constraint=self.constraint(body, prompt),
+            constraint=self.constraint(body, terms, prompt),
             fills_middle=isinstance(body, CompletionRequest) and body.suffix is not None,
             **fields,
         )
 
-    def constraint(self, body: Generate, prompt: list[int]) -> Constraint | None:
-        """The grammar of *body*, which is being compiled from here on."""
-        if body.grammar is None:
+    def constraint(self, body: Generate, terms: ChatTerms | None, prompt: Sequence[int]) -> Constraint | None:
+        """What keeps the answer to a grammar, which is being compiled from here on."""
+        grammar = terms.grammar if terms else body.grammar
+        if grammar is None:
             return None
         # A completion goes on with the prompt's text; nobody told the model to answer.
-        thinking = self.thinking if isinstance(body, ChatRequest) else NO_THINKING
-        compiled = self.grammars.compile(body.grammar)
-        return Constraint(compiled, body.grammar.param, thinking, prompt)
+        thinking = terms.thinking if terms else NO_THINKING
+        return Constraint(self.grammars.compile(grammar), grammar.param, thinking, prompt)
 
     def completion(self, body: CompletionRequest) -> list[int]:
         """The prompt of a completion; with a suffix one that asks for the middle, cut to leave room for it.
@@ -151,14 +131,6 @@ class RequestReader:
         most = self.context_length // _MIDDLE_SHARE
         wanted = body.max_tokens or min(body.default_max_tokens or most, most)
         return self.prompts.infill(body.prompt, body.suffix, self.context_length - wanted)
-
-    def _answer_reader(self, request_id: str, prompt: list[int], tools: Tools | None) -> AnswerReader | None:
-        """None where an answer is text and nothing else."""
-        start = self.form.think_start
-        if not start and tools is None:
-            return None
-        is_thinking = bool(start) and self.prompts.ends_with(prompt, start)
-        return AnswerReader(request_id, self.form, tools, is_thinking=is_thinking)
 
     def max_tokens(self, body: Generate, num_prompt: int, counted: str = "prompt") -> int:
         """How long the answer to *body* may be.

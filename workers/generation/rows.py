@@ -11,6 +11,7 @@ from workers.generation.constraint import Constraint
 from workers.generation.detokenize import Detokenizer
 from workers.generation.params import SamplingParams
 from workers.generation.stops import StopMatcher
+from workers.generation.thoughts import ThoughtLimit
 
 
 @dataclass(slots=True)
@@ -30,6 +31,8 @@ class Row:
     arrived: float
     # Tells thoughts and calls from text; None where all is text.
     reader: AnswerReader | None = None
+    # Of its thoughts.
+    limit: ThoughtLimit | None = None
     # The prompt, for a request that wants it back at once.
     echo: str = ""
     # It wants the prompt back token by token, with logprobs; and how many tokens were given back.
@@ -103,7 +106,10 @@ class Row:
         text = self.stops.feed(text)
         if self.reader is None:
             return self._delta(text, logprobs, now)
-        return self._noted(self.reader.feed(text, logprobs), now)
+        items = self.reader.feed(text, logprobs)
+        if self.limit is not None:
+            self.limit.follow(len(self.answer), is_thinking=self.reader.is_thinking)
+        return self._noted(items, now)
 
     def take_stop_token(self, logprobs: Sequence[TokenLogprob], now: float) -> list[Item]:
         """Count the token that ended the answer; it is no part of it.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Templates put white space behind the end of thoughts that are not wanted.
-_TOKENS_AFTER_END = 4
+# Templates put white space behind the start of thoughts, and behind the end of those that are not wanted.
+# Tags further ahead are those of earlier turns, or words about them.
+_TOKENS_AFTER_TAG = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,9 @@ class Thoughts:
         self._num_started = 0
         self._said: list[int] = []
         opened, closed = _last(prompt, tokens.start), _last(prompt, tokens.end)
-        is_closed = closed > opened and len(prompt) - closed - len(tokens.end) <= _TOKENS_AFTER_END
+        is_closed = closed > opened and len(prompt) - closed - len(tokens.end) <= _TOKENS_AFTER_TAG
         self.is_over = not tokens.start or not tokens.end or is_closed
-        if opened > closed:
+        if opened > closed and len(prompt) - opened - len(tokens.start) <= _TOKENS_AFTER_TAG:
             self._num_started = len(tokens.start)
 
     @property
@@ -67,6 +68,43 @@ class Thoughts:
             return True
         self.is_over = True
         return False
+
+
+class ThoughtLimit:
+    """Ends thoughts after a number of tokens: says which token is forced at a place of the answer.
+
+    Thoughts that the prompt opened get exactly so many. Of those that the model opens itself it is known
+    only when their first token is computed: they get at least one.
+    """
+
+    def __init__(self, max_tokens: int, end: tuple[int, ...], *, is_thinking: bool) -> None:
+        """
+        Args:
+            max_tokens: Of thoughts.
+            end: What ends them.
+            is_thinking: The prompt has opened them.
+        """
+        self._max_tokens = max_tokens
+        self._end = end
+        # Where in the answer the end is forced.
+        self._place = max_tokens if is_thinking else None
+
+    def forced(self, place: int) -> int | None:
+        """The token that must be there; None where any may."""
+        if self._place is None or not 0 <= place - self._place < len(self._end):
+            return None
+        return self._end[place - self._place]
+
+    def follow(self, num_said: int, *, is_thinking: bool) -> None:
+        """Note where the answer is.
+
+        Args:
+            num_said: Tokens of the answer; the one after them is computed already.
+        """
+        if not is_thinking:
+            self._place = None
+        elif self._place is None:
+            self._place = num_said + max(1, self._max_tokens)
 
 
 def _last(tokens: Sequence[int], part: tuple[int, ...]) -> int:

@@ -28,6 +28,8 @@ Parse = Callable[[str, Any], Any]
 class CallFormat:
     """How a family of models writes calls."""
 
+    # The module of `mlx_lm.tool_parsers` for it.
+    family: str
     # Around one or more calls; no end means the end of the answer.
     start: str
     end: str
@@ -63,7 +65,7 @@ def call_format(family: str, start: str, end: str, parse: Parse) -> CallFormat:
     Args:
         family: The module of `mlx_lm.tool_parsers`; the others are what it says.
     """
-    return CallFormat(start, end, parse, _HEADS.get(family))
+    return CallFormat(family, start, end, parse, _HEADS.get(family))
 
 
 # What most models write, after NousResearch's Hermes; needs no mlx-lm.

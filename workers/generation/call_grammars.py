@@ -1,0 +1,113 @@
+"""Calls that are forced: what a family of models writes for them, as a grammar. Knows no llguidance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from transports.errors import RequestError, TaskNotSupported
+from transports.messages import MAX_GRAMMAR_CHARS, Grammar
+from transports.tools import ToolChoice
+from workers.generation.schemas import SCHEMA_OPTIONS, check_schema
+from workers.generation.tool_calls import Tools
+from workers.generation.tool_formats import CallFormat
+
+# The id of the token of this name, where it is one token.
+FindToken = Callable[[str], int | None]
+
+_PARAM = "tool_choice"
+# As templates show calls, and without the white space that a model may lose itself in.
+_OPTIONS = {
+    **{name: value for name, value in SCHEMA_OPTIONS.items() if name != "whitespace_pattern"},
+    "whitespace_flexible": False,
+    "item_separator": ", ",
+    "key_separator": ": ",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How a family writes calls, in pieces: tags are pieces of their own. NAME is the tool's."""
+
+    # Once, around all calls.
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    # Around the arguments of each.
+    head: tuple[str, ...]
+    tail: tuple[str, ...]
+    between: tuple[str, ...] = ()
+
+
+_LAYOUTS = {
+    "json_tools": _Layout(
+        before=(),
+        after=(),
+        head=("<tool_call>", '\n{"name": "NAME", "arguments": '),
+        tail=("}\n", "</tool_call>"),
+        between=("\n",),
+    ),
+    "mistral": _Layout(before=(), after=(), head=("[TOOL_CALLS]", "NAME", "[ARGS]"), tail=()),
+    "kimi_k2": _Layout(
+        before=("<|tool_calls_section_begin|>",),
+        after=("<|tool_calls_section_end|>",),
+        head=("<|tool_call_begin|>", "functions.NAME:0", "<|tool_call_argument_begin|>"),
+        tail=("<|tool_call_end|>",),
+    ),
+}
+
+
+def forced_calls(form: CallFormat, tools: Tools, choice: ToolChoice, find: FindToken) -> Grammar:
+    """The grammar of an answer that calls at least one tool, with arguments of its schema.
+
+    Raises:
+        RequestError: The family's calls cannot be forced, or a schema cannot be.
+    """
+    layout = _LAYOUTS.get(form.family)
+    if layout is None:
+        raise TaskNotSupported(
+            f'{_PARAM}: expected "auto" or "none": calls as this model writes them cannot be forced here',
+            param=_PARAM,
+        )
+
+    def pieces(texts: tuple[str, ...], name: str = "") -> str:
+        return " ".join(_piece(text.replace("NAME", name), find) for text in texts)
+
+    rules, calls = [], []
+    for at, definition in enumerate(tools.definitions):
+        name, schema = _function(definition)
+        if choice.name in (None, name):
+            calls.append(f"call{at}")
+            rules.append(f"call{at}: {pieces(layout.head, name)} args{at} {pieces(layout.tail)}")
+            rules.append(f"args{at}: {_arguments(schema, at)}")
+    more = f"({pieces(layout.between)} call)*" if tools.parallel else ""
+    start = f"start: {pieces(layout.before)} call {more} {pieces(layout.after)}"
+    text = "\n".join([start, f"call: {' | '.join(calls)}", *rules])
+    if len(text) > MAX_GRAMMAR_CHARS:
+        raise RequestError(
+            f"{_PARAM}: expected tools whose schemas have at most {MAX_GRAMMAR_CHARS} characters together, "
+            f"got {len(text)}",
+            param=_PARAM,
+        )
+    return Grammar(kind="lark", text=text, param=_PARAM)
+
+
+def _piece(text: str, find: FindToken) -> str:
+    token = find(text)
+    return json.dumps(text) if token is None else f"<[{token}]>"
+
+
+def _function(definition: Mapping[str, object]) -> tuple[str, dict[str, object]]:
+    function = definition["function"]
+    if not isinstance(function, dict):
+        raise TypeError("expected a definition as tools_of makes it")
+    return function["name"], function["parameters"]
+
+
+def _arguments(schema: dict[str, object], at: int) -> str:
+    check_schema(schema, f"tools[{at}].function.parameters")
+    if not schema.get("properties") and "additionalProperties" not in schema:
+        # It takes nothing; "object" alone would be anything.
+        return '"{}"'
+    # Arguments are an object, whether the schema says it or not.
+    return "%json " + json.dumps({"type": "object", **schema, "x-guidance": _OPTIONS})

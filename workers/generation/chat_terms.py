@@ -1,0 +1,80 @@
+"""What a chat says besides its messages: tools, thinking, forced calls. Knows no mlx."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transports.errors import RequestError, TaskNotSupported
+from transports.messages import ChatRequest, Grammar
+from workers.generation.answers import AnswerFormat, AnswerReader
+from workers.generation.call_grammars import forced_calls
+from workers.generation.prompts import Prompts
+from workers.generation.thoughts import NO_THINKING, ThinkingTokens, ThoughtLimit, Thoughts
+from workers.generation.tool_calls import Tools, tools_of
+from workers.generation.turns import Fields
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTerms:
+    """Of one request."""
+
+    # What the chat template is told.
+    fields: Fields
+    # What the answer may call.
+    tools: Tools | None
+    # What the answer keeps to.
+    grammar: Grammar | None
+    max_thought_tokens: int | None
+    form: AnswerFormat
+    thinking: ThinkingTokens
+
+    def reader(self, request_id: str, prompt: Sequence[int]) -> AnswerReader | None:
+        """Tells the answer to *prompt* apart; None where it is text and nothing else."""
+        if not self.form.think_start and self.tools is None:
+            return None
+        is_thinking = Thoughts(self.thinking, prompt).is_thinking
+        return AnswerReader(request_id, self.form, self.tools, is_thinking=is_thinking)
+
+    def limit(self, reader: AnswerReader) -> ThoughtLimit | None:
+        """Of the thoughts in that answer."""
+        if self.max_thought_tokens is None:
+            return None
+        return ThoughtLimit(self.max_thought_tokens, self.thinking.end, is_thinking=reader.is_thinking)
+
+
+def terms_of(body: ChatRequest, prompts: Prompts, form: AnswerFormat, thinking: ThinkingTokens) -> ChatTerms:
+    """Read *body*.
+
+    Raises:
+        RequestError: The model cannot do that.
+    """
+    tools = tools_of(body)
+    if tools is not None and not prompts.shows_tools:
+        raise TaskNotSupported("tools: this model's chat template shows none; leave them out", param="tools")
+    if tools is not None and form.calls is None:
+        raise TaskNotSupported(
+            "tools: this model's way of calling them is not known here; leave them out", param="tools"
+        )
+    return ChatTerms(
+        fields=prompts.told(tools, body.reasoning),
+        tools=tools,
+        grammar=_grammar(body, prompts, form, tools),
+        max_thought_tokens=body.reasoning.max_tokens,
+        form=form,
+        # A template that cannot be told not to think leaves it to the grammar, if there is one.
+        thinking=NO_THINKING if body.reasoning.enabled is False else thinking,
+    )
+
+
+def _grammar(body: ChatRequest, prompts: Prompts, form: AnswerFormat, tools: Tools | None) -> Grammar | None:
+    if tools is None or form.calls is None:
+        return body.grammar
+    if body.grammar is not None:
+        param = body.grammar.param
+        raise RequestError(
+            f"{param}: an answer that keeps to it calls no tools; leave out {param} or tools", param=param
+        )
+    if body.tool_choice.mode == "required":
+        return forced_calls(form.calls, tools, body.tool_choice, prompts.find)
+    return None
