@@ -26,7 +26,7 @@ from kernel.model_folder import (
 )
 from kernel.model_sizes import ModelSizes
 from kernel.worker_kinds import WorkerKinds
-from transports.reports import Modality, ModelInfo
+from transports.reports import Capability, Modality, ModelInfo
 
 # A folder of folders of models: "owner/name" and no deeper.
 MAX_DEPTH = 2
@@ -49,6 +49,7 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     source: _Source
     modalities: tuple[Modality, ...] = ("text",)
+    capabilities: tuple[Capability, ...] = ()
     size_bytes: int = 0
     sizes: ModelSizes = ModelSizes()
     context_length: int = 0
@@ -71,6 +72,7 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True):
             source=self.source,
             path=self.path if self.is_present else "",
             modalities=self.modalities,
+            capabilities=self.capabilities,
             size_bytes=self.size_bytes,
             context_length=self.context_length,
             created=self.created,
@@ -168,6 +170,7 @@ class Catalog:
             path=str(path),
             source="demo",
             modalities=self._kinds[demo.kind].modalities,
+            capabilities=self._kinds[demo.kind].capabilities,
             size_bytes=demo.size_bytes,
             sizes=demo.sizes,
             context_length=demo.context_length,
@@ -218,6 +221,7 @@ def _entry(name: str, folder: Path, source: _Source, look: _Look) -> CatalogEntr
         path=str(folder),
         source=source,
         modalities=facts.modalities,
+        capabilities=facts.capabilities,
         size_bytes=facts.size_bytes,
         sizes=facts.sizes,
         context_length=facts.context_length,

@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
 
-from transports.reports import Modality
+from transports.reports import Capability, Modality
 from transports.settings import MIB
 
 Name: TypeAlias = Annotated[str, Meta(max_length=256)]
@@ -61,6 +61,8 @@ class Declaration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     # A model is served that meets one of these.
     serves: Annotated[tuple[Rule, ...], Meta(min_length=1)]
     modalities: tuple[Modality, ...] = ("text",)
+    # What all its models can do; with weights, their chat templates tell of more.
+    capabilities: tuple[Capability, ...] = ()
     # Without them config.json is the whole model, and says `memory_bytes` and `modalities` itself.
     weights: bool = True
     # Files that a model must have, each by one of these names.

@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 
+from kernel.capabilities import of_template
 from kernel.declaration import Declaration, candidates, serving
 from kernel.foreign_code import CONFIG_FILES, check_config, check_names
 from kernel.model_sizes import ModelSizes, Tensor, sizes_of
 from kernel.safetensors_header import read_tensors
-from transports.reports import Modality
+from transports.reports import Capability, Modality
 
 # config.json and the weights' index; real ones stay below 10 MB.
 MAX_JSON_BYTES = 64 * 1024 * 1024
@@ -44,6 +45,7 @@ class FolderFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: str = ""
     modalities: tuple[Modality, ...] = ("text",)
+    capabilities: tuple[Capability, ...] = ()
     size_bytes: int = 0
     sizes: ModelSizes = ModelSizes()
     context_length: int = 0
@@ -100,13 +102,14 @@ def inspect_folder(folder: Path, files: Signature, kinds: Mapping[str, Declarati
         kind = serving(kinds, model_type, architecture, sizes, ())
         if kind is not None and not kinds[kind].weights:
             said = {"modalities": _said_modalities(config), "sizes": _said_sizes(config)}
-            return msgspec.structs.replace(facts, kind=kind, **said)
+            return msgspec.structs.replace(facts, kind=kind, capabilities=kinds[kind].capabilities, **said)
         tensors = _check_weights(folder, sizes)
         kind = serving(kinds, model_type, architecture, sizes, tensors)
         if kind is None:
             raise ValueError(f"no worker kind for {(architecture or model_type)[:80]} models of such weights")
         for names in kinds[kind].needs:
             _check_needed(folder, names, kind, sizes)
+        capabilities = (*kinds[kind].capabilities, *of_template(folder, sizes))
     except ValueError as e:
         partial = next((name for name in sizes if name.endswith(PARTIAL_ENDINGS)), "")
         hint = f"; {partial[:200]} says that a download has not finished" if partial else ""
@@ -115,7 +118,9 @@ def inspect_folder(folder: Path, files: Signature, kinds: Mapping[str, Declarati
         name = Path(os.fsdecode(e.filename)).name if e.filename else folder.name
         return msgspec.structs.replace(facts, error=f"{name}: {e.strerror}")
     of_model = sizes_of(config, tensors, facts.context_length)
-    return msgspec.structs.replace(facts, kind=kind, modalities=kinds[kind].modalities, sizes=of_model)
+    return msgspec.structs.replace(
+        facts, kind=kind, modalities=kinds[kind].modalities, capabilities=capabilities, sizes=of_model
+    )
 
 
 def _identity(config: Mapping[str, Any]) -> tuple[str, str]:

@@ -21,6 +21,7 @@ ModelState = Literal[
 ]
 # What a model takes.
 Modality = Literal["text", "image"]
+Capability = Literal["tools", "reasoning", "structured_output"]
 
 
 class Admin(Message, frozen=True, kw_only=True):
@@ -61,6 +62,8 @@ class ModelInfo(Message, frozen=True, kw_only=True):
     is_changed: bool = False
     # The model that this name stands for (models.aliases); "" for a model's own name.
     alias_of: str = ""
+    # What requests may ask of it besides text, as far as its files say.
+    capabilities: tuple[Capability, ...] = ()
 
 
 class MemoryEstimate(Message, frozen=True, kw_only=True):

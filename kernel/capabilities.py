@@ -1,0 +1,81 @@
+"""What a model can do besides writing, as its chat template says. Runs nothing that is in it.
+
+The worker has the last word: it looks at what the template makes of tools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from transports.reports import Capability
+
+# Templates have some 10 kB; beside them is the list of special tokens.
+MAX_BYTES = 4 * 1024 * 1024
+# Around thoughts and calls, as mlx-lm knows them (mlx_lm.tokenizer_utils).
+_THOUGHTS = ("<think>", "</think>", "<longcat_think>", "<|think:start|>", "<|channel>", "<|open|>think")
+_CALLS = (
+    "<tool_call>",
+    "[TOOL_CALLS]",
+    "<|tool_call>",
+    "<|tool_call_start|>",
+    "<|tool_list_start|>",
+    "<|tool_calls_section_begin|>",
+    "<minimax:tool_call>",
+    "<start_function_call>",
+    "<longcat_tool_call>",
+    "<arg_key>",
+    '<function name="',
+    "<atem:function_calls>",
+    "<|open|>tools",
+)
+
+
+class _NamedTemplate(Struct, frozen=True):
+    """Of a model that has several."""
+
+    name: str
+    template: str
+
+
+class _TokenizerConfig(Struct, frozen=True):
+    """All that is read of it."""
+
+    chat_template: str | list[_NamedTemplate] | None = None
+
+
+def of_template(folder: Path, sizes: Mapping[str, int]) -> tuple[Capability, ...]:
+    """What the chat template in *folder* knows.
+
+    Args:
+        sizes: Of the folder's files, bytes, by name.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    template = _template(folder, sizes)
+    found: list[Capability] = []
+    if "tools" in template and any(tag in template for tag in _CALLS):
+        found.append("tools")
+    if any(tag in template for tag in _THOUGHTS):
+        found.append("reasoning")
+    return tuple(found)
+
+
+def _template(folder: Path, sizes: Mapping[str, int]) -> str:
+    for name in ("chat_template.jinja", "chat_template.json", "tokenizer_config.json"):
+        if not 0 < sizes.get(name, 0) <= MAX_BYTES:
+            continue
+        data = (folder / name).read_bytes()
+        if name.endswith(".jinja"):
+            return data.decode(errors="replace")
+        try:
+            said = msgspec.json.decode(data, type=_TokenizerConfig).chat_template
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
+        if said is not None:
+            return said if isinstance(said, str) else "".join(one.template for one in said)
+    return ""
