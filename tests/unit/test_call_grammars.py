@@ -1,0 +1,98 @@
+"""The grammar of calls that are forced; that they are kept to, tests/models/test_text_tools.py shows."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from transports.errors import RequestError, TaskNotSupported
+from transports.messages import MAX_GRAMMAR_CHARS, ChatMessage, ChatRequest
+from transports.tools import Tool, ToolChoice
+from workers.generation.call_grammars import forced_calls
+from workers.generation.tool_calls import Tools, tools_of
+from workers.generation.tool_formats import HERMES, call_format
+
+SCHEMA = {"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]}
+REQUIRED = ToolChoice(mode="required")
+
+
+def tools(*schemas: object, parallel: bool = True) -> Tools:
+    """Tools called f0, f1 and so on."""
+    found = tools_of(
+        ChatRequest(
+            messages=(ChatMessage(role="user", content="x"),),
+            tools=tuple(
+                Tool(name=f"f{at}", parameters=json.dumps(schema)) for at, schema in enumerate(schemas)
+            ),
+            parallel_tool_calls=parallel,
+        )
+    )
+    assert found is not None
+    return found
+
+
+def no_token(_name: str) -> int | None:
+    return None
+
+
+def test_each_tool_is_an_alternative_with_its_schema() -> None:
+    text = forced_calls(HERMES, tools(SCHEMA, SCHEMA), REQUIRED, no_token).text
+
+    assert "call: call0 | call1" in text
+    assert '"\\n{\\"name\\": \\"f1\\", \\"arguments\\": "' in text
+    assert 'args0: %json {"type": "object", "properties": {"at"' in text
+
+
+def test_a_named_tool_is_the_only_one() -> None:
+    text = forced_calls(HERMES, tools(SCHEMA, SCHEMA), ToolChoice(mode="required", name="f1"), no_token).text
+
+    assert "call: call1\n" in text
+    assert "call0" not in text
+
+
+def test_more_than_one_call_only_where_that_may_be() -> None:
+    many, one = (
+        forced_calls(HERMES, tools(SCHEMA, parallel=parallel), REQUIRED, no_token).text.splitlines()[0]
+        for parallel in (True, False)
+    )
+
+    assert ("call)*" in many, "call)*" in one) == (True, False)
+
+
+def test_tags_are_tokens_where_they_are_one() -> None:
+    ids = {"[TOOL_CALLS]": 7, "[ARGS]": 8}
+    form = call_format("mistral", "[TOOL_CALLS]", "", lambda _text, _tools: None)
+
+    text = forced_calls(form, tools(SCHEMA), REQUIRED, ids.get).text
+
+    assert 'call0: <[7]> "f0" <[8]> args0' in text
+
+
+def test_a_tool_without_arguments_gets_none() -> None:
+    text = forced_calls(HERMES, tools({"type": "object"}), REQUIRED, no_token).text
+
+    assert 'args0: "{}"' in text
+
+
+def test_a_family_whose_arguments_are_no_json_is_refused() -> None:
+    form = call_format("qwen3_coder", "<tool_call>", "</tool_call>", lambda _text, _tools: None)
+
+    with pytest.raises(TaskNotSupported) as caught:
+        forced_calls(form, tools(SCHEMA), REQUIRED, no_token)
+
+    assert caught.value.param == "tool_choice"
+
+
+@pytest.mark.parametrize(
+    ("schema", "param"),
+    [
+        ({**SCHEMA, "x-guidance": {}}, "tools[0].function.parameters"),
+        ({**SCHEMA, "description": "x" * MAX_GRAMMAR_CHARS}, "tool_choice"),
+    ],
+)
+def test_a_schema_that_cannot_be_kept_to_is_refused(schema: object, param: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        forced_calls(HERMES, tools(schema), REQUIRED, no_token)
+
+    assert caught.value.param == param
