@@ -31,7 +31,7 @@ class Tool(Message, frozen=True, kw_only=True):
     description: Annotated[str, Meta(max_length=MAX_JSON_CHARS)] = ""
     # JSON Schema of its arguments, an object; "": it takes none.
     parameters: Json = ""
-    # Arguments are held to the schema by a grammar.
+    # OpenAI's; arguments are held to the schema, strict or not, where calls are forced.
     strict: bool = False
 
 
