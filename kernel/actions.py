@@ -80,6 +80,12 @@ class Measure(Struct, frozen=True):
     pids: tuple[int, ...]
 
 
+class Disconnect(Struct, frozen=True):
+    """Take nothing more from a peer, and close its connection, also when it connects again."""
+
+    peer: str
+
+
 class Log(Struct, frozen=True):
     """Write a log event."""
 
@@ -105,6 +111,7 @@ Action: TypeAlias = (
     | RunJob
     | CancelJob
     | Measure
+    | Disconnect
     | Log
     | Exit
 )

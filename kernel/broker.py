@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from random import Random
 
-from kernel.actions import Action, Log, ScanCatalog, Send
+from kernel.actions import Action, ScanCatalog
 from kernel.admin import Administrator
 from kernel.dispatch import Dispatcher
 from kernel.ending import Ending
@@ -32,6 +32,7 @@ from kernel.heartbeat import Heartbeat
 from kernel.lifecycle import Lifecycle
 from kernel.memory import MemoryPlans
 from kernel.memory_watch import MemoryWatch
+from kernel.offences import Offences
 from kernel.peers import SAID_BYE, Peer, Peers, check_allowed, farewell
 from kernel.placement import Placement
 from kernel.questions import Question, Questions
@@ -47,7 +48,7 @@ from transports.errors import (
     ShuttingDown,
     from_failed,
 )
-from transports.frames import Parcel, parcel
+from transports.frames import Parcel
 from transports.messages import Failed, Hello, Pong, Progress, Ready
 from transports.reports import DoneReply
 from transports.settings import Settings
@@ -82,6 +83,9 @@ class Broker:
         self._out: list[Action] = []
         self._supervisor = Supervisor(settings.kernel, self._out.append, random)
         self._peers = Peers(settings.kernel, view.version, view.shared_dir, client_token, self._supervisor)
+        self._offences = Offences(
+            settings.kernel, self._peers, self._supervisor, self._peer_lost, self._out.append
+        )
         self._tenure = Tenure(settings.kernel, settings.models.options, preload)
         self._roster = Roster(settings.kernel, settings.models.aliases, self._out.append)
         plans = MemoryPlans(
@@ -101,7 +105,7 @@ class Broker:
             self._supervisor,
         )
         self._dispatcher = Dispatcher(settings.kernel, self._residency, self._out.append)
-        self._questions = Questions(settings.kernel.max_requests_per_peer, self._out.append)
+        self._questions = Questions(settings.kernel, self._out.append)
         self._lifecycle = Lifecycle(
             settings.models.options,
             self._roster,
@@ -131,7 +135,7 @@ class Broker:
             self._residency,
             self._roster,
             self._dispatcher,
-            lambda parked, error, now: self._refuse(parked.peer, parked.message, error, now),
+            lambda parked, error, now: self._offences.refuse(parked.peer, parked.message, error, now),
             self._out.append,
         )
         self._preload = preload
@@ -145,6 +149,7 @@ class Broker:
             self._watch,
             self._dispatcher,
             self._peers,
+            self._offences,
         )
         self._heartbeat = Heartbeat(settings.kernel, self._peers, self._out.append)
 
@@ -171,7 +176,7 @@ class Broker:
             case MessageReceived(peer, message):
                 self._received(event, peer, message, now)
             case MalformedReceived(peer, error):
-                self._malformed(peer, error, now)
+                self._offences.malformed(peer, error, now)
             case PeerUnreachable(peer, reason):
                 self._peer_lost(peer, reason, now)
             case ProcessStarted(name, pid):
@@ -221,6 +226,8 @@ class Broker:
     # --- messages -------------------------------------------------------------------------------
 
     def _received(self, event: MessageReceived, peer_id: str, message: Parcel, now: float) -> None:
+        if self._offences.is_too_much(peer_id, message, now):
+            return
         envelope = message.envelope
         peer = self._peers.get(peer_id)
         try:
@@ -239,26 +246,13 @@ class Broker:
                     return
             self._from_frontend(event, peer, message, now)
         except MlxdError as e:
-            self._refuse(peer_id, message, e, now)
-
-    def _refuse(self, peer_id: str, message: Parcel, error: MlxdError, now: float) -> None:
-        """A frontend is told what was wrong; a worker that breaks the protocol is not to be trusted."""
-        peer = self._peers.get(peer_id)
-        if peer and peer.role == "worker" and peer.process:
-            self._supervisor.fail(peer.process, error.message, now)
-            return
-        ids = message.envelope.ids
-        self._out.append(Send(peer_id, parcel("failed", error.to_failed(), ids=ids, finished=ids)))
-
-    def _malformed(self, peer_id: str, error: MlxdError, now: float) -> None:
-        self._out.append(Log("warning", "malformed_message", {"peer": peer_id, "reason": error.message}))
-        peer = self._peers.get(peer_id)
-        if peer and peer.process:
-            self._supervisor.fail(peer.process, error.message, now)
+            self._offences.refuse(peer_id, message, e, now)
 
     def _hello(self, peer_id: str, message: Parcel, now: float) -> None:
         hello = decode_body(message.body, Hello)
         if peer_id in self._peers:
+            if self._offences.useless(peer_id, now):
+                return
             self._peer_lost(peer_id, "said hello again", now)
         peer = self._peers.admit(peer_id, hello, now)
         self._out += self._peers.welcome(peer)
@@ -292,11 +286,12 @@ class Broker:
             case "submit":
                 self._submit(event, peer.id, message, now)
             case "cancel":
-                self._cancel(peer.id, message.envelope.ids, now)
+                if not self._cancel(peer.id, message.envelope.ids, now):
+                    self._offences.useless(peer.id, now)
+            case "pong" if not self._heartbeat.answered(peer):
+                self._offences.useless(peer.id, now)
             case "admin":
-                if len(message.envelope.ids) != 1:
-                    raise RemoteProtocolError(f"admin: expected one id, got {len(message.envelope.ids)}")
-                self._ask(self._questions.read(peer.id, message), now)
+                self._ask(self._questions.read(peer.id, message, now), now)
             case "bye":
                 self._peer_lost(peer.id, SAID_BYE, now)
 
@@ -320,14 +315,15 @@ class Broker:
                 model = self._roster.find(event.message.envelope.model)
                 self._dispatcher.submit(event.peer, event.message, model, now)
             except MlxdError as e:
-                self._refuse(event.peer, event.message, e, now)
+                self._offences.refuse(event.peer, event.message, e, now)
         self._admin.scanned(now)
         self._lifecycle.load_missing(self._preload, now)
 
-    def _cancel(self, peer: str, ids: tuple[str, ...], now: float) -> None:
-        self._dispatcher.cancel(peer, ids, now)
-        for request_id in self._roster.take_parked(peer, ids):
+    def _cancel(self, peer: str, ids: tuple[str, ...], now: float) -> bool:
+        was_open = self._dispatcher.cancel(peer, ids, now)
+        for request_id in (parked := self._roster.take_parked(peer, ids)):
             self._dispatcher.tell_cancelled(peer, request_id)
+        return was_open or bool(parked)
 
     def _is_busy(self, model: str) -> bool:
         return self._dispatcher.is_busy(model) or self._questions.is_load_awaited(model)

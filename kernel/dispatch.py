@@ -145,12 +145,12 @@ class Dispatcher:
         self._limiter.check(request.client, now)
         return request
 
-    def cancel(self, peer: str, ids: Iterable[str], now: float) -> None:
-        """A frontend wants these of its requests no more; ids of others are ignored."""
+    def cancel(self, peer: str, ids: Iterable[str], now: float) -> bool:
+        """A frontend wants these of its requests no more; whether any was open, and wanted until now."""
         by_model: dict[str, list[str]] = defaultdict(list)
         left: set[str] = set()
         for request_id in ids:
-            if (route := self._running.get(request_id)) and route.peer == peer:
+            if (route := self._running.get(request_id)) and route.peer == peer and not route.is_cancelled:
                 route.is_cancelled = True
                 by_model[route.model].append(request_id)
             elif (request := self._queue.get(request_id)) and request.peer == peer:
@@ -162,9 +162,10 @@ class Dispatcher:
             if worker := self._residency.worker(model):
                 process, _ = worker
                 for start in range(0, len(cancelled), MAX_IDS_TOLD):
-                    ids = cancelled[start : start + MAX_IDS_TOLD]
-                    self._emit(Send(process.peer, parcel("cancel", Cancel(), ids=ids)))
+                    told = parcel("cancel", Cancel(), ids=cancelled[start : start + MAX_IDS_TOLD])
+                    self._emit(Send(process.peer, told))
         self._dispatch_after(left, now)
+        return bool(by_model or left)
 
     def tell_cancelled(self, peer: str, request_id: str) -> None:
         """End a request that was not submitted yet."""
@@ -284,8 +285,7 @@ class Dispatcher:
     def fail_all(self, error: MlxdError, now: float) -> None:
         """End everything; workers are told to stop what they do."""
         self._fail_queued(self._queue.select(lambda _: True), error)
-        routes = list(self._running)
-        for route in routes:
+        for route in (routes := list(self._running)):
             self._end(route, now)
         self._notices.failed([(route.peer, route.id) for route in routes], error)
 

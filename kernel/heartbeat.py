@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kernel.actions import Emit, Send
-from kernel.peers import Peers
+from kernel.peers import Peer, Peers
 from transports.frames import parcel
 from transports.messages import Ping
 from transports.settings import KernelSettings
@@ -49,4 +49,12 @@ class Heartbeat:
         self._next_s = now + self._interval_s
         ping = parcel("ping", Ping())
         for peer in self._peers:
+            peer.num_pings += 1
             self._emit(Send(peer.id, ping))
+
+    def answered(self, peer: Peer) -> bool:
+        """A pong came; whether it is the answer to a ping."""
+        if not peer.num_pings:
+            return False
+        peer.num_pings -= 1
+        return True

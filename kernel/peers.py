@@ -36,6 +36,8 @@ class Peer:
     # The supervised process behind it; None for one that came by itself, such as the CLI.
     process: Process | None
     heard_s: float
+    # Of the kernel's, without an answer.
+    num_pings: int = 0
 
 
 class Peers:

@@ -6,17 +6,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from kernel.actions import CancelJob, Emit, RunJob, ScanCatalog, Send
+from transports.buckets import Buckets
 from transports.codec import decode_body
 from transports.envelope import Message
-from transports.errors import MlxdError, RequestError
+from transports.errors import MlxdError, RateLimited, RemoteProtocolError, RequestError
 from transports.frames import Parcel, parcel
 from transports.messages import Progress
 from transports.reports import Admin
+from transports.settings import KernelSettings
 
 # Jobs that end when their asker goes.
 FOR_THEIR_ASKER = frozenset({"models.import", "models.pull"})
 # After these the disk holds other models.
 CHANGE_MODELS = frozenset({"models.import", "models.pull", "models.rm"})
+
+
+# Of what may be asked in a second, so much may be asked at once: many answers make one long turn.
+BURST_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +38,10 @@ class Question:
 class Questions:
     """Open questions and what each waits for."""
 
-    def __init__(self, max_per_peer: int, emit: Emit) -> None:
-        self._max_per_peer = max_per_peer
+    def __init__(self, settings: KernelSettings, emit: Emit) -> None:
+        self._settings = settings
         self._emit = emit
+        self._buckets: Buckets[str] = Buckets(BURST_S)
         self._jobs: dict[str, Question] = {}
         self._waiting_for_scan: list[Question] = []
         self._waiting_for_memory: list[Question] = []
@@ -42,18 +49,28 @@ class Questions:
         self._waiting_for_load: dict[str, list[Question]] = {}
         self._waiting_for_unload: dict[str, list[Question]] = {}
 
-    def read(self, peer: str, message: Parcel) -> Question:
+    def read(self, peer: str, message: Parcel, now: float) -> Question:
         """What is asked.
 
         Raises:
-            RemoteProtocolError: Its body is malformed.
+            RemoteProtocolError: Its body is malformed, or it names not one id.
+            RateLimited: The peer asks too often.
             RequestError: The peer has asked too much that is not answered yet.
         """
-        envelope = message.envelope
-        if sum(question.peer == peer for question in self._open()) >= self._max_per_peer:
+        envelope, settings = message.envelope, self._settings
+        if len(envelope.ids) != 1:
+            raise RemoteProtocolError(f"admin: expected one id, got {len(envelope.ids)}")
+        max_at_once = settings.max_questions_per_s * BURST_S
+        if max_at_once and (retry_after_s := self._buckets.put(peer, max_at_once, now)):
+            raise RateLimited(
+                f"admin: this frontend has asked for {settings.max_questions_per_s} operations a second, the "
+                "most that kernel.max_questions_per_s allows",
+                retry_after_s=retry_after_s,
+            )
+        if sum(question.peer == peer for question in self._open()) >= settings.max_requests_per_peer:
             raise RequestError(
-                f"admin: {self._max_per_peer} operations of this frontend are open, the most that "
-                "kernel.max_requests_per_peer allows"
+                f"admin: {settings.max_requests_per_peer} operations of this frontend are open, the most "
+                "that kernel.max_requests_per_peer allows"
             )
         return Question(envelope.ids[0], peer, envelope.task, decode_body(message.body, Admin))
 
@@ -107,8 +124,14 @@ class Questions:
     def measured(self, reply: Callable[[], Message]) -> None:
         """Answer those."""
         self._waiting_for_memory, questions = [], self._waiting_for_memory
-        for question in questions:
-            self.answer(question, reply())
+        if questions:
+            # The same for all, and long.
+            frames = parcel("reply", reply()).frames
+            for question in questions:
+                ids = (question.id,)
+                self._emit(
+                    Send(question.peer, Parcel(parcel("reply", ids=ids, finished=ids).envelope, frames))
+                )
 
     def after_load(self, question: Question, model: str) -> None:
         """Answer when *model* is loaded or cannot be."""

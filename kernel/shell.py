@@ -14,6 +14,7 @@ import zmq
 from kernel.actions import (
     Action,
     CancelJob,
+    Disconnect,
     Exit,
     Kill,
     Log,
@@ -42,6 +43,7 @@ from kernel.events import (
 )
 from kernel.gauge import Gauge
 from kernel.jobs import Jobs
+from kernel.outcasts import Outcasts
 from kernel.processes import Processes
 from kernel.shared import SharedFolder
 from transports.errors import MlxdError
@@ -92,6 +94,7 @@ class Shell:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._scanned = CatalogScanned(())
+        self._outcasts = Outcasts()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: DrainedSocket = bind_router(
             self._context,
@@ -147,6 +150,10 @@ class Shell:
         identity, *rest = frames
         # Latin-1 has a character for each byte: every identity can be answered, no two are confused.
         peer = bytes(as_buffer(identity)).decode("latin-1")
+        if peer in self._outcasts:
+            if self._outcasts.must_go(peer, self._loop.time()):
+                self._socket.disconnect_sender()
+            return
         try:
             message = split(rest, self._settings.kernel.max_frames)
         except MlxdError as e:
@@ -198,6 +205,8 @@ class Shell:
                 self._jobs.cancel(job)
             case Measure(pids):
                 self._start(self._measure(pids))
+            case Disconnect(peer):
+                self._outcasts.add(peer, self._loop.time())
             case Log(level, event, fields):
                 getattr(log, level)(event, **fields)
             case Exit(code):

@@ -9,6 +9,7 @@ import msgspec
 from kernel.dispatch import Dispatcher
 from kernel.memory import KindFacts
 from kernel.memory_watch import MemoryWatch
+from kernel.offences import Offences
 from kernel.peers import Peers
 from kernel.placement import Placement
 from kernel.residency import Residency
@@ -18,6 +19,7 @@ from transports.reports import (
     FrontendInfo,
     MemoryReport,
     ModelInfo,
+    OutcastInfo,
     QueuedRequest,
     QueueReply,
     StatusReply,
@@ -96,6 +98,7 @@ class StatusView:
         watch: MemoryWatch,
         dispatcher: Dispatcher,
         peers: Peers,
+        offences: Offences,
     ) -> None:
         self._view = view
         self._preload = preload
@@ -106,6 +109,7 @@ class StatusView:
         self._watch = watch
         self._dispatcher = dispatcher
         self._peers = peers
+        self._offences = offences
         # Frontends that cannot start, and why.
         self.refused_frontends: dict[str, str] = {}
 
@@ -134,6 +138,10 @@ class StatusView:
                 charged_bytes=sum(map(self._placement.charge, self._residency.placed())),
                 available_bytes=self._watch.available_bytes,
                 pressure=self._watch.pressure,
+            ),
+            outcasts=tuple(
+                OutcastInfo(name=out.name, pid=out.pid, reason=out.reason, age_s=now - out.since_s)
+                for out in self._offences.outcasts
             ),
         )
 

@@ -266,6 +266,9 @@ class KernelClient:
     def _on_failed(self, ids: Sequence[str], error: errors.MlxdError) -> None:
         if not ids and not self._welcomed.done():
             self._welcomed.set_exception(error)
+        elif isinstance(error, errors.CutOff):
+            log.error("kernel_cut_us_off", reason=error.message)
+            self.set_lost()
         for request_id in ids:
             self._end(request_id, error)
 

@@ -161,6 +161,12 @@ class ShuttingDown(CapacityError):
     code = "shutting_down"
 
 
+class CutOff(CapacityError):
+    """A frontend sent the kernel more than it may, and its connection was ended."""
+
+    code = "cut_off"
+
+
 class InsufficientStorage(CapacityError):
     """No room is left for a picture on its way to a worker."""
 

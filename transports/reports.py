@@ -186,6 +186,17 @@ class ModelsReply(Message, frozen=True, kw_only=True):
     models: tuple[ModelInfo, ...]
 
 
+class OutcastInfo(Message, frozen=True, kw_only=True):
+    """A frontend that the kernel cut off, in status."""
+
+    # "" if it never said hello.
+    name: str
+    pid: int
+    reason: str
+    # Since then, seconds.
+    age_s: float
+
+
 class StatusReply(Message, frozen=True, kw_only=True):
     """Reply to status."""
 
@@ -203,6 +214,8 @@ class StatusReply(Message, frozen=True, kw_only=True):
     frontends: tuple[FrontendInfo, ...] = ()
     num_waiting: int = 0
     memory: MemoryReport | None = None
+    # The last ones, the newest last.
+    outcasts: tuple[OutcastInfo, ...] = ()
 
 
 class EnvironmentsReply(Message, frozen=True, kw_only=True):

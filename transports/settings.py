@@ -60,6 +60,18 @@ class KernelSettings(Section, frozen=True, kw_only=True):
     max_frames: Annotated[int, Meta(ge=3, le=1024)] = 40
     # Messages that a peer has not taken yet, before it counts as lost.
     max_unsent: Count = 1000
+    # Of one frontend, a second, half of it at once; 0 is no limit. Who is over one of these four is cut off.
+    # All messages: a busy one sends 15,000.
+    max_messages_per_s: Annotated[int, Meta(ge=0)] = 50_000
+    # Their bodies and buffers: large pictures go in shared files.
+    max_bytes_per_s: Bytes = 512 * MIB
+    # Such as were refused or of no use: a frontend passes on what its own clients do wrong.
+    max_refused_per_s: Annotated[int, Meta(ge=0)] = 10_000
+    # Such as break the protocol: a good one sends none.
+    max_malformed_per_s: Annotated[int, Meta(ge=0)] = 100
+    # Administrators' questions of one frontend a second, a fifth at once; more are refused. Each takes as
+    # long as ten requests.
+    max_questions_per_s: Annotated[int, Meta(ge=0)] = 1000
     # Models in memory at once; the least recently used idle one makes room.
     max_models: Count = 4
     # Without requests for so long a model leaves memory; 0 keeps it. Longer than a pause in a conversation.

@@ -11,11 +11,15 @@ from collections.abc import Callable, Sequence
 
 import zmq
 
+from transports.disconnect import disconnect
 from transports.errors import MlxdError
 from transports.frames import Frame
 
 # Messages read before other tasks of the loop get their turn.
 MAX_DRAINED = 256
+# Messages after which libzmq is made to look for those of other peers. By itself it does so at every
+# hundredth while one peer's come without a pause: 6 ms for somebody who waits.
+LOOK_EVERY = 8
 # Frames from this size on are handed to and taken from libzmq without a copy; pyzmq's own default.
 COPY_THRESHOLD_BYTES = 64 * 1024
 
@@ -63,6 +67,8 @@ class DrainedSocket:
         self._on_drained = on_drained
         self._is_awaited = is_awaited
         self._loop = asyncio.get_running_loop()
+        # The first frame of the message that is being handled.
+        self._first: zmq.Frame | None = None
         self._fd = int(socket.getsockopt(zmq.FD))
         self._scheduled: asyncio.Handle | None = None
         # Draining goes on to the last message, whatever is sent meanwhile.
@@ -90,6 +96,11 @@ class DrainedSocket:
         if not self._is_draining and int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             self._again()
 
+    def disconnect_sender(self) -> None:
+        """Close the connection that the message being handled came through; its peer may connect again."""
+        if self._first is not None:
+            disconnect(self._first)
+
     def close(self, linger_ms: int = 0) -> None:
         """Stop reading and close; messages not yet sent get *linger_ms*."""
         if self._socket.closed:
@@ -116,10 +127,13 @@ class DrainedSocket:
     def _drain(self, max_drained: int) -> None:
         self._is_draining = True
         try:
-            for _ in range(max_drained):
+            for count in range(max_drained):
                 if self._socket.closed:
                     return
-                self._on_frames(receive_frames(self._socket, NO_WAIT))
+                if count % LOOK_EVERY == LOOK_EVERY - 1:
+                    self._socket.getsockopt(zmq.EVENTS)
+                self._first = self._socket.recv(NO_WAIT, copy=False)
+                self._on_frames(_with_rest(self._socket, self._first))
             self._again()
         except zmq.Again:
             return
@@ -149,7 +163,10 @@ def receive_frames(socket: zmq.Socket[bytes], flags: int) -> list[Frame]:
     Raises:
         zmq.Again: With `NO_WAIT`, there is none.
     """
-    frame = socket.recv(flags, copy=False)
+    return _with_rest(socket, socket.recv(flags, copy=False))
+
+
+def _with_rest(socket: zmq.Socket[bytes], frame: zmq.Frame) -> list[Frame]:
     frames = [_own(frame)]
     while frame.more:
         frame = socket.recv(copy=False)

@@ -1,6 +1,6 @@
 """A whole frontend in one file: asks a running kernel one question and prints the answer as it comes.
 
-Needs pyzmq and msgpack, nothing of mlxd. docs/protocol.md explains each step.
+Needs pyzmq and msgpack, nothing of mlxd. docs/protocol.md explains each step. Ctrl-C cancels.
 
     python minimal_frontend.py ~/.local/share/mlxd/run/connection.json MODEL "What is ZeroMQ?"
 """
@@ -8,6 +8,7 @@ Needs pyzmq and msgpack, nothing of mlxd. docs/protocol.md explains each step.
 import json
 import os
 import secrets
+import signal
 import sys
 from pathlib import Path
 
@@ -23,31 +24,34 @@ def send(socket, type_, body, **envelope):
 def receive(socket, timeout_s):
     if not socket.poll(timeout_s * 1000):
         sys.exit("the kernel is gone")
-    envelope, body, *_ = socket.recv_multipart()
-    return msgpack.unpackb(envelope), msgpack.unpackb(body)
+    envelope, body = map(msgpack.unpackb, socket.recv_multipart()[:2])
+    if envelope["type"] == "failed" and not envelope.get("ids"):
+        sys.exit(body["message"])  # Not let in, or cut off.
+    return envelope, body
 
 
 def connect(connection):
     socket = zmq.Context.instance().socket(zmq.DEALER)
     socket.setsockopt(zmq.IDENTITY, secrets.token_urlsafe(16).encode())
-    # The bye at the end gets this long to leave, milliseconds.
-    socket.setsockopt(zmq.LINGER, 200)
+    socket.setsockopt(zmq.LINGER, 200)  # Milliseconds, for the bye at the end.
     socket.connect(connection["endpoint"])
     hello = {"role": "frontend", "kind": "example", "name": "example", "pid": os.getpid()}
     send(socket, "hello", hello | {"token": connection["token"], "mlxd_version": connection["version"]})
-    envelope, body = receive(socket, timeout_s=5)
-    if envelope["type"] == "failed":
-        sys.exit(body["message"])
-    return socket, body["dead_after_s"]
+    _, welcome = receive(socket, timeout_s=5)
+    return socket, welcome["dead_after_s"]
 
 
 def ask(socket, dead_after_s, model, prompt):
-    """Print the answer; 0 if it ended well."""
-    request = secrets.token_urlsafe(16)
+    """Print the answer; how it ended."""
+    request, end = secrets.token_urlsafe(16), "ended without saying how"
     body = {"messages": [{"role": "user", "content": prompt}], "max_tokens": 200}
     send(socket, "submit", body, ids=[request], model=model, task="chat")
+    unwanted = []
+    signal.signal(signal.SIGINT, lambda *_: unwanted.append(request))
     while True:
         envelope, body = receive(socket, dead_after_s)
+        if unwanted:  # Seen at the next ping at the latest; the end still comes.
+            send(socket, "cancel", {}, ids=[unwanted.pop()])
         if envelope["type"] == "ping":
             send(socket, "pong", {})
         elif request not in envelope.get("ids", []):
@@ -58,19 +62,18 @@ def ask(socket, dead_after_s, model, prompt):
             for item in body["items"]:
                 if item["type"] == "delta":
                     print(item.get("text", ""), end="", flush=True)
+                elif item["type"] == "done":
+                    end = item["finish_reason"]
         elif envelope["type"] == "failed":
-            print(f"{body['code']}: {body['message']}", file=sys.stderr)
+            end = f"{body['code']}: {body['message']}"
         if request in envelope.get("finished", []):
-            return int(envelope["type"] == "failed")
-
-
-def main(connection_file, model, prompt):
-    socket, dead_after_s = connect(json.loads(Path(connection_file).read_text()))
-    code = ask(socket, dead_after_s, model, prompt)
-    send(socket, "bye", {})
-    socket.close()
-    return code
+            return end
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    socket, dead_after_s = connect(json.loads(Path(sys.argv[1]).read_text()))
+    end = ask(socket, dead_after_s, *sys.argv[2:])
+    send(socket, "bye", {})
+    socket.close()
+    print(end, file=sys.stderr)
+    sys.exit(end not in ("stop", "length", "cancelled"))

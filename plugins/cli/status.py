@@ -119,6 +119,10 @@ def _print_status(found: StatusReply) -> None:
         )
         for frontend in found.frontends:
             _print_reason(frontend.name, frontend)
+    for outcast in found.outcasts:
+        name = clean_line(outcast.name) or "a process that did not say hello"
+        pid = f", pid {outcast.pid}" if outcast.pid else ""
+        click.echo(f"\n{name}{pid} was cut off {duration(outcast.age_s)} ago: {clean_line(outcast.reason)}")
     if found.workers:
         click.echo()
         _print_workers(found.workers)

@@ -14,7 +14,7 @@ import msgspec
 import psutil
 import pytest
 import zmq
-from running import RunningKernel
+from running import RunningKernel, StartKernel
 
 from transports import messages, rundir
 from transports.codec import encode
@@ -42,6 +42,12 @@ class Canary:
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
         return Path.touch, (self.path,)
+
+
+@pytest.fixture
+async def kernel(start_kernel: StartKernel) -> RunningKernel:
+    """One that cuts nobody off, so that it reads all of it."""
+    return await start_kernel(max_malformed_per_s=0)
 
 
 @pytest.fixture

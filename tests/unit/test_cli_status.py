@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from plugins.cli.status import _print_reason
+from plugins.cli.status import _print_reason, _print_status
 from transports.messages import Progress
-from transports.reports import WorkerInfo
+from transports.reports import OutcastInfo, StatusReply, WorkerInfo
 
 
 def worker(state: str, **fields: object) -> WorkerInfo:
@@ -48,3 +48,21 @@ def test_last_words_cannot_act_on_the_terminal(capsys: pytest.CaptureFixture[str
         "  | bad red",
         "  | two three",
     ]
+
+
+def test_who_was_cut_off_and_why_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    outcast = OutcastInfo(name="bad\x1b[2J", pid=7, reason="it sent more", age_s=12)
+    status = StatusReply(
+        version="1",
+        pid=1,
+        uptime_s=1,
+        state="running",
+        memory_bytes=1,
+        home="/",
+        is_ready=True,
+        outcasts=(outcast,),
+    )
+
+    _print_status(status)
+
+    assert capsys.readouterr().out.splitlines()[-1] == "bad, pid 7 was cut off 12 s ago: it sent more"

@@ -27,6 +27,8 @@ LOGIC = (
     "model_sizes",
     "model_queue",
     "notices",
+    "offences",
+    "outcasts",
     "peers",
     "placement",
     "quarantine",

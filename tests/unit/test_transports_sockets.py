@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
@@ -12,7 +14,7 @@ import pytest
 import zmq
 
 from transports.frames import Frame, as_buffer
-from transports.sockets import DrainedSocket, PeerFull, PeerGone, bind_router, open_dealer
+from transports.sockets import LOOK_EVERY, DrainedSocket, PeerFull, PeerGone, bind_router, open_dealer
 
 MAX_UNSENT = 10
 
@@ -20,12 +22,12 @@ MAX_UNSENT = 10
 class Bench:
     """A ROUTER with what it received, and DEALERs that close with the test."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_unsent: int = MAX_UNSENT) -> None:
         self.endpoint = f"ipc://{path / 's'}"
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.received: asyncio.Queue[list[bytes]] = asyncio.Queue()
         self.router = bind_router(
-            self.context, self.endpoint, self._take, max_frame_bytes=32 << 20, max_unsent=MAX_UNSENT
+            self.context, self.endpoint, self._take, max_frame_bytes=32 << 20, max_unsent=max_unsent
         )
         self.dealers: list[zmq.Socket[bytes]] = []
 
@@ -227,3 +229,51 @@ async def test_a_closed_socket_reads_no_more(bench: Bench) -> None:
     drained.close()
 
     assert dealer.closed
+
+
+async def test_a_peer_among_a_flood_of_anothers_messages_is_soon_read(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, max_unsent=1000)
+    order: list[bytes] = []
+
+    def take(frames: list[Frame]) -> None:
+        order.append(bytes(as_buffer(frames[0])))
+        if len(order) == 20:
+            other.send(b"among them")
+            # For libzmq's own thread to bring it: the flood is there already, and waits for us.
+            time.sleep(0.1)
+
+    try:
+        flooder, other = bench.dealer("flooder"), bench.dealer("other")
+        for dealer in (flooder, other):
+            dealer.send(b"first")
+            await bench.next()
+        bench.router._on_frames = take
+        for _ in range(300):
+            flooder.send(b"flood")
+
+        async with asyncio.timeout(10):
+            while b"other" not in order:
+                await asyncio.sleep(0.01)
+        assert order.index(b"other") - 20 < 3 * LOOK_EVERY
+    finally:
+        bench.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says whose a connection is")
+async def test_a_peer_can_be_disconnected_and_comes_again(bench: Bench) -> None:
+    dealer, other = bench.dealer("flooder"), bench.dealer("other")
+    events = dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+    for peer in (dealer, other):
+        peer.send(b"first")
+        await bench.next()
+    bench.router._on_frames = lambda _: bench.router.disconnect_sender()
+    dealer.send(b"too much")
+
+    assert await asyncio.to_thread(events.poll, 5000)
+    bench.router._on_frames = bench._take
+    dealer.disable_monitor()
+    events.close(0)
+    other.send(b"undisturbed")
+    assert await bench.next() == [b"other", b"undisturbed"]
+    dealer.send(b"again")
+    assert await bench.next() == [b"flooder", b"again"]
