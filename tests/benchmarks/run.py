@@ -37,6 +37,7 @@ BENCHMARKS = {
     "photo": ("bench_photo", 30, 10),
     "prefill": ("bench_prefill", 2, 1),
     "neighbours": ("bench_neighbours", 3, 1),
+    "stdio": ("bench_stdio", 20, 6),
     "lsp": ("bench_lsp", 1000, 200),
 }
 
