@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from importlib.metadata import distributions
 
 from msgspec import Struct
 
@@ -60,6 +59,9 @@ def registrations(group: str) -> tuple[Registration, ...]:
 
 
 def _found(group: str) -> Iterator[Registration]:
+    # Imported here: it takes 10 ms, and most commands only read settings.
+    from importlib.metadata import distributions  # noqa: PLC0415
+
     seen = set()
     for distribution in distributions():
         try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
+
+from msgspec import Struct
 
 # Of all header lines of one message; the two known ones have 80.
 MAX_HEADER_BYTES = 4096
@@ -26,15 +27,13 @@ class Framing(Enum):
     NEWLINE = "newline"
 
 
-@dataclass(frozen=True, slots=True)
-class TooLarge:
+class TooLarge(Struct, frozen=True):
     """A message over the limit was skipped, or is being skipped; the next one is read again."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(Struct, frozen=True):
     """No telling where the next message begins: nothing more comes."""
 
     reason: str

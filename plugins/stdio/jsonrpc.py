@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import msgspec
@@ -37,8 +36,7 @@ class RpcError(Exception):
         self.data = data
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """Somebody waits for an answer."""
 
     # As it was written: the answer has the same characters.
@@ -48,16 +46,14 @@ class Request:
     params: Raw
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
+class Notification(Struct, frozen=True):
     """Never answered, whatever is wrong with it."""
 
     method: str
     params: Raw
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(Struct, frozen=True):
     """The answer to a request of ours; `error` is None if it went well."""
 
     key: Key
@@ -65,8 +61,7 @@ class Response:
     error: Raw | None
 
 
-@dataclass(frozen=True, slots=True)
-class Invalid:
+class Invalid(Struct, frozen=True):
     """Something that gets an error with this id, and nothing else."""
 
     id: Raw

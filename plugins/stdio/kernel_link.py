@@ -14,6 +14,9 @@ from transports.settings import LogSettings, Settings
 if TYPE_CHECKING:
     from plugins.client import KernelClient
 
+# For the answer that is on its way out: imports beside it would take the interpreter from it.
+FIRST_ANSWER_S = 0.005
+
 
 class KernelLink:
     """Attaches to the running kernel, or starts one that lives as long as this. Belongs to the event loop."""
@@ -64,6 +67,7 @@ class KernelLink:
     async def _hold(self, ready: asyncio.Future[KernelClient]) -> None:
         """Be connected until the kernel is lost, or until `close`."""
         try:
+            await asyncio.sleep(FIRST_ANSWER_S)
             connected = await asyncio.to_thread(_import_launch, self._settings.log)
             async with connected(self._settings, self._home, start_private=True, kind="stdio") as client:
                 ready.set_result(client)

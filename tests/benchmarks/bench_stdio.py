@@ -45,9 +45,9 @@ def _answer_ms(home: Path, method: str, params: Mapping[str, object]) -> float:
 
 
 def _interpreter_ms() -> float:
-    """An interpreter that does nothing: what is not our own time."""
+    """An interpreter with its event loop, which is what is not our own time."""
     started_s = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "pass"], check=True)
+    subprocess.run([sys.executable, "-c", "import asyncio"], check=True)
     return (time.perf_counter() - started_s) * 1e3
 
 
@@ -72,7 +72,7 @@ async def measure(count: int) -> list[Figure]:
                         median_ms - bare_ms,
                         "ms",
                         ("<=", 100),
-                        f"less the {bare_ms:.0f} ms of an interpreter that does nothing",
+                        f"less the {bare_ms:.0f} ms of an interpreter that imports asyncio",
                     ),
                 ]
     return figures

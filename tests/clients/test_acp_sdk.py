@@ -117,7 +117,7 @@ async def test_pictures_and_files_come_with_a_prompt(served: Path) -> None:
         await connection.prompt(session_id=session_id, prompt=[acp.text_block("look"), image, file])
         first = editor.text
         editor.updates.clear()
-        await connection.prompt(session_id=session_id, prompt=[image, acp.text_block(" again")])
+        await connection.prompt(session_id=session_id, prompt=[image, acp.text_block("again")])
 
     assert "3x2:ff0000-ff0000" in first
     assert "file:///a.py" in first

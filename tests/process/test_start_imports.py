@@ -22,6 +22,18 @@ def test_a_start_does_not_wait_for_what_is_needed_later(module: str) -> None:
     assert set() == LATER & set(imported.split())
 
 
+@pytest.mark.parametrize("personality", ["acp", "lsp"])
+def test_an_editor_is_answered_before_the_kernel_is_looked_for(personality: str) -> None:
+    """What speaks with it takes as long to import as all that is needed for the first answer."""
+    load = f"plugins.stdio.personality.load('{personality}')"
+    code = f"import sys, plugins.cli.stdio, plugins.stdio.personality; {load}; print(*sys.modules)"
+    later = LATER | {"zmq", "structlog", "aiohttp", "importlib.metadata", "pydantic", "plugins.client"}
+
+    imported = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
+
+    assert set() == later & set(imported.split())
+
+
 def test_rich_can_be_imported_after_the_logs() -> None:
     """structlog is kept from importing it, nobody else."""
     subprocess.run([sys.executable, "-c", "import transports.logs, rich.console"], check=True)
