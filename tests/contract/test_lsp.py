@@ -329,6 +329,15 @@ async def test_an_error_is_the_answer_and_is_shown_once() -> None:
         assert shown["params"] == {"type": 1, "message": "mlxd: model: no such model"}
 
 
+async def test_an_error_that_comes_back_is_shown_again() -> None:
+    async with editing("abc") as editor:
+        for script in (fail(ModelNotFound("gone")), say("x"), fail(ModelNotFound("gone"))):
+            editor.client.script = script
+            await editor.ask(INLINE, at(0, 1))
+
+        assert len(editor.told("window/showMessage")) == 2
+
+
 async def test_a_full_queue_is_not_shown() -> None:
     async with editing("abc") as editor:
         editor.client.script = fail(QueueFull("queue: full"))

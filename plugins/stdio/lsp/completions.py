@@ -38,17 +38,21 @@ class Completions:
         asker: Asks the model.
         documents: Those that are open.
         default_model: For an editor that names none.
-        failed: Called with the error of a request, before it is answered with that.
+        ended: Called before a request is answered, with its error if it failed.
     """
 
     def __init__(
-        self, asker: Asker, documents: Documents, default_model: str, failed: Callable[[MlxdError], None]
+        self,
+        asker: Asker,
+        documents: Documents,
+        default_model: str,
+        ended: Callable[[MlxdError | None], None],
     ) -> None:
         self.options = Options()
         self._asker = asker
         self._documents = documents
         self._default_model = default_model
-        self._failed = failed
+        self._ended = ended
         # Method and document -> its last request, unless that has ended.
         self._asked: dict[tuple[Method, str], asyncio.Task[object]] = {}
 
@@ -99,8 +103,9 @@ class Completions:
             if question:
                 text = await self._asker.offer(model, question.cursor, self.options.max_tokens)
         except MlxdError as e:
-            self._failed(e)
+            self._ended(e)
             raise
+        self._ended(None)
         where = question.where if question else _NOWHERE
         whole = question.begun + text if question and text else ""
         return inline_list(whole, where) if method == INLINE else completion_list(whole, where, model)

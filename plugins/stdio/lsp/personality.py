@@ -141,13 +141,14 @@ class LspPersonality:
             capabilities["completionProvider"] = {"triggerCharacters": _TRIGGERS}
         return {"capabilities": capabilities, "serverInfo": {"name": "mlxd", "version": VERSION}}
 
-    def _show(self, error: MlxdError) -> None:
+    def _show(self, error: MlxdError | None) -> None:
         """Tell the person once: editors keep errors of completions to themselves."""
-        if error.message != self._shown_error and not isinstance(error, CapacityError):
+        if error is None:
+            self._shown_error = ""
+        elif error.message != self._shown_error and not isinstance(error, CapacityError):
             self._shown_error = error.message
-            self._connection.notify(
-                "window/showMessage", {"type": _ERROR, "message": f"mlxd: {error.message}"}
-            )
+            shown = {"type": _ERROR, "message": f"mlxd: {error.message}"}
+            self._connection.notify("window/showMessage", shown)
 
     # --- configuration --------------------------------------------------------------------
 
