@@ -58,23 +58,28 @@ def of_template(folder: Path, sizes: Mapping[str, int]) -> tuple[Capability, ...
     """
     template = _template(folder, sizes)
     found: list[Capability] = []
-    if "tools" in template and any(tag in template for tag in _CALLS):
+    # Some templates leave the tags to the model; they are among its tokens then.
+    written = template + _text(folder, "tokenizer_config.json", sizes)
+    if "tools" in template and any(tag in written for tag in _CALLS):
         found.append("tools")
     if any(tag in template for tag in _THOUGHTS):
         found.append("reasoning")
     return tuple(found)
 
 
+def _text(folder: Path, name: str, sizes: Mapping[str, int]) -> str:
+    if not 0 < sizes.get(name, 0) <= MAX_BYTES:
+        return ""
+    return (folder / name).read_bytes().decode(errors="replace")
+
+
 def _template(folder: Path, sizes: Mapping[str, int]) -> str:
-    for name in ("chat_template.jinja", "chat_template.json", "tokenizer_config.json"):
-        if not 0 < sizes.get(name, 0) <= MAX_BYTES:
-            continue
-        data = (folder / name).read_bytes()
-        if name.endswith(".jinja"):
-            return data.decode(errors="replace")
+    if text := _text(folder, "chat_template.jinja", sizes):
+        return text
+    for name in ("chat_template.json", "tokenizer_config.json"):
         try:
-            said = msgspec.json.decode(data, type=_TokenizerConfig).chat_template
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            said = msgspec.json.decode(_text(folder, name, sizes), type=_TokenizerConfig).chat_template
+        except (msgspec.DecodeError, RecursionError):
             continue
         if said is not None:
             return said if isinstance(said, str) else "".join(one.template for one in said)

@@ -19,9 +19,17 @@ from plugins.openai.content import read_turns
 from plugins.openai.pictures import with_pictures
 from plugins.openai.requests import ChatBody, CompletionBody, GenerateBody
 from plugins.openai.shapes import ChatShape, CompletionShape, Shape, total
-from plugins.openai.translate import chat_request, check_chat, completion_requests, keep_alive_s
+from plugins.openai.translate import (
+    chat_request,
+    check_chat,
+    completion_requests,
+    keep_alive_s,
+    may_leave_out_tools,
+    without_tools,
+)
 from plugins.openai.validation import Reader, aside
 from plugins.terms import Terms
+from plugins.tool_models import ToolModels
 from transports.errors import ShuttingDown, WorkerError
 from transports.messages import ChatRequest, CompletionRequest, Done, Prefill, Progress, Usage
 
@@ -35,6 +43,7 @@ class Generator:
         self._chat = Reader(ChatBody, strict=strict)
         self._completion = Reader(CompletionBody, strict=strict)
         self._image_models = ImageModels()
+        self._tool_models = ToolModels()
 
     async def chat(self, exchange: Exchange) -> web.StreamResponse:
         """POST /v1/chat/completions."""
@@ -46,11 +55,22 @@ class Generator:
         turns = read_turns(body.messages)
         shape = ChatShape(body.model, include_usage=_include_usage(body), with_logprobs=body.logprobs is True)
         _begin(exchange, body, shape)
+        if not await self._keeps_tools(exchange, body):
+            body = without_tools(body)
+            exchange.note_ignored([*ignored, "tools"])
         messages, packed = await with_pictures(
             exchange.client, exchange, exchange.intake, self._image_models, body.model, turns
         )
         request = chat_request(body, messages, packed.images)
         return await _answer(exchange, body, "chat", [request], shape, terms, packed.buffers)
+
+    async def _keeps_tools(self, exchange: Exchange, body: ChatBody) -> bool:
+        """Whether the tools of *body* are for the worker to take or refuse."""
+        return (
+            not exchange.settings.ignore_unusable_tools
+            or not may_leave_out_tools(body)
+            or await self._tool_models.can_call(exchange, body.model)
+        )
 
     async def completion(self, exchange: Exchange) -> web.StreamResponse:
         """POST /v1/completions."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+import msgspec
+
 from plugins.keep_alive import read_keep_alive
 from plugins.openai.content import check_text
 from plugins.openai.grammars import grammar_of
@@ -72,6 +74,16 @@ def chat_request(
         **read_tools(body.tools, body.tool_choice, body.parallel_tool_calls),
         **_common(body),
     )
+
+
+def may_leave_out_tools(body: ChatBody) -> bool:
+    """Whether there are tools, none of which has to be called."""
+    return bool(body.tools) and body.tool_choice in (None, "auto", "none")
+
+
+def without_tools(body: ChatBody) -> ChatBody:
+    """The chat as if there were none."""
+    return msgspec.structs.replace(body, tools=None, tool_choice=None)
 
 
 def completion_requests(body: CompletionBody) -> list[CompletionRequest]:

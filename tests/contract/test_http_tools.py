@@ -180,3 +180,16 @@ async def test_calls_are_streamed_as_openai_does():
         {"tool_calls": [{"index": 2, "function": {"arguments": "{}"}}]},
     ] == deltas
     assert "tool_calls" == reply.events[-2]["choices"][0]["finish_reason"]
+
+
+async def test_tools_that_nobody_could_call_may_be_left_out():
+    async with open_door(ignore_unusable_tools=True) as door:
+        left_out = await door.chat(tools=[LOOK], user="me")
+        without = door.client.body.tools
+        forced = await door.chat(tools=[LOOK], tool_choice="required")
+        with_tools = door.client.body.tools
+        unasked = await door.chat()
+
+    assert (200, "user, tools", ()) == (left_out.status, left_out.headers["x-mlxd-ignored"], without)
+    assert (200, 1) == (forced.status, len(with_tools))
+    assert "x-mlxd-ignored" not in unasked.headers

@@ -47,6 +47,12 @@ def test_a_file_of_its_own_goes_first(tmp_path: Path) -> None:
     ) == ("reasoning",)
 
 
+def test_tags_may_be_tokens_that_the_template_does_not_name(tmp_path: Path) -> None:
+    config = {"added_tokens_decoder": {"7": {"content": "<|tool_call_start|>"}}}
+
+    assert found(tmp_path, chat_template__jinja="{{ tools }}", tokenizer_config__json=config) == ("tools",)
+
+
 def test_what_is_broken_or_huge_tells_nothing(tmp_path: Path) -> None:
     assert found(tmp_path, tokenizer_config__json="{") == ()
     assert of_template(tmp_path, {"tokenizer_config.json": MAX_BYTES + 1}) == ()
