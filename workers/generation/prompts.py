@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -33,6 +34,7 @@ _MAX_CHARS_PER_TOKEN = 8
 # A character before a text keeps a tokenizer from putting its own space there (CodeLlama's and
 # mistral-common's encode_infilling use the same).
 _GUARD = "\u263a"
+_FIELDS = frozenset({"tools", "enable_thinking"})
 # Shown to a template once, to see whether it shows tools.
 _PROBE = Tools(
     definitions=[
@@ -86,7 +88,10 @@ class Prompts:
 
     def told(self, tools: Tools | None, reasoning: Reasoning) -> Fields:
         """What the template is told besides the conversation."""
-        return fields_of(tools, reasoning, self._plain)
+        fields = fields_of(tools, reasoning, self._plain)
+        # Some models come with a program of mlx-lm's instead of a template, which takes no others.
+        known = _FIELDS.union(re.findall(r"\w+", str(self._tokenizer.chat_template)))
+        return {name: value for name, value in fields.items() if name in known}
 
     @cached_property
     def shows_tools(self) -> bool:

@@ -1,0 +1,77 @@
+"""What is passed to a chat template, and whether it shows tools. The tokenizer is a stand-in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from transports.messages import ChatMessage, Reasoning
+from workers.generation.prompts import Prompts
+
+
+class Tokenizer:
+    """Renders with a function of Python; no token has a name."""
+
+    has_chat_template = True
+    added_tokens_decoder: dict[int, str] = {}  # noqa: RUF012  # never written to.
+
+    def __init__(self, chat_template: object, render: Callable[..., str]) -> None:
+        self.chat_template = chat_template
+        self._render = render
+        self.told: dict[str, Any] = {}
+
+    def apply_chat_template(self, turns: object, **told: Any) -> str:
+        self.told = told
+        return self._render(turns, **told)
+
+    def encode(self, text: str, **_options: object) -> list[int]:
+        return list(text.encode())
+
+    def convert_tokens_to_ids(self, _name: str) -> None:
+        return None
+
+
+def prompts(chat_template: object, render: Callable[..., str]) -> tuple[Prompts, Tokenizer]:
+    tokenizer = Tokenizer(chat_template, render)
+    return Prompts(tokenizer, 256, 1000), tokenizer
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{ enable_thinking }}", {"enable_thinking"}),
+        ("{{ thinking }} {{ reasoning_effort }}", {"enable_thinking", "thinking", "reasoning_effort"}),
+        # A program instead of a template, which knows no other names.
+        (None, {"enable_thinking"}),
+    ],
+)
+def test_a_template_is_told_what_it_knows(template: object, expected: set[str]) -> None:
+    made, tokenizer = prompts(template, lambda _turns, **_told: "x")
+
+    made.chat(
+        [ChatMessage(role="user", content="hi")], made.told(None, Reasoning(enabled=True, effort="low"))
+    )
+
+    assert expected == set(tokenizer.told) - {"add_generation_prompt", "tokenize"}
+
+
+def refuses(_turns: object, tools: object = None, **_told: object) -> str:
+    if tools:
+        raise TypeError("what are tools?")
+    return "x"
+
+
+@pytest.mark.parametrize(
+    ("render", "expected"),
+    [
+        (lambda _turns, tools=None, **_told: f"x{tools}", True),
+        (lambda _turns, **_told: "x", False),
+        (refuses, False),
+    ],
+)
+def test_whether_tools_are_shown_is_tried(render: Callable[..., str], expected: bool) -> None:
+    made, _ = prompts("", render)
+
+    assert made.shows_tools is expected
