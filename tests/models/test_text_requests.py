@@ -46,10 +46,10 @@ REFUSED: dict[str, tuple[Message, str, str]] = {
         "task_not_supported",
         "suffix",
     ),
-    "echo with logprobs": (
-        CompletionRequest(prompt="Hi", echo=True, top_logprobs=0),
+    "no answer, and no echo either": (
+        CompletionRequest(prompt="Hi", max_tokens=0),
         "invalid_request",
-        "echo",
+        "max_tokens",
     ),
 }
 
