@@ -13,6 +13,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta
 
 from transports.envelope import Message, RequestId
+from transports.tokens import Tokens
 from transports.tools import (
     MAX_TOOL_CALLS,
     MAX_TOOLS,
@@ -231,6 +232,8 @@ class Generate(Message, frozen=True, kw_only=True):
     cache_salt: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
     # Only count the tokens of the prompt: done follows at once, with "length" and its usage.
     count_only: bool = False
+    # With `count_only`: say which they are, too.
+    tell_tokens: bool = False
 
 
 class Reasoning(Message, frozen=True, kw_only=True):
@@ -264,6 +267,8 @@ class CompletionRequest(Generate, frozen=True, kw_only=True):
     max_tokens: Annotated[int, Meta(ge=0)] | None = None
     # Text, or token ids of shape (num_tokens,).
     prompt: str | tuple[int, ...]
+    # Put the tokens before a text that the tokenizer puts there.
+    add_special: bool = True
     # Give the prompt back before the answer, with `top_logprobs` those of its tokens too; that of the first,
     # which nothing predicts, is NaN.
     echo: bool = False
@@ -337,7 +342,7 @@ class Done(Message, tag="done", frozen=True, kw_only=True):
 
 
 Item: TypeAlias = (
-    Prefill | Delta | ReasoningDelta | ToolCallBegin | ToolCallDelta | ToolCallEnd | Vectors | Done
+    Prefill | Delta | ReasoningDelta | ToolCallBegin | ToolCallDelta | ToolCallEnd | Vectors | Tokens | Done
 )
 
 

@@ -21,6 +21,7 @@ from plugins.http.gate import Gate
 from plugins.http.generate import Generator
 from plugins.http.keyring import Keyring
 from plugins.http.metrics import Metrics
+from plugins.http.tokens import Tokenizer
 from plugins.keys import Scope
 from plugins.media.intake import MediaIntake
 from plugins.openai.errors import error_body
@@ -54,6 +55,7 @@ PREFLIGHT = Route("OPTIONS", "*", preflight, access="open")
 def routes(settings: HttpSettings, metrics: Metrics) -> tuple[Route, ...]:
     """All routes. HEAD goes with GET."""
     generator = Generator(strict=settings.strict)
+    tokenizer = Tokenizer(strict=settings.strict)
     return (
         Route("GET", "/health", info.health, access="open"),
         Route("GET", "/ready", info.ready),
@@ -62,6 +64,8 @@ def routes(settings: HttpSettings, metrics: Metrics) -> tuple[Route, ...]:
         Route("GET", "/v1/models/*", info.model),
         Route("POST", "/v1/chat/completions", generator.chat),
         Route("POST", "/v1/completions", generator.completion),
+        Route("POST", "/tokenize", tokenizer.tokenize),
+        Route("POST", "/detokenize", tokenizer.detokenize),
     )
 
 

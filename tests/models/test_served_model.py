@@ -156,3 +156,51 @@ async def test_a_bad_request_names_its_field_and_the_worker_lives(
     assert error["param"] == param
     assert "Paris" in await _stream(http, served.url, "What is the capital of France?")
     assert await served.worker_pid(DEFAULT_MODEL) == pid
+
+
+async def test_a_text_becomes_tokens_and_a_text_again(
+    served: RunningKernel, http: aiohttp.ClientSession
+) -> None:
+    async def ask(path: str, **body: object) -> dict[str, Any]:
+        async with http.post(f"{served.url}/{path}", json={"model": DEFAULT_MODEL, **body}) as response:
+            assert response.status == 200, await response.text()
+            return await response.json()  # type: ignore[no-any-return]
+
+    text = "Hello world, naïve 🙂 <|im_end|>"
+    tokens = await ask("tokenize", content=text, with_pieces=True)
+    plain = await ask("tokenize", prompt=text, return_token_strs=True)
+    chat = await ask("tokenize", messages=[{"role": "user", "content": "Hi"}])
+    back = await ask("detokenize", tokens=plain["tokens"])
+    whole = await _answer(http, served.url, "Hi", max_tokens=1)
+
+    assert [one["id"] for one in tokens["tokens"]] == plain["tokens"]
+    assert tokens["tokens"][1]["piece"] == " world"
+    assert (plain["count"], plain["max_model_len"]) == (len(plain["tokens"]), 8192)
+    assert "".join(plain["token_strs"]).startswith("Hello world, ")
+    assert back["content"] == back["prompt"] == text
+    # What the model would get, template and all.
+    assert chat["count"] == whole["usage"]["prompt_tokens"]
+
+
+async def test_a_prompt_has_logprobs_as_lm_eval_asks_for_them(
+    served: RunningKernel, http: aiohttp.ClientSession
+) -> None:
+    prompt = [504, 3575, 282, 4649, 314, 7042, 30]
+    body = {"model": DEFAULT_MODEL, "prompt": [prompt, prompt[:3]], "temperature": 0, "max_tokens": 1}
+    async with http.post(
+        f"{served.url}/v1/completions", json=body | {"logprobs": 1, "seed": 1234, "echo": True}
+    ) as response:
+        assert response.status == 200, await response.text()
+        choices = (await response.json())["choices"]
+
+    for choice, asked in zip(choices, (prompt, prompt[:3]), strict=True):
+        logprobs = choice["logprobs"]
+        assert logprobs["token_logprobs"][0] is logprobs["top_logprobs"][0] is None
+        # lm-eval leaves the last one out: that of the answer's token.
+        scores = logprobs["token_logprobs"][1:-1]
+        assert len(scores) == len(asked) - 1
+        assert all(
+            score <= max(top.values())
+            for score, top in zip(scores, logprobs["top_logprobs"][1:-1], strict=True)
+        )
+        assert "".join(logprobs["tokens"]) == choice["text"]

@@ -104,8 +104,11 @@ class Prompts:
             return False
         return "Mentions_mlxd" in text
 
-    def completion(self, prompt: str | Sequence[int]) -> list[int]:
+    def completion(self, prompt: str | Sequence[int], *, add_special: bool = True) -> list[int]:
         """Text as the tokenizer has it (special tokens count), or ids as they are.
+
+        Args:
+            add_special: With the tokens that the tokenizer puts before every text.
 
         Raises:
             RequestError: Nothing to go on from, or an id that is no token.
@@ -114,7 +117,7 @@ class Prompts:
         if isinstance(prompt, str):
             self._refuse_too_long(prompt, "prompt")
             # Of an empty text only the tokens remain that a tokenizer puts before every text.
-            tokens: list[int] = self._tokenizer.encode(prompt)
+            tokens: list[int] = self._tokenizer.encode(prompt, add_special_tokens=add_special)
         else:
             tokens = self._checked(prompt)
         if not prompt or not tokens:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from transports.envelope import Message
 from transports.errors import ContextLengthExceeded, RequestError, TaskNotSupported
 from transports.messages import ChatRequest, CompletionRequest, Generate
+from transports.tokens import Tokens
 from workers.generation.answers import PLAIN, AnswerFormat
 from workers.generation.chat_terms import ChatTerms, terms_of
 from workers.generation.constraint import Constraint, Grammars
@@ -107,6 +108,7 @@ class RequestReader:
             strips_space=is_chat and self.vocabulary.leads_with_space,
             tells_prompt=tells_prompt(body),
             constraint=self.constraint(body, terms, prompt),
+            told=self.tokens(request_id, prompt) if body.tell_tokens and body.count_only else None,
             fills_middle=isinstance(body, CompletionRequest) and body.suffix is not None,
             **fields,
         )
@@ -127,7 +129,7 @@ class RequestReader:
             RequestError: As `Prompts.completion` and `Prompts.infill`.
         """
         if body.suffix is None:
-            return self.prompts.completion(body.prompt)
+            return self.prompts.completion(body.prompt, add_special=body.add_special)
         most = self.context_length // _MIDDLE_SHARE
         wanted = body.max_tokens or min(body.default_max_tokens or most, most)
         return self.prompts.infill(body.prompt, body.suffix, self.context_length - wanted)
@@ -160,6 +162,11 @@ class RequestReader:
         if wanted < 1 and not tells_prompt(body):
             raise RequestError(f"max_tokens: expected at least 1, got {wanted}", param="max_tokens")
         return wanted
+
+    def tokens(self, request_id: str, prompt: list[int]) -> Tokens:
+        """What a prompt is made of."""
+        pieces = tuple(map(self.vocabulary.bytes_of, prompt))
+        return Tokens(id=request_id, ids=tuple(prompt), pieces=pieces)
 
     def echo(self, body: CompletionRequest, prompt: list[int]) -> str:
         """What is given back of the prompt at once."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from transports.messages import Delta, Done, FinishReason, Item, Timings, TokenLogprob, Usage
+from transports.tokens import Tokens
 from workers.generation.answers import AnswerReader
 from workers.generation.constraint import Constraint
 from workers.generation.detokenize import Detokenizer
@@ -38,6 +39,8 @@ class Row:
     # It wants the prompt back token by token, with logprobs; and how many tokens were given back.
     tells_prompt: bool = False
     num_told: int = 0
+    # What is told of the prompt at the end, to a request that wants to know no more.
+    told: Tokens | None = None
     # Whose keys and values it may find, and who finds its own.
     cache_salt: int = 0
     # Some vocabularies put a space before the first word of an answer.
@@ -158,7 +161,8 @@ class Row:
                 total_s=now - self.arrived,
             ),
         )
-        return [*last, done]
+        told = [] if self.told is None else [self.told]
+        return [*last, *told, done]
 
     def _last(self, *, is_whole: bool, now: float) -> list[Item]:
         """What was held back."""

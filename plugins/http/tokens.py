@@ -1,0 +1,144 @@
+"""POST /tokenize and /detokenize, as llama.cpp and vLLM have them: what a text is to a model, and back."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta, Struct
+
+from plugins.http.asker import terms_of
+from plugins.http.body import read_body
+from plugins.http.exchange import Exchange
+from plugins.openai.content import chat_messages, check_text, read_turns
+from plugins.openai.requests import MAX_PROMPT_TOKENS, InputMessage, TokenId
+from plugins.openai.validation import Reader
+from transports.errors import RequestError, TaskNotSupported, WorkerError
+from transports.messages import ChatRequest, CompletionRequest
+from transports.tokens import Tokens
+
+_encode = msgspec.json.Encoder().encode
+
+
+class TokenizeBody(Struct, frozen=True, kw_only=True):
+    """POST /tokenize; one of content, prompt and messages."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=256)]
+    # llama.cpp's names.
+    content: str | None = None
+    add_special: bool | None = None
+    with_pieces: bool | None = None
+    # vLLM's.
+    prompt: str | None = None
+    messages: Annotated[list[InputMessage], Meta(min_length=1, max_length=4096)] | None = None
+    add_special_tokens: bool | None = None
+    return_token_strs: bool | None = None
+
+
+class DetokenizeBody(Struct, frozen=True, kw_only=True):
+    """POST /detokenize."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=256)]
+    tokens: Annotated[list[TokenId], Meta(max_length=MAX_PROMPT_TOKENS)]
+
+
+class Tokenizer:
+    """The two routes."""
+
+    def __init__(self, *, strict: bool) -> None:
+        self._tokenize = Reader(TokenizeBody, strict=strict)
+        self._detokenize = Reader(DetokenizeBody, strict=strict)
+
+    async def tokenize(self, exchange: Exchange) -> web.StreamResponse:
+        """POST /tokenize."""
+        body, ignored = await self._tokenize.read_aside(await read_body(exchange.request, exchange.settings))
+        exchange.note_ignored(ignored)
+        name = _given(body)
+        found = await _tokens(exchange, body.model, _asked(body, name), name)
+        texts = [piece.decode(errors="replace") for piece in found.pieces]
+        tokens: list[object] = list(found.ids)
+        if body.with_pieces:
+            # llama.cpp: the bytes where they are no text.
+            pieces = map(_piece, found.pieces)
+            tokens = [{"id": token, "piece": piece} for token, piece in zip(found.ids, pieces, strict=True)]
+        models = {info.name: info for info in await exchange.models()}
+        answer = {
+            "tokens": tokens,
+            "count": len(found.ids),
+            "max_model_len": models[body.model].context_length if body.model in models else 0,
+            "token_strs": texts if body.return_token_strs else None,
+        }
+        return exchange.json(_encode(answer))
+
+    async def detokenize(self, exchange: Exchange) -> web.StreamResponse:
+        """POST /detokenize."""
+        body, ignored = await self._detokenize.read_aside(
+            await read_body(exchange.request, exchange.settings)
+        )
+        exchange.note_ignored(ignored)
+        request = CompletionRequest(prompt=tuple(body.tokens), count_only=True, tell_tokens=True)
+        found = await _tokens(exchange, body.model, request, "tokens")
+        text = b"".join(found.pieces).decode(errors="replace")
+        # vLLM's name and llama.cpp's.
+        return exchange.json(_encode({"prompt": text, "content": text}))
+
+
+def _given(body: TokenizeBody) -> str:
+    """Which of the three names for what is to be tokenized the request has."""
+    given = [name for name in ("content", "prompt", "messages") if getattr(body, name) is not None]
+    if len(given) != 1:
+        found = " and ".join(given) or "none"
+        raise RequestError(
+            f"content: expected one of content, prompt and messages, got {found}", param="content"
+        )
+    return given[0]
+
+
+def _asked(body: TokenizeBody, name: str) -> ChatRequest | CompletionRequest:
+    if body.messages is not None:
+        turns = read_turns(body.messages)
+        if sources := [source for turn in turns for source in turn.sources]:
+            raise TaskNotSupported(f"{sources[0].path}: pictures are not counted here", param=sources[0].path)
+        return ChatRequest(messages=chat_messages(turns, []), count_only=True, tell_tokens=True)
+    text = body.content if body.prompt is None else body.prompt
+    special = body.add_special if body.add_special is not None else body.add_special_tokens
+    check_text([text or ""], name)
+    return CompletionRequest(
+        prompt=text or "",
+        # As the one whose name for the text it is has it.
+        add_special=special if special is not None else body.prompt is not None,
+        count_only=True,
+        tell_tokens=True,
+    )
+
+
+async def _tokens(
+    exchange: Exchange, model: str, request: ChatRequest | CompletionRequest, param: str
+) -> Tokens:
+    exchange.check_model(model)
+    exchange.model = model
+    if isinstance(request, CompletionRequest) and not request.prompt:
+        return Tokens(id=exchange.request_id or "no-prompt", ids=(), pieces=())
+    task = "chat" if isinstance(request, ChatRequest) else "completion"
+    terms = terms_of(exchange.request.headers)
+    found: Tokens | None = None
+    async with exchange.submit(task=task, model=model, body=request, terms=terms) as submission:
+        try:
+            async for update in submission:
+                if isinstance(update, Tokens):
+                    found = update
+        except RequestError as e:
+            if e.param != "prompt":
+                raise
+            raise type(e)(e.message.replace("prompt", param, 1), param=param) from None
+    if found is None:
+        raise WorkerError("the worker did not say which tokens these are")
+    return found
+
+
+def _piece(piece: bytes) -> str | list[int]:
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return list(piece)
