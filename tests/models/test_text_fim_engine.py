@@ -15,7 +15,8 @@ pytestmark = [pytest.mark.models, pytest.mark.timeout(300)]
 FIM = {"<jupyter_start>": "<fim_prefix>", "<jupyter_text>": "<fim_suffix>", "<jupyter_code>": "<fim_middle>"}
 # Of the default model's tokenizer.
 FILE_SEP = 5
-CONTEXT = 8192
+CONTEXT = 512
+SETTINGS = {"max_context_tokens": CONTEXT}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,12 @@ def test_a_middle_ends_where_the_next_file_would_begin(run: Run, fim_model: str)
     middle = CompletionRequest(prompt="a = ", suffix="\n", max_tokens=4, sampling=sampling)
     going_on = CompletionRequest(prompt="a = ", max_tokens=4, sampling=sampling)
 
-    report = run(Job(id="middle", completion=middle), Job(id="on", completion=going_on), path=fim_model)
+    report = run(
+        Job(id="middle", completion=middle),
+        Job(id="on", completion=going_on),
+        path=fim_model,
+        settings=SETTINGS,
+    )
 
     assert report.done("middle").finish_reason == "stop"
     assert report.done("middle").usage.completion_tokens == 1
@@ -43,6 +49,6 @@ def test_a_file_longer_than_the_context_is_cut(run: Run, fim_model: str) -> None
         prompt="word " * CONTEXT, suffix="word " * CONTEXT, max_tokens=2, ignore_eos=True
     )
 
-    report = run(Job(id="only", completion=body), path=fim_model)
+    report = run(Job(id="only", completion=body), path=fim_model, settings=SETTINGS)
 
     assert report.done("only").usage.prompt_tokens == CONTEXT - 2
