@@ -1,26 +1,21 @@
-"""The kernel and its frontends end, stand still, are killed and flooded: rows 22, 23, 25, 27, 28 and 29."""
+"""The kernel and its frontends end, stand still, and are killed: rows 22, 23, 25, 27 and 28."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
-import statistics
 import subprocess
 import time
 from pathlib import Path
 from random import Random
 
 import pytest
-import zmq
 from aiohttp import ClientError, ClientSession
 from cli_harness import MLXD, environment, processes_of
 from running import RunningKernel, StartKernel
 
 from plugins.client import KernelClient
-from transports.frames import join, parcel
-from transports.messages import Delta, Done, Hello
 from transports.settings import HttpSettings
 
 LONG = " ".join(f"word{i}" for i in range(150))
@@ -174,49 +169,3 @@ async def test_a_killed_frontend_costs_other_frontends_nothing(http_kernel: Runn
     await until_http(http_kernel, after=pid)
     async with ClientSession(http_kernel.url) as session, session.get("/health") as reply:
         assert reply.status == 200
-
-
-async def test_a_flood_of_one_frontend_delays_others_little(kernel: RunningKernel) -> None:
-    """Row 29: 100,000 messages as fast as they go, some of them admin questions."""
-    await kernel.load("echo/plain")
-    connection = kernel.process.connection
-    hello = Hello(
-        role="frontend",
-        kind="flood",
-        name="flood",
-        token=connection.token,
-        pid=0,
-        mlxd_version=connection.version,
-    )
-
-    async def round_trips_s(num: int) -> list[float]:
-        taken_s = []
-        for _ in range(num):
-            began_s = time.monotonic()
-            async with kernel.ask("one word") as answer:
-                ends = [update async for update in answer if isinstance(update, (Delta, Done))]
-            assert len(ends) == 3
-            taken_s.append(time.monotonic() - began_s)
-        return taken_s
-
-    def flood(context: zmq.Context[zmq.Socket[bytes]]) -> None:
-        with context.socket(zmq.DEALER) as dealer:
-            dealer.setsockopt(zmq.LINGER, 0)
-            dealer.connect(connection.endpoint)
-            dealer.send_multipart(join(parcel("hello", hello)))
-            cancel = [json.dumps({"not": "a message"}).encode()]
-            for _ in range(100_000):
-                dealer.send_multipart(cancel)
-
-    at_rest_s = statistics.quantiles(await round_trips_s(100), n=100)[98]
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    flooding = asyncio.create_task(asyncio.to_thread(flood, context))
-    flooded_s: list[float] = []
-    while not flooding.done():
-        flooded_s += await round_trips_s(5)
-    await flooding
-    context.term()
-
-    # The flood and its thread take processor time from this test too.
-    assert statistics.median(flooded_s) < max(0.1, 10 * at_rest_s)
-    assert await kernel.say("still here") == "still here"
