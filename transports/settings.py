@@ -61,8 +61,8 @@ class KernelSettings(Section, frozen=True, kw_only=True):
     # Messages that a peer has not taken yet, before it counts as lost.
     max_unsent: Count = 1000
     # Of one frontend, a second, half of it at once; 0 is no limit. Who is over one of these four is cut off.
-    # All messages: a busy one sends 15,000.
-    max_messages_per_s: Annotated[int, Meta(ge=0)] = 50_000
+    # All messages: one that always has 64 requests open sends 30,000 with two slow cores.
+    max_messages_per_s: Annotated[int, Meta(ge=0)] = 200_000
     # Their bodies and buffers: large pictures go in shared files.
     max_bytes_per_s: Bytes = 512 * MIB
     # Such as were refused or of no use: a frontend passes on what its own clients do wrong.
