@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import resource
 import secrets
 import signal
 import sys
@@ -79,6 +80,8 @@ def main() -> int:
         print(f"mlxd: {e.message}", file=sys.stderr)
         return 1
     logs.configure(bootstrap.settings.log.level, bootstrap.settings.log.format, "kernel", Tee(files))
+    # A dump of memory holds prompts. Children inherit this.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     allow_descriptors(bootstrap.settings.kernel.max_peers * DESCRIPTORS_PER_PEER + SPARE_DESCRIPTORS)
     try:
         children.sweep()

@@ -36,6 +36,15 @@ async def test_an_answer_comes_back_word_for_word(kernel: RunningKernel) -> None
     assert await _text(kernel, "one two  three\nfour") == "one two  three\nfour"
 
 
+@pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="this system tells nobody another's limits")
+async def test_no_process_leaves_its_memory_in_a_core_dump(kernel: RunningKernel) -> None:
+    worker = psutil.Process(await kernel.load("echo/plain"))
+    parent = worker.parent()
+
+    assert parent is not None
+    assert parent.rlimit(psutil.RLIMIT_CORE) == worker.rlimit(psutil.RLIMIT_CORE) == (0, 0)
+
+
 async def test_two_clients_at_once_load_the_model_once(kernel: RunningKernel) -> None:
     await asyncio.gather(_text(kernel, "a"), _text(kernel, "b"))
 
