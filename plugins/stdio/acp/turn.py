@@ -11,7 +11,7 @@ from plugins.stdio.acp.shapes import Block
 from plugins.stdio.connection import Connection
 from plugins.stdio.kernel_link import KernelLink
 from transports.errors import KernelUnavailable, WorkerError
-from transports.messages import ChatMessage, ChatRequest, Delta, Done, Progress
+from transports.messages import ChatMessage, ChatRequest, Delta, Done, Progress, ReasoningDelta
 from transports.settings import MediaSettings
 
 if TYPE_CHECKING:
@@ -90,6 +90,9 @@ class Turns:
                         await wait.over("completed")
                         text.append(update.text)
                         await self.tell(session_id, "agent_message_chunk", content=_text(update.text))
+                    case ReasoningDelta():
+                        await wait.over("completed")
+                        await self.tell(session_id, "agent_thought_chunk", content=_text(update.text))
                     case Done():
                         await wait.over("completed")
                         return STOP_REASONS.get(update.finish_reason, "end_turn")
