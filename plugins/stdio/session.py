@@ -60,16 +60,18 @@ class Session:
         output = Output(out_fd, lambda: interrupt(FAILED))
         connection = Connection(output, self._choose, self._settings.stdio)
         reader = asyncio.ensure_future(self._read(Input(in_fd), output, connection))
-        ends = [reader, asyncio.ensure_future(_parent_gone()), connection.ended, interrupted]
-        done, left = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        for end in left:
-            end.cancel()
+        parent = asyncio.ensure_future(_parent_gone())
+        ends = [reader, parent, connection.ended, interrupted]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        reader.cancel()
+        parent.cancel()
         await connection.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_TIMEOUT_S):
                 await output.flushed()
         await self._link.close()
-        return max(end.result() for end in done)
+        # More than one, if nobody could read the last answers.
+        return max(end.result() for end in ends if end.done() and not end.cancelled())
 
     async def _read(self, source: Input, output: Output, connection: Connection) -> int:
         """Read to the end of stdin; the exit code."""

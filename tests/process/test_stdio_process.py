@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -18,8 +19,8 @@ from running import ECHO_MODELS, add_model
 from stdio_harness import Program, editor
 
 MIB = 1024 * 1024
-# The end of stdin, of stdout or of the parent: then it is gone, kernel of its own included.
-END_S = 1.0
+# From the end of stdin, of stdout or of the parent to that of the process: a second, on a quiet machine.
+END_S = 3.0
 INITIALIZE = {"protocolVersion": 1, "clientCapabilities": {}}
 
 
@@ -62,9 +63,10 @@ def num_requests(program: Program) -> int:
 def wait_until_gone(pid: int) -> float:
     """Seconds until the process has ended."""
     started_s = time.monotonic()
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() - started_s < TIMEOUT_S
-        time.sleep(0.01)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() - started_s < TIMEOUT_S
+            time.sleep(0.01)
     return time.monotonic() - started_s
 
 
@@ -271,6 +273,22 @@ def test_a_closed_stdout_ends_it_without_a_traceback(program: Program) -> None:
     assert program.process.stderr
     assert b"" == program.process.stderr.read()
     program.process.stdout = None
+
+
+def test_a_stdout_that_takes_nothing_is_a_failure(served: Path) -> None:
+    """Such as a file on a full disk."""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [MLXD, "stdio"],
+            env=environment(served),
+            input=request(1, "models.list"),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+
+    assert (1, b"") == (done.returncode, done.stderr)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
