@@ -58,6 +58,15 @@ def registrations(group: str) -> tuple[Registration, ...]:
     return tuple(checked)
 
 
+def name_error(name: str) -> str:
+    """Why a stranger's frontend or worker kind cannot have this name; "" if it can."""
+    if not _NAME.fullmatch(name):
+        return f"name: expected {_NAME.pattern}, got {name[:80]!r}"
+    if name in Settings.__struct_fields__:
+        return f"name: {name} is a section of mlxd's settings"
+    return ""
+
+
 def _found(group: str) -> Iterator[Registration]:
     # Imported here: it takes 10 ms, and most commands only read settings.
     from importlib.metadata import distributions  # noqa: PLC0415
@@ -83,12 +92,10 @@ def _found(group: str) -> Iterator[Registration]:
 
 
 def _error(one: Registration, owners: dict[str, str]) -> str:
-    if not _NAME.fullmatch(one.name):
-        return f"name: expected {_NAME.pattern}, got {one.name[:80]!r}"
-    if not _VALUE.fullmatch(one.value):
-        return f"expected module:attribute, got {one.value[:80]!r}"
     if owner := owners.get(one.name):
         return f"{owner} registers {one.name} too, and is taken"
-    if one.distribution != OURS and one.name in Settings.__struct_fields__:
-        return f"name: {one.name} is a section of mlxd's settings"
+    if one.distribution != OURS and (error := name_error(one.name)):
+        return error
+    if not _VALUE.fullmatch(one.value):
+        return f"expected module:attribute, got {one.value[:80]!r}"
     return ""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import click
 import msgspec
 
 from plugins.cli import session
 from plugins.cli.output import print_json, print_table
+from plugins.cli.plugin_template import PluginRole, write
 from plugins.cli.sanitize import clean_line
 from transports.config import resolve
 from transports.reports import Admin, FrontendInfo, PluginInfo, PluginsReply
+
+ROLES: Mapping[PluginRole, str] = {"frontend": "frontend", "worker": "worker kind"}
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -39,6 +45,17 @@ def list_plugins(as_json: bool) -> None:
     for one in found:
         if one.error:
             click.echo(f"\n{clean_line(one.name)}: {clean_line(one.error)}")
+
+
+@plugins.command()
+@click.argument("name")
+@click.option("--frontend", "role", flag_value="frontend", help="A frontend.")
+@click.option("--worker", "role", flag_value="worker", default="worker", help="A worker kind (the default).")
+def new(name: str, role: PluginRole) -> None:
+    """Write a package with a new plugin NAME: the folder mlxd-NAME, with code and a test."""
+    folder = write(name, role, Path.cwd())
+    click.echo(f"{folder} has a package with the {ROLES[role]} {name}.", err=True)
+    click.echo(f"Install it where mlxd is installed: `pip install -e {folder.name}`", err=True)
 
 
 async def _ask() -> tuple[PluginInfo, ...]:
