@@ -248,10 +248,14 @@ class StatusView:
 
     def _waiting_for(self, state: str) -> tuple[str, ...]:
         models = [f"{name}: not loaded yet" for name in self._preload if self._residency.is_missing(name)]
+        processes = [process for process in self._supervisor if process.role == "frontend"]
+        # One that does not run keeps nobody waiting who is answered by another.
+        is_answered = any(process.state == "ready" for process in processes)
         frontends = [
             f"frontend {process.kind}: {process.error or process.state}"
-            for process in self._supervisor
-            if process.role == "frontend" and process.state != "ready"
+            for process in processes
+            if process.state != "ready" and not (is_answered and process.is_down)
         ]
-        refused = [f"frontend {kind}: {reason}" for kind, reason in self.refused_frontends.items()]
-        return (*models, *frontends, *refused, *([] if state == "running" else [f"mlxd is {state}"]))
+        if not is_answered:
+            frontends += [f"frontend {kind}: {reason}" for kind, reason in self.refused_frontends.items()]
+        return (*models, *frontends, *([] if state == "running" else [f"mlxd is {state}"]))

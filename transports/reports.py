@@ -206,7 +206,7 @@ class StatusReply(Message, frozen=True, kw_only=True):
     state: str
     memory_bytes: int
     home: str
-    # Whether all models named at start are loaded and all frontends are up.
+    # Whether all models named at start are loaded and all frontends are up that can be, one at least.
     is_ready: bool
     # What is_ready waits for, or why it cannot come.
     waiting_for: tuple[str, ...] = ()

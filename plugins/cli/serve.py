@@ -91,6 +91,10 @@ async def _tell_when_ready(client: KernelClient, preload: tuple[str, ...], view:
     for worker in status.workers:
         for note in worker.notes:
             click.echo(f"{clean_line(worker.model)}: {clean_line(note)}", err=True)
+    for frontend in status.frontends:
+        if frontend.supervised and frontend.state != "ready":
+            reason = clean_line(frontend.error or frontend.state)
+            click.echo(f"{clean_line(frontend.name)} does not run: {reason}", err=True)
     for line in ready_lines(status, preload, needs_key=(home() / FILE_NAME).exists()):
         click.echo(line)
 

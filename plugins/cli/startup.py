@@ -15,7 +15,7 @@ POLL_S = 0.05
 
 
 async def wait_until_ready(client: KernelClient, models: Sequence[str], view: ProgressView) -> StatusReply:
-    """Wait for the frontends and *models*.
+    """Wait for the frontends and *models*. A frontend that is not HTTP may fail alone.
 
     Raises:
         MlxdError: The first of them that failed.
@@ -37,17 +37,19 @@ async def _load(client: KernelClient, model: str, view: ProgressView) -> None:
 
 
 async def _frontends(client: KernelClient) -> None:
-    """Wait until each frontend listens.
+    """Wait until each frontend listens or cannot.
 
     Raises:
-        PluginError: One of them cannot.
+        PluginError: HTTP cannot, or none can.
     """
     while True:
-        status = await client.status()
-        for frontend in status.frontends:
-            if frontend.supervised and frontend.error:
+        frontends = [one for one in (await client.status()).frontends if one.supervised]
+        failed = [one for one in frontends if one.error and one.state != "ready"]
+        is_hopeless = len(failed) == len(frontends)
+        for frontend in failed:
+            if is_hopeless or frontend.kind == "http":
                 raise PluginError(f"{frontend.name}: {frontend.error}")
-        if all(frontend.state == "ready" for frontend in status.frontends if frontend.supervised):
+        if all(one in failed or one.state == "ready" for one in frontends):
             return
         await asyncio.sleep(POLL_S)
 

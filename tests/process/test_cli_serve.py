@@ -189,3 +189,17 @@ def test_ctrl_c_cancels_the_request_of_run(home: Path) -> None:
 
         (worker,) = json.loads(mlxd(home, "ps", "--json").stdout)
     assert worker["num_active"] == 0
+
+
+def test_a_frontend_that_cannot_run_is_told_and_http_goes_on(home: Path) -> None:
+    more = {"MLXD_KERNEL_FRONTENDS": "http,absent", "MLXD_HTTP_PORT": "0"}
+    with serving(home, "--no-preload", **more) as server:
+        assert server.wait_until_ready().startswith("mlxd is ready at http://")
+        server.wait_for_error("frontend:absent does not run: frontend 'absent': not installed")
+
+
+def test_without_any_frontend_that_can_run_it_ends(home: Path) -> None:
+    code, error = one_line_error(home, "--no-preload", MLXD_KERNEL_FRONTENDS="absent")
+
+    assert code == 1
+    assert "frontend 'absent': not installed; there are: http" in error

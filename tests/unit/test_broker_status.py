@@ -178,3 +178,26 @@ def test_a_model_that_left_the_disk_serves_on_and_says_so() -> None:
     world.admin(peer, "models.list")
 
     assert worker_in(world).notes == ("gone from the disk since it was loaded",)
+
+
+def waiting_for(world: World) -> tuple[bool, tuple[str, ...]]:
+    peer = world.frontend()
+    status = world.reply(peer, world.admin(peer, "status"), StatusReply)
+    assert isinstance(status, StatusReply)
+    return status.is_ready, status.waiting_for
+
+
+def test_a_frontend_that_cannot_run_keeps_nobody_waiting_who_has_another() -> None:
+    world = World(settings=KernelSettings(frontends=("http", "door")), automatic=False)
+    world.feed(ProcessExited("frontend:door", 2, ("mlxd: no such package",)))
+    assert waiting_for(world)[0] is False
+
+    world.hello_frontend("frontend:http")
+    assert waiting_for(world) == (True, ())
+
+
+def test_without_any_frontend_that_runs_it_is_not_ready() -> None:
+    world = World(settings=KernelSettings(frontends=("door",)), automatic=False)
+    world.feed(ProcessExited("frontend:door", 2, ("mlxd: no such package",)))
+
+    assert waiting_for(world) == (False, ("frontend door: no such package",))
