@@ -13,8 +13,10 @@ from transports.settings import MIB
 
 Name: TypeAlias = Annotated[str, Meta(max_length=256)]
 Setting: TypeAlias = str | int | float | bool | None
+# What every float has exactly; TOML has integers of any length, messages have not.
+MAX_INTEGER = 2**53
 # TOML has no null.
-Default: TypeAlias = str | int | float | bool
+Default: TypeAlias = str | Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)] | float | bool
 
 
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,7 +74,7 @@ class Declaration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     # What its environment must be able to import, besides the loader.
     modules: tuple[Name, ...] = ()
     # What a worker takes besides weights, keys and values.
-    overhead_bytes: Annotated[int, Meta(ge=0)] = 256 * MIB
+    overhead_bytes: Annotated[int, Meta(ge=0, le=MAX_INTEGER)] = 256 * MIB
     # Programs of `workers` whose libraries are in its environment too.
     tools: tuple[Name, ...] = ()
     # Its settings and their defaults.

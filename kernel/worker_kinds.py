@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from kernel.declaration import Declaration, Setting
+from kernel.declaration import MAX_INTEGER, Declaration, Setting
 from transports.errors import ConfigError, NotFound, PluginError
 from transports.registrations import OURS, WORKERS, Registration, registrations
 from transports.setting_types import quote
@@ -99,7 +99,8 @@ def settings_of(kind: WorkerKind, settings: Settings) -> dict[str, Setting]:
             known = ", ".join(declared) or "none"
             raise ConfigError(f"{kind.name}.{key}: unknown setting, got {quote(value)}; there are: {known}")
         wanted = type(declared[key])
-        if type(value) is not wanted and (type(value), wanted) != (int, float):
+        is_fit = type(value) is wanted or (type(value), wanted) == (int, float)
+        if not is_fit or (isinstance(value, int) and abs(value) > MAX_INTEGER):
             raise ConfigError(f"{kind.name}.{key}: expected {_WORDS[wanted]}, got {quote(value)}")
     return {**declared, **msgspec.convert(given, dict[str, Setting])}
 

@@ -58,6 +58,7 @@ def test_nobody_is_named_like_a_section_of_ours(site: Path) -> None:
     [
         ({"slots": 1}, "parrot.slots: unknown setting, got 1; there are: num_slots, share, voice, loud"),
         ({"num_slots": "4"}, 'parrot.num_slots: expected an integer, got "4"'),
+        ({"num_slots": 10**30}, f"parrot.num_slots: expected an integer, got {10**30}"),
         ({"num_slots": True}, "parrot.num_slots: expected an integer, got true"),
         ({"share": "x"}, 'parrot.share: expected a number, got "x"'),
         ({"loud": 1}, "parrot.loud: expected true or false, got 1"),
