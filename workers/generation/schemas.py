@@ -16,7 +16,7 @@ SCHEMA_OPTIONS = {
     "lenient": False,
     "coerce_one_of": False,
     "whitespace_flexible": True,
-    "whitespace_pattern": r"[\x20\x0A\x0D\x09]{1,64}",
+    "whitespace_pattern": r"\x20|\x0D?\x0A[\x20\x09]{0,40}",
     "item_separator": ",",
     "key_separator": ":",
 }
