@@ -56,7 +56,7 @@ class Library:
 
 
 async def _stream(
-    session: aiohttp.ClientSession, url: str, prompt: list[int], num_tokens: int
+    session: aiohttp.ClientSession, url: str, prompt: list[int], num_tokens: int, fields: dict[str, object]
 ) -> tuple[float, float]:
     """When the first and the last token came."""
     body = {
@@ -67,6 +67,7 @@ async def _stream(
         "ignore_eos": True,
         "stream": True,
         "stream_options": {"include_usage": True},
+        **fields,
     }
     first_s, usage = 0.0, None
     async with session.post(f"{url}/v1/completions", json=body) as response:
@@ -82,19 +83,19 @@ async def _stream(
     return first_s, time.perf_counter()
 
 
-async def _http_rate(
-    session: aiohttp.ClientSession, url: str, prompts: list[list[int]], num_tokens: int
+async def http_rate(
+    session: aiohttp.ClientSession, url: str, prompts: list[list[int]], num_tokens: int, **fields: object
 ) -> float:
-    """As `Library.rate`."""
+    """As `Library.rate`; *fields* are more of the request."""
     started_s = time.perf_counter()
-    times = await asyncio.gather(*[_stream(session, url, prompt, num_tokens) for prompt in prompts])
+    times = await asyncio.gather(*[_stream(session, url, prompt, num_tokens, fields) for prompt in prompts])
     if len(prompts) == 1:
         first_s, last_s = times[0]
         return (num_tokens - 1) / (last_s - first_s)
     return num_tokens * len(prompts) / (max(last_s for _, last_s in times) - started_s)
 
 
-def _prompts(seed: int, count: int) -> list[list[int]]:
+def prompts_of(seed: int, count: int) -> list[list[int]]:
     """Token ids below the vocabulary; what they mean does not matter to a decode step."""
     return [
         [(seed * 7919 + at * 104_729 + i * 31) % 40_000 + 100 for i in range(NUM_PROMPT_TOKENS)]
@@ -114,14 +115,14 @@ async def _round(home: Path, n: int) -> dict[int, tuple[float, float]]:
         rates: dict[int, tuple[float, float]] = {}
         for count in (1, NUM_STREAMS):
             sides = [
-                partial(_http_rate, session, url),
+                partial(http_rate, session, url),
                 partial(asyncio.to_thread, library.rate),
             ]
             for at in (0, 1):  # A prompt's first tokens pay for what is made once.
-                await sides[at](_prompts(4 * n + at, count), NUM_WARM_TOKENS)
+                await sides[at](prompts_of(4 * n + at, count), NUM_WARM_TOKENS)
             # Who is first alternates, for machines that drift.
             order = (0, 1) if n % 2 else (1, 0)
-            measured = {at: await sides[at](_prompts(4 * n + 2 + at, count), NUM_TOKENS) for at in order}
+            measured = {at: await sides[at](prompts_of(4 * n + 2 + at, count), NUM_TOKENS) for at in order}
             rates[count] = (measured[0], measured[1])
         library.close()
     return rates

@@ -33,6 +33,7 @@ BENCHMARKS = {
     "orphans": ("bench_orphans", 200, 20),
     "idle": ("bench_idle", 1000, 250),
     "decode": ("bench_decode", 7, 3),
+    "grammar": ("bench_grammar", 7, 3),
     "vision": ("bench_vision", 7, 3),
     "photo": ("bench_photo", 30, 10),
     "prefill": ("bench_prefill", 2, 1),
