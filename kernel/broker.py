@@ -303,7 +303,7 @@ class Broker:
             raise RemoteProtocolError(f"submit: expected one id, got {len(envelope.ids)}")
         if self._ending.state != "running":
             raise ShuttingDown("mlxd is shutting down and takes no new requests")
-        model = self._roster.get(envelope.model)
+        model = self._roster.get(envelope.model, envelope.task)
         if model is None:
             self._roster.park(event, now)
         else:
@@ -312,7 +312,7 @@ class Broker:
     def _scanned(self, scan: CatalogScanned, now: float) -> None:
         for event in self._roster.scanned(scan.models, scan.sizes):
             try:
-                model = self._roster.find(event.message.envelope.model)
+                model = self._roster.find(event.message.envelope.model, event.message.envelope.task)
                 self._dispatcher.submit(event.peer, event.message, model, now)
             except MlxdError as e:
                 self._offences.refuse(event.peer, event.message, e, now)

@@ -50,6 +50,7 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True):
     source: _Source
     modalities: tuple[Modality, ...] = ("text",)
     capabilities: tuple[Capability, ...] = ()
+    tasks: tuple[str, ...] = ()
     size_bytes: int = 0
     sizes: ModelSizes = ModelSizes()
     context_length: int = 0
@@ -73,6 +74,7 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True):
             path=self.path if self.is_present else "",
             modalities=self.modalities,
             capabilities=self.capabilities,
+            tasks=self.tasks,
             size_bytes=self.size_bytes,
             context_length=self.context_length,
             created=self.created,
@@ -171,6 +173,7 @@ class Catalog:
             source="demo",
             modalities=self._kinds[demo.kind].modalities,
             capabilities=self._kinds[demo.kind].capabilities,
+            tasks=demo.tasks,
             size_bytes=demo.size_bytes,
             sizes=demo.sizes,
             context_length=demo.context_length,
@@ -222,6 +225,7 @@ def _entry(name: str, folder: Path, source: _Source, look: _Look) -> CatalogEntr
         source=source,
         modalities=facts.modalities,
         capabilities=facts.capabilities,
+        tasks=facts.tasks,
         size_bytes=facts.size_bytes,
         sizes=facts.sizes,
         context_length=facts.context_length,

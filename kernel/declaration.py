@@ -30,6 +30,8 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     files: tuple[Name, ...] = ()
     # Parts of the names of weights.
     tensors: tuple[Name, ...] = ()
+    # No condition: what such a model does, where that is not all that its kind does.
+    tasks: tuple[Name, ...] = ()
 
     def holds(
         self, model_type: str, architecture: str, files: Iterable[str], tensors: Iterable[str] | None
@@ -106,6 +108,14 @@ def serving(
             if rule.holds(model_type, architecture, files, tensors):
                 found[name] = max(rule.rank, found.get(name, rule.rank))
     return max(found, key=found.__getitem__, default=None)
+
+
+def tasks_of(
+    kind: Declaration, model_type: str, architecture: str, files: Collection[str], tensors: Collection[str]
+) -> tuple[str, ...]:
+    """What requests may ask of a model that *kind* serves."""
+    rules = [rule for rule in kind.serves if rule.holds(model_type, architecture, files, tensors)]
+    return max(rules, key=lambda rule: rule.rank).tasks or kind.tasks
 
 
 def _any_matches(names: Iterable[str], patterns: tuple[str, ...]) -> bool:

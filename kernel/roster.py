@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from kernel.actions import Emit, Log, ScanCatalog
 from kernel.events import MessageReceived
 from kernel.model_sizes import ModelSizes
-from transports.errors import ModelNotFound, ModelUnavailable, QueueFull
+from transports.errors import ModelNotFound, ModelUnavailable, QueueFull, TaskNotSupported
 from transports.reports import ModelInfo
 from transports.settings import KernelSettings
 
@@ -17,6 +17,8 @@ from transports.settings import KernelSettings
 MIN_SCAN_INTERVAL_S = 0.5
 # Names told to somebody who asked for an unknown model.
 MAX_NAMES_TOLD = 20
+# Of a task that somebody made up, characters.
+MAX_TASK_TOLD = 32
 
 
 class Roster:
@@ -54,10 +56,14 @@ class Roster:
         """The model that *name* stands for, whether it can be served or not."""
         return self._models.get(self.resolve(name))
 
-    def get(self, name: str) -> ModelInfo | None:
-        """The model that *name* stands for, if it can be served as far as its files tell."""
+    def get(self, name: str, task: str = "") -> ModelInfo | None:
+        """The model that *name* stands for, if it can be served as far as its files tell.
+
+        Raises:
+            TaskNotSupported: It does not do *task*.
+        """
         model = self.seen(name)
-        return None if model is None or model.error else model
+        return None if model is None or model.error else self._able(model, task)
 
     def sizes(self, name: str) -> ModelSizes:
         """What the model of that name needs of the memory, as far as its files tell."""
@@ -77,17 +83,27 @@ class Roster:
             raise ModelNotFound(f"model: {name!r}{alias} is not here; known: {told or 'none'}", param="model")
         return model
 
-    def find(self, name: str) -> ModelInfo:
+    def find(self, name: str, task: str = "") -> ModelInfo:
         """The model that *name* stands for.
 
         Raises:
             ModelNotFound: There is none.
             ModelUnavailable: Its files cannot be served.
+            TaskNotSupported: It does not do *task*.
         """
         model = self.look_up(name)
         if model.error:
             raise ModelUnavailable(f"{model.name}: {model.error}", param="model")
-        return model
+        return self._able(model, task)
+
+    def _able(self, model: ModelInfo, task: str) -> ModelInfo:
+        """*model*, if it does *task*: nobody waits for gigabytes to load to be told then."""
+        if not task or not model.tasks or task in model.tasks:
+            return model
+        # Names no others: whoever asks may be allowed this one alone.
+        raise TaskNotSupported(
+            f"model: {model.name} does {' and '.join(model.tasks)}, not {task[:MAX_TASK_TOLD]}", param="model"
+        )
 
     def park(self, event: MessageReceived, now: float) -> None:
         """Keep a request until the disk was looked at again: its model may have come, or been mended.

@@ -56,6 +56,8 @@ class ModelInfo(Message, frozen=True, kw_only=True):
     created: int = 0
     error: str = ""
     modalities: tuple[Modality, ...] = ("text",)
+    # What requests may ask of it; empty where that is not known.
+    tasks: tuple[str, ...] = ()
     # Of its files; another one after a change.
     fingerprint: str = ""
     # Whether its files are not those that were loaded.

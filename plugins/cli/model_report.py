@@ -30,6 +30,7 @@ def _of_files(model: ModelInfo) -> dict[str, str]:
         "name": model.name,
         "kind": model.kind or "none: no worker kind serves it",
         "takes": modalities(model),
+        "does": ", ".join(model.tasks),
         "state": f"{model.state}, {CHANGED}" if model.is_changed else model.state,
         "source": model.source,
         "path": model.path,

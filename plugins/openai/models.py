@@ -15,6 +15,7 @@ def model_object(info: ModelInfo) -> dict[str, object]:
         "kind": info.kind,
         "modalities": info.modalities,
         "capabilities": _capabilities(info),
+        "tasks": info.tasks,
         "state": info.state,
         "size_bytes": info.size_bytes,
         "context_length": info.context_length,

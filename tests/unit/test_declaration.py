@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from kernel.declaration import Declaration, Rule, candidates, serving
+from kernel.declaration import Declaration, Rule, candidates, serving, tasks_of
 
 
 def kind(*rules: Rule) -> Declaration:
@@ -55,6 +55,20 @@ def test_of_equals_the_first_is_taken() -> None:
 def test_candidates_leave_the_weights_open() -> None:
     assert candidates(KINDS, "llama", "LlamaForCausalLM", ()) == ("text", "vision")
     assert candidates(KINDS, "clip", "CLIPModel", ()) == ()
+
+
+def test_the_rule_that_knows_a_model_best_says_what_it_does() -> None:
+    """A cross-encoder gives no vectors, although its kind does."""
+    declared = Declaration(
+        tasks=("embeddings", "rerank"),
+        serves=(
+            Rule(model_types=("bert",)),
+            Rule(model_types=("bert",), architectures=("*ForSequenceClassification",), tasks=("rerank",)),
+        ),
+    )
+
+    assert tasks_of(declared, "bert", "BertModel", (), ()) == ("embeddings", "rerank")
+    assert tasks_of(declared, "bert", "BertForSequenceClassification", (), ()) == ("rerank",)
 
 
 @pytest.mark.parametrize(
