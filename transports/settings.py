@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from transports import messages
+from transports import messages, vectors
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
@@ -117,6 +117,8 @@ class HttpSettings(Section, frozen=True, kw_only=True):
     ignore_unusable_tools: bool = False
     # Images travel inside the body: Open WebUI sends 13 MB for one photograph.
     max_body_bytes: Bytes = 32 * MIB
+    # Of one request for embeddings, or documents of one rerank: OpenAI's own limit.
+    max_inputs: Annotated[int, Meta(ge=1, le=vectors.MAX_INPUTS)] = 2048
     # An idle stream costs some 20 kB.
     max_connections: Count = 2048
     header_timeout_s: Seconds = 10.0

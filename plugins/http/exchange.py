@@ -18,7 +18,7 @@ from plugins.media.intake import MediaIntake
 from plugins.openai.validation import quoted
 from plugins.terms import Terms
 from transports.envelope import Message
-from transports.errors import KernelUnavailable, ModelNotFound
+from transports.errors import KernelUnavailable, ModelNotFound, ShuttingDown
 from transports.frames import Frame
 from transports.messages import Done, Generate
 from transports.reports import ModelInfo
@@ -56,6 +56,20 @@ class Exchange:
     headers: dict[str, str] = field(default_factory=dict)
     # Set once the answer is a stream.
     stream: EventStream | None = None
+
+    def begin(self, model: str, request_id: str) -> None:
+        """The request is well-formed: name it, and take it.
+
+        Raises:
+            ShuttingDown: mlxd is ending.
+            ModelNotFound: The key may not use this model.
+        """
+        if self.client.stopping.is_set():
+            raise ShuttingDown("mlxd is ending and takes no new requests")
+        self.check_model(model)
+        self.model = model
+        self.request_id = request_id
+        self.headers["X-Request-Id"] = request_id
 
     def note_ignored(self, names: Sequence[str]) -> None:
         """Name the fields without effect in the answer's headers."""

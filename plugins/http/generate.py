@@ -30,7 +30,7 @@ from plugins.openai.translate import (
 from plugins.openai.validation import Reader, aside
 from plugins.terms import Terms
 from plugins.tool_models import ToolModels
-from transports.errors import ShuttingDown, WorkerError
+from transports.errors import WorkerError
 from transports.messages import ChatRequest, CompletionRequest, Done, Prefill, Progress, Usage
 
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -54,7 +54,7 @@ class Generator:
         check_chat(body)
         turns = read_turns(body.messages)
         shape = ChatShape(body.model, include_usage=_include_usage(body), with_logprobs=body.logprobs is True)
-        _begin(exchange, body, shape)
+        exchange.begin(body.model, shape.id)
         if not await self._keeps_tools(exchange, body):
             body = without_tools(body)
             exchange.note_ignored([*ignored, "tools"])
@@ -81,23 +81,13 @@ class Generator:
         shape = CompletionShape(
             body.model, include_usage=_include_usage(body), with_logprobs=body.logprobs is not None
         )
-        _begin(exchange, body, shape)
+        exchange.begin(body.model, shape.id)
         requests = await aside(len(data), completion_requests, body)
         return await _answer(exchange, body, "completion", requests, shape, terms)
 
 
 def _include_usage(body: GenerateBody) -> bool:
     return bool(body.stream_options and body.stream_options.include_usage)
-
-
-def _begin(exchange: Exchange, body: GenerateBody, shape: Shape) -> None:
-    """The request is well-formed: name it, and take it unless mlxd is ending."""
-    if exchange.client.stopping.is_set():
-        raise ShuttingDown("mlxd is ending and takes no new requests")
-    exchange.check_model(body.model)
-    exchange.model = body.model
-    exchange.request_id = shape.id
-    exchange.headers["X-Request-Id"] = shape.id
 
 
 async def _answer(

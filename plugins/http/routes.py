@@ -22,6 +22,7 @@ from plugins.http.generate import Generator
 from plugins.http.keyring import Keyring
 from plugins.http.metrics import Metrics
 from plugins.http.tokens import Tokenizer
+from plugins.http.vectors import Vectorizer
 from plugins.keys import Scope
 from plugins.media.intake import MediaIntake
 from plugins.openai.errors import error_body
@@ -56,6 +57,7 @@ def routes(settings: HttpSettings, metrics: Metrics) -> tuple[Route, ...]:
     """All routes. HEAD goes with GET."""
     generator = Generator(strict=settings.strict)
     tokenizer = Tokenizer(strict=settings.strict)
+    vectorizer = Vectorizer(strict=settings.strict)
     return (
         Route("GET", "/health", info.health, access="open"),
         Route("GET", "/ready", info.ready),
@@ -66,6 +68,8 @@ def routes(settings: HttpSettings, metrics: Metrics) -> tuple[Route, ...]:
         Route("POST", "/v1/completions", generator.completion),
         Route("POST", "/tokenize", tokenizer.tokenize),
         Route("POST", "/detokenize", tokenizer.detokenize),
+        Route("POST", "/v1/embeddings", vectorizer.embeddings),
+        Route("POST", "/v1/rerank", vectorizer.rerank),
     )
 
 

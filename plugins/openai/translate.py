@@ -18,6 +18,7 @@ from plugins.openai.requests import (
     has_value,
 )
 from plugins.openai.tools import read_reasoning, read_tools
+from plugins.openai.vector_requests import VectorBody
 from transports.errors import RequestError
 from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Grammar, Image, Sampling
 
@@ -111,7 +112,7 @@ def completion_requests(body: CompletionBody) -> list[CompletionRequest]:
     ]
 
 
-def keep_alive_s(body: GenerateBody) -> float | None:
+def keep_alive_s(body: GenerateBody | VectorBody) -> float | None:
     """`Envelope.keep_alive_s`.
 
     Raises:

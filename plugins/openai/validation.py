@@ -23,7 +23,7 @@ _PLACE = re.compile(r"^(?P<what>.*?)(?: - at (?:`(?:key|value)` in )?`\$\.?(?P<p
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 _STEP = re.compile(r"(\w+)|\[(\d+)\]")
 # Fields whose text is nobody's business, not even in an error.
-_PRIVATE = ("messages", "prompt", "suffix")
+_PRIVATE = ("messages", "prompt", "suffix", "input", "query", "documents")
 # Stands for a number that JSON can write and no machine type holds.
 _OUT_OF_RANGE = object()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from plugins.http.metrics import Metrics
 from plugins.http.routes import routes
 from plugins.openai.requests import WITHOUT_EFFECT, ChatBody, CompletionBody
+from plugins.openai.vector_requests import EmbeddingsBody, RerankBody
 from transports.errors import BY_CODE, ConfigError, PluginError
 from transports.settings import HttpSettings
 
@@ -22,7 +23,8 @@ def test_every_route_is_documented() -> None:
 
 
 def test_every_field_is_documented() -> None:
-    fields = {*ChatBody.__struct_fields__, *CompletionBody.__struct_fields__} - {"stream_options"}
+    bodies = (ChatBody, CompletionBody, EmbeddingsBody, RerankBody)
+    fields = {field for body in bodies for field in body.__struct_fields__} - {"stream_options"}
 
     assert fields <= CODE
     assert CODE >= WITHOUT_EFFECT
