@@ -1,24 +1,19 @@
-"""What loading a model has in common for all kinds: device, weights, template, what ends an answer."""
+"""What loading a model that writes has in common for all kinds: tokens, template, what ends an answer."""
 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol
 
 import mlx.core as mx
 import mlx_lm.generate
 import msgspec
 import transformers.dynamic_module_utils
-from mlx.utils import tree_flatten
-from mlx_lm.utils import dequantize_model
 
-from transports.errors import ConfigError, ModelUnavailable, RequestError
-from transports.messages import ChatMessage, Progress
-from workers.blas import openblas_is_loaded
-from workers.engine import EngineInfo, OnProgress
+from transports.errors import ModelUnavailable, RequestError
+from transports.messages import ChatMessage
+from workers.engine import EngineInfo
 from workers.generation.answers import AnswerFormat
 from workers.generation.detokenize import Vocabulary, decoder_of
 from workers.generation.grammars import GrammarCompiler
@@ -31,19 +26,12 @@ from workers.generation.requests import RequestReader
 from workers.generation.templates import bound_templates
 from workers.generation.thoughts import NO_THINKING, ThinkingTokens
 from workers.generation.tool_formats import call_format
+from workers.generation.weights import device_notes
 
 # Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
 Model = Any
 Tokenizer = Any
 KvCache = Any
-
-SLOW_BLAS_NOTE = "reference BLAS: prompts are read 10 times slower; install libopenblas (libopenblas0)"
-# Weights are brought into memory in so many portions, each a step of the progress bar.
-_NUM_PORTIONS = 32
-_MAX_REASON = 300
-
-
-T = TypeVar("T", bound=msgspec.Struct)
 
 
 class LoadingSettings(Protocol):
@@ -53,18 +41,6 @@ class LoadingSettings(Protocol):
     def num_slots(self) -> int: ...
     @property
     def max_context_tokens(self) -> int: ...
-
-
-def check_settings(section: str, fields: Mapping[str, object], into: type[T]) -> T:
-    """The settings of a kind.
-
-    Raises:
-        ConfigError: One is wrong.
-    """
-    try:
-        return msgspec.convert(dict(fields), into)
-    except msgspec.ValidationError as e:
-        raise ConfigError(f"{section}: {e}") from None
 
 
 def keep_off(*, wired_limit: bool) -> None:
@@ -80,46 +56,6 @@ def keep_off(*, wired_limit: bool) -> None:
 
 def _refuse_code(*_args: object, **_fields: object) -> NoReturn:
     raise ModelUnavailable("the model's folder asks to run code of its own; mlxd never does")
-
-
-def choose_device(section: str, wanted: str) -> str:
-    """Make the wanted device mlx's default; its name.
-
-    Args:
-        section: Of the settings, for the error.
-
-    Raises:
-        ConfigError: A GPU is wanted and there is none.
-    """
-    has_gpu = mx.default_device() == mx.Device(mx.gpu)
-    if wanted == "gpu" and not has_gpu:
-        raise ConfigError(f"{section}.device: expected cpu or auto, got gpu: mlx has no GPU here")
-    if wanted == "cpu" or not has_gpu:
-        mx.set_default_device(mx.Device(mx.cpu))
-        return "cpu"
-    return "metal" if mx.metal.is_available() else "cuda"
-
-
-def densify(model: Model) -> Model:
-    """Dense float32 weights: quantised and half-precision ones are far slower on a CPU.
-
-    Scales become float32 first, so that the product of scale and integer is not rounded to half.
-    """
-    model.set_dtype(mx.float32)
-    return dequantize_model(model)
-
-
-def materialise(model: Model, on_progress: OnProgress) -> None:
-    """Read and convert the weights, a portion at a time."""
-    weights = [weight for _, weight in tree_flatten(model.parameters())]
-    size = max(1, -(-len(weights) // _NUM_PORTIONS))
-    for at in range(0, len(weights), size):
-        mx.eval(weights[at : at + size])
-        done = min(at + size, len(weights))
-        on_progress(
-            Progress(phase="load", fraction=done / len(weights), detail=f"weights {done}/{len(weights)}")
-        )
-    mx.clear_cache()
 
 
 def measure(
@@ -205,12 +141,8 @@ def _thinking(tokenizer: Tokenizer) -> ThinkingTokens:
 
 
 def _notes(tokenizer: Tokenizer, device: str) -> tuple[str, ...]:
-    notes = []
-    if device == "cpu" and sys.platform == "linux" and not openblas_is_loaded():
-        notes.append(SLOW_BLAS_NOTE)
-    if not tokenizer.has_chat_template:
-        notes.append("no chat template: completions only")
-    return tuple(notes)
+    no_template = () if tokenizer.has_chat_template else ("no chat template: completions only",)
+    return (*device_notes(device), *no_template)
 
 
 def eos_tokens(path: Path, config: Config) -> list[int] | None:
@@ -224,8 +156,3 @@ def eos_tokens(path: Path, config: Config) -> list[int] | None:
         value = content.get("eos_token_id")
         found += [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, int)]
     return found or None
-
-
-def reason(error: Exception) -> str:
-    """What a library says, on one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_REASON]

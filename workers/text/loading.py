@@ -16,17 +16,13 @@ from workers.engine import OnProgress
 from workers.generation.kv_memory import KvSizes
 from workers.generation.loading import (
     assemble,
-    check_settings,
-    choose_device,
-    densify,
     eos_tokens,
     keep_off,
-    materialise,
     measure,
-    reason,
 )
 from workers.generation.model_files import Config, vet
 from workers.generation.prompts import Prompts
+from workers.generation.weights import check_settings, choose_device, densify, materialise, reason
 from workers.text.engine import TextEngine
 
 

@@ -1,0 +1,90 @@
+"""What loading a model has in common whatever it does: settings, device, weights."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import mlx.core as mx
+import msgspec
+from mlx.utils import tree_flatten
+from mlx_lm.utils import dequantize_model
+
+from transports.errors import ConfigError
+from transports.messages import Progress
+from workers.blas import openblas_is_loaded
+from workers.engine import OnProgress
+
+# Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
+Model = Any
+
+SLOW_BLAS_NOTE = "reference BLAS: prompts are read 10 times slower; install libopenblas (libopenblas0)"
+# Weights are brought into memory in so many portions, each a step of the progress bar.
+_NUM_PORTIONS = 32
+_MAX_REASON = 300
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def check_settings(section: str, fields: Mapping[str, object], into: type[T]) -> T:
+    """The settings of a kind.
+
+    Raises:
+        ConfigError: One is wrong.
+    """
+    try:
+        return msgspec.convert(dict(fields), into)
+    except msgspec.ValidationError as e:
+        raise ConfigError(f"{section}: {e}") from None
+
+
+def choose_device(section: str, wanted: str) -> str:
+    """Make the wanted device mlx's default; its name.
+
+    Args:
+        section: Of the settings, for the error.
+
+    Raises:
+        ConfigError: A GPU is wanted and there is none.
+    """
+    has_gpu = mx.default_device() == mx.Device(mx.gpu)
+    if wanted == "gpu" and not has_gpu:
+        raise ConfigError(f"{section}.device: expected cpu or auto, got gpu: mlx has no GPU here")
+    if wanted == "cpu" or not has_gpu:
+        mx.set_default_device(mx.Device(mx.cpu))
+        return "cpu"
+    return "metal" if mx.metal.is_available() else "cuda"
+
+
+def densify(model: Model) -> Model:
+    """Dense float32 weights: quantised and half-precision ones are far slower on a CPU.
+
+    Scales become float32 first, so that the product of scale and integer is not rounded to half.
+    """
+    model.set_dtype(mx.float32)
+    return dequantize_model(model)
+
+
+def materialise(model: Model, on_progress: OnProgress) -> None:
+    """Read and convert the weights, a portion at a time."""
+    weights = [weight for _, weight in tree_flatten(model.parameters())]
+    size = max(1, -(-len(weights) // _NUM_PORTIONS))
+    for at in range(0, len(weights), size):
+        mx.eval(weights[at : at + size])
+        done = min(at + size, len(weights))
+        on_progress(
+            Progress(phase="load", fraction=done / len(weights), detail=f"weights {done}/{len(weights)}")
+        )
+    mx.clear_cache()
+
+
+def reason(error: Exception) -> str:
+    """What a library says, on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_REASON]
+
+
+def device_notes(device: str) -> tuple[str, ...]:
+    """What makes *device* slower than it could be."""
+    is_slow = device == "cpu" and sys.platform == "linux" and not openblas_is_loaded()
+    return (SLOW_BLAS_NOTE,) if is_slow else ()
