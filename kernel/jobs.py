@@ -14,7 +14,7 @@ from kernel.environments import Environments
 from kernel.events import Event, JobEnded, JobProgressed, Prepared, PrepareFailed, PrepareProgressed
 from kernel.hub_cache import hub_folder
 from kernel.plugin_list import list_plugins
-from kernel.provision import IMPORTER, import_file, provision
+from kernel.provision import IMPORTER, import_file, provision, provision_folder
 from kernel.pull import PULLER, Source, pull
 from kernel.removal import remove
 from kernel.worker_kinds import WorkerKinds
@@ -103,6 +103,8 @@ class Jobs:
         await self._environments.ensure(entry.kind, on_progress, model)
         if entry.demo is None:
             return Path(entry.path)
+        if entry.demo.is_folder:
+            return await provision_folder(entry.demo, self._home, on_progress)
         importer = await self._environments.with_tool(IMPORTER, on_progress)
         return await provision(entry.demo, self._home, *importer, on_progress)
 

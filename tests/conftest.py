@@ -14,6 +14,7 @@ import pytest
 from running import (
     DEFAULT_MODEL,
     ECHO_MODELS,
+    EMBEDDING_MODEL,
     VISION_MODEL,
     RunningKernel,
     StartKernel,
@@ -152,6 +153,22 @@ def real_home(home: Path, prepared: Path) -> Path:
 def text_python(prepared: Path) -> str:
     """The interpreter of the text environment."""
     return str(_environment(prepared, "text") / "bin" / "python")
+
+
+@pytest.fixture(scope="session")
+def embedding_prepared(prepared: Path) -> Path:
+    """The folder `prepared`, with the embedding environment and its model too."""
+    model = prepared / "models" / EMBEDDING_MODEL
+    environment = _environment(prepared, "embedding")
+    is_there = lambda: model.is_dir() and environment.is_dir()  # noqa: E731
+    asyncio.run(_make_once(prepared, EMBEDDING_MODEL, is_there))
+    return prepared
+
+
+@pytest.fixture(scope="session")
+def embedding_python(embedding_prepared: Path) -> str:
+    """The interpreter of the embedding environment."""
+    return str(_environment(embedding_prepared, "embedding") / "bin" / "python")
 
 
 @pytest.fixture(scope="session")

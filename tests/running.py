@@ -16,6 +16,7 @@ from transports.settings import Settings
 
 DEFAULT_MODEL = "demo/smollm2-135m"
 VISION_MODEL = "demo/tiny-vl"
+EMBEDDING_MODEL = "demo/all-minilm-l6-v2"
 # The echo models of every test home: name -> the fields of their config.json.
 ECHO_MODELS: dict[str, dict[str, object]] = {
     "echo/plain": {},

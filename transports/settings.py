@@ -230,6 +230,20 @@ class VisionSettings(Section, frozen=True, kw_only=True):
     wired_limit: bool = False
 
 
+class EmbeddingSettings(Section, frozen=True, kw_only=True):
+    """[embedding]: workers of kind embedding."""
+
+    # Requests whose inputs are computed together.
+    num_slots: Annotated[int, Meta(ge=1, le=256)] = 32
+    # "auto" takes Metal or CUDA where mlx has it.
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    # Tokens that a step computes, padding included: bounds how long a new or a cancelled request waits, and
+    # the memory for it. One longer input goes alone. Of a small model on a slow core a second's work.
+    step_tokens: Annotated[int, Meta(ge=64, le=1 << 20)] = 1024
+    # 0 takes the model's own; smaller saves memory.
+    max_context_tokens: Annotated[int, Meta(ge=0)] = 0
+
+
 class ModelOptions(Section, frozen=True, kw_only=True):
     """[models.options."NAME"]: what is different for one model; None takes the general setting."""
 
@@ -305,6 +319,7 @@ class Settings(Section, frozen=True, kw_only=True):
     media: MediaSettings = MediaSettings()
     text: TextSettings = TextSettings()
     vision: VisionSettings = VisionSettings()
+    embedding: EmbeddingSettings = EmbeddingSettings()
     models: ModelsSettings = ModelsSettings()
     log: LogSettings = LogSettings()
     # Tables of frontends and worker kinds that are not ours, by their names; unread by us.

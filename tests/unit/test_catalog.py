@@ -18,6 +18,7 @@ from kernel.isolation import package_dir
 from kernel.model_folder import FolderFacts, Signature
 
 DEMO = "demo/smollm2-135m"
+MINILM = "demo/all-minilm-l6-v2"
 TINY_VL = "demo/tiny-vl"
 CONFIG: dict[str, object] = {
     "model_type": "llama",
@@ -78,7 +79,7 @@ def test_models_are_found_in_home_and_further_folders(tmp_path: Path) -> None:
     alone = model(tmp_path / "alone")
 
     found = scan(tmp_path / "home", tmp_path / "more", alone, tmp_path / "absent")
-    assert sorted(found) == ["alone", DEMO, TINY_VL, "mine", "owner/theirs", "third"]
+    assert sorted(found) == ["alone", MINILM, DEMO, TINY_VL, "mine", "owner/theirs", "third"]
     assert found["owner/theirs"].path == str(tmp_path / "home/models/owner/theirs")
 
 
@@ -159,8 +160,8 @@ def test_an_embedded_model_that_was_removed_says_what_is_missing(
         ({"config.json": b"{}"}, "config.json: model_type is missing"),
         ({"config.json": b'{"model_type": "llama", "model_file": "x.py"}'}, "config.json: model_file"),
         (
-            {"config.json": b'{"model_type": "bert", "architectures": ["BertModel"]}'},
-            "no worker kind for BertModel models",
+            {"config.json": b'{"model_type": "t5", "architectures": ["T5EncoderModel"]}'},
+            "no worker kind for T5EncoderModel models",
         ),
         ({"model.safetensors": None}, "model.safetensors: missing"),
         ({"model.safetensors": None, "pytorch_model.bin": b"x"}, "found pytorch_model.bin"),
@@ -318,7 +319,7 @@ def test_junk_is_not_listed(tmp_path: Path) -> None:
         (models / os.fsdecode(b"\xff\xfe")).mkdir()
     model(models / "real")
 
-    assert sorted(scan(tmp_path)) == [DEMO, TINY_VL, "loop/real", "real"]
+    assert sorted(scan(tmp_path)) == [MINILM, DEMO, TINY_VL, "loop/real", "real"]
 
 
 def test_a_link_to_a_file_that_is_gone_is_a_missing_file(tmp_path: Path) -> None:
@@ -379,7 +380,7 @@ def test_a_thousand_models_are_scanned_quickly(tmp_path: Path) -> None:
 
     start_s = time.process_time()
     found = catalog.scan()
-    assert len(found) == 1002
+    assert len(found) == 1003
     # 0.05 s on one slow core; reading the files again takes several times that.
     assert time.process_time() - start_s < 0.5
 

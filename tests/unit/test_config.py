@@ -22,7 +22,7 @@ from transports.errors import ConfigError
 from transports.settings import ModelOptions, Settings
 
 FILE = "/etc/mlxd.toml"
-SECTIONS = "[kernel], [http], [stdio], [media], [text], [vision], [models], [log]"
+SECTIONS = "[kernel], [http], [stdio], [media], [text], [vision], [embedding], [models], [log]"
 
 
 def put_together(text: str = "", environ: dict[str, str] | None = None, **flags: object) -> Resolved:

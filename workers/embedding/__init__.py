@@ -1,0 +1,1 @@
+"""Worker kind embedding: vectors of texts, and scores of a cross-encoder."""
