@@ -19,11 +19,24 @@ from transports.frames import Parcel, join, parcel, split
 from transports.logs import get_logger
 from transports.messages import Failed, Hello, Pong, Progress
 from transports.sockets import NO_WAIT, open_dealer, receive_frames, send_frames
+from transports.tether import PeerBootstrap
 
 log = get_logger()
 
 # Envelope, body and the most images of a request.
 MAX_FRAMES = 1024
+
+
+def hello_of(bootstrap: PeerBootstrap) -> Hello:
+    """What a worker says first."""
+    return Hello(
+        role="worker",
+        kind=bootstrap.kind,
+        name=bootstrap.name,
+        token=bootstrap.token,
+        pid=os.getpid(),
+        mlxd_version=bootstrap.mlxd_version,
+    )
 
 
 class Link:

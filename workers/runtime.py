@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 from pathlib import Path
 
@@ -11,11 +10,11 @@ from transports.envelope import new_id
 from transports.errors import MlxdError, ModelUnavailable
 from transports.frames import Parcel, parcel
 from transports.logs import get_logger
-from transports.messages import Hello, Load, Pong, Progress, Ready, Welcome
+from transports.messages import Load, Pong, Progress, Ready, Welcome
 from transports.tether import PeerBootstrap
 from workers.engine import Engine
 from workers.kinds import loader
-from workers.link import Link
+from workers.link import Link, hello_of
 from workers.protocol import Session
 
 log = get_logger()
@@ -23,15 +22,7 @@ log = get_logger()
 
 def run(bootstrap: PeerBootstrap) -> None:
     """Serve one model; returns when the kernel says unload."""
-    hello = Hello(
-        role="worker",
-        kind=bootstrap.kind,
-        name=bootstrap.name,
-        token=bootstrap.token,
-        pid=os.getpid(),
-        mlxd_version=bootstrap.mlxd_version,
-    )
-    with closing(Link(bootstrap.endpoint, new_id(), hello)) as link:
+    with closing(Link(bootstrap.endpoint, new_id(), hello_of(bootstrap))) as link:
         welcome = decode_body(_next_of(link, "welcome").body, Welcome)
         link.answer_pings(welcome.heartbeat_s / 2)
         order = _next_of(link, "load", "unload")

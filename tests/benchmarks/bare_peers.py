@@ -16,8 +16,9 @@ import zmq
 
 from transports.envelope import new_id
 from transports.frames import join, parcel, split
-from transports.messages import Done, Events, Hello, Pong, Ready, Usage
+from transports.messages import Done, Events, Pong, Ready, Usage
 from transports.tether import PeerBootstrap, die_with_parent, read_bootstrap
+from workers.link import hello_of
 
 NUM_SLOTS = 64
 USAGE = Usage(prompt_tokens=1, completion_tokens=1)
@@ -73,15 +74,7 @@ def kernel_worker() -> None:
     socket = zmq.Context.instance().socket(zmq.DEALER)
     socket.setsockopt(zmq.IDENTITY, new_id().encode())
     socket.connect(bootstrap.endpoint)
-    hello = Hello(
-        role="worker",
-        kind=bootstrap.kind,
-        name=bootstrap.name,
-        token=bootstrap.token,
-        pid=os.getpid(),
-        mlxd_version=bootstrap.mlxd_version,
-    )
-    socket.send_multipart(join(parcel("hello", hello)))
+    socket.send_multipart(join(parcel("hello", hello_of(bootstrap))))
     while True:
         frames = socket.recv_multipart()
         envelope = split(frames, 16).envelope

@@ -8,51 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
 import sys
 import time
 from functools import partial
 from pathlib import Path
 
 import aiohttp
-from support import REAL, ROOT, Figure, percentile, real_home, running_kernel
+from library import Library
+from support import REAL, Figure, percentile, real_home, running_kernel
 
 NUM_STREAMS = 8
 NUM_PROMPT_TOKENS = 64
 NUM_TOKENS = 64
 NUM_WARM_TOKENS = 8
-
-
-class Library:
-    """mlx-lm in a process of its own."""
-
-    def __init__(self, python: Path, folder: Path) -> None:
-        environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"}
-        self._process = subprocess.Popen(
-            [python, Path(__file__).with_name("library_host.py"), folder],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            text=True,
-        )
-        self._line()
-
-    def rate(self, prompts: list[list[int]], num_tokens: int) -> float:
-        """Tokens a second."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"prompts": prompts, "tokens": num_tokens}) + "\n")
-        self._process.stdin.flush()
-        return float(self._line())
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline()
 
 
 async def _stream(
@@ -111,12 +79,12 @@ async def _round(home: Path, n: int) -> dict[int, tuple[float, float]]:
     ):
         (environment,) = (home / "envs").glob("text-*")
         python = environment / "bin" / "python"
-        library = await asyncio.to_thread(Library, python, home / "models" / REAL)
+        library = await asyncio.to_thread(Library, python, "library_host.py", home / "models" / REAL)
         rates: dict[int, tuple[float, float]] = {}
         for count in (1, NUM_STREAMS):
             sides = [
                 partial(http_rate, session, url),
-                partial(asyncio.to_thread, library.rate),
+                lambda prompts, tokens: asyncio.to_thread(library.rate, prompts=prompts, tokens=tokens),
             ]
             for at in (0, 1):  # A prompt's first tokens pay for what is made once.
                 await sides[at](prompts_of(4 * n + at, count), NUM_WARM_TOKENS)

@@ -10,14 +10,12 @@ import asyncio
 import base64
 import io
 import json
-import os
 import random
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import aiohttp
+from library import Library
 from PIL import Image
 from support import ROOT, Figure, percentile, real_home, running_kernel
 
@@ -29,37 +27,6 @@ NUM_STREAMS = 4
 NUM_TOKENS = 100
 # The largest that the model looks at: 144 tokens.
 SIDE = 336
-
-
-class Library:
-    """mlx-vlm in a process of its own."""
-
-    def __init__(self, python: Path, folder: Path) -> None:
-        self._process = subprocess.Popen(
-            [python, Path(__file__).with_name("vision_library_host.py"), folder],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
-            text=True,
-        )
-        self._line()
-
-    def rate(self, picture: bytes) -> float:
-        """Tokens a second of the decode steps of one answer about *picture*, a PNG file."""
-        assert self._process.stdin is not None
-        order = {"picture": base64.b64encode(picture).decode(), "tokens": NUM_TOKENS}
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        return float(self._line())
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline()
 
 
 def new_picture() -> bytes:
@@ -113,7 +80,8 @@ async def decode_ratios(
             return (NUM_TOKENS - 1) / (await ask(session, url, picture))[1]
 
         async def alone(picture: bytes = picture) -> float:
-            return await asyncio.to_thread(library.rate, picture)
+            encoded = base64.b64encode(picture).decode()
+            return await asyncio.to_thread(library.rate, picture=encoded, tokens=NUM_TOKENS)
 
         # Who is first alternates, for machines that drift.
         if n % 2:
@@ -161,7 +129,9 @@ async def measure(rounds: int) -> list[Figure]:
     ):
         environment = environment_name("vision", ROOT / "workers/vision/requirements.lock")
         python = home / "envs" / environment / "bin" / "python"
-        library = await asyncio.to_thread(Library, python, ROOT / "workers" / EMBEDDED[MODEL])
+        library = await asyncio.to_thread(
+            Library, python, "vision_library_host.py", ROOT / "workers" / EMBEDDED[MODEL]
+        )
         decode, rates = await decode_ratios(session, url, library, rounds)
         library.close()
         again = await again_ratios(session, url, rounds)

@@ -11,7 +11,7 @@ from transports.codec import decode_body
 from transports.envelope import new_id
 from transports.frames import parcel
 from transports.messages import ChatRequest, Delta, Done, Events, Hello, Item, Pong, Ready, Usage
-from workers.link import Link
+from workers.link import Link, hello_of
 
 USAGE = Usage(prompt_tokens=1, completion_tokens=1)
 
@@ -20,15 +20,7 @@ def main() -> None:
     """Load as any worker does, then lie."""
     bootstrap = tether.read_bootstrap(tether.PeerBootstrap)
     tether.die_with_parent(lambda: os._exit(1))
-    hello = Hello(
-        role="worker",
-        kind=bootstrap.kind,
-        name=bootstrap.name,
-        token=bootstrap.token,
-        pid=os.getpid(),
-        mlxd_version=bootstrap.mlxd_version,
-    )
-    link = Link(bootstrap.endpoint, new_id(), hello)
+    link = Link(bootstrap.endpoint, new_id(), hello_of(bootstrap))
     link.answer_pings(0.05)
     while link.receive().envelope.type != "load":
         pass

@@ -1,0 +1,48 @@
+"""A library alone, in a process of its own: what is served is measured against it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from support import ROOT
+
+
+class Library:
+    """mlx-lm or mlx-vlm, asked a JSON line at a time."""
+
+    def __init__(self, python: Path, host: str, folder: Path) -> None:
+        """Wait until the model is loaded.
+
+        Args:
+            python: Of the environment that has the library.
+            host: The script beside this one that answers.
+            folder: The model.
+        """
+        here = Path(__file__).parent
+        self._process = subprocess.Popen(
+            [python, here / host, folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": f"{ROOT}:{here}", "HF_HUB_OFFLINE": "1"},
+            text=True,
+        )
+        self._line()
+
+    def rate(self, **order: object) -> float:
+        """Tokens a second of what *order* asks for; the host's docstring tells its fields."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return float(self._line())
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
