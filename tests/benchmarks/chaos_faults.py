@@ -99,9 +99,9 @@ async def kill_frontend(world: World, _: Random) -> str:
 async def kill_decoder(world: World, _: Random) -> str:
     """The processes that decode pictures."""
     world.disturb("echo/eyes")
-    frontend = psutil.Process(await world.frontend_pid())
-    for child in frontend.children():
-        _send(child.pid, signal.SIGKILL)
+    with contextlib.suppress(psutil.NoSuchProcess):  # The frontend itself may just have been killed.
+        for child in psutil.Process(await world.frontend_pid()).children():
+            _send(child.pid, signal.SIGKILL)
     return "kill of the decoders"
 
 

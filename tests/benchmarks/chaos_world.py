@@ -52,6 +52,8 @@ SETTINGS = KernelSettings(
     crash_loop_retry_s=2.0,
     max_models=5,
 )
+# Of children of a killed kernel, on a busy machine.
+ORPHAN_TIMEOUT_S = 10.0
 # From a kill to a kernel whose frontend listens.
 START_TIMEOUT_S = 30.0
 # What a fault at the end of a request may still do to the next one: a model that is loaded again.
@@ -172,9 +174,8 @@ class World:
             os.kill(self.pid, signal.SIGKILL)
             await self._process.wait()
             self._client.set_lost()
-            _, left = await asyncio.to_thread(psutil.wait_procs, family, 3)
-            if left:
-                raise Violation(f"orphans of a killed kernel: {[' '.join(p.cmdline()[-3:]) for p in left]}")
+            if left := await asyncio.to_thread(_survivors, family):
+                raise Violation(f"orphans of a killed kernel: {left}")
             await self.start()
 
     async def end(self) -> None:
@@ -235,3 +236,12 @@ class World:
         if outcome.end in ("done", "left") or any(d.explains(outcome) for d in self.disturbances):
             return
         raise Violation(f"an undisturbed request failed: {outcome}")
+
+
+def _survivors(family: list[psutil.Process]) -> list[str]:
+    """Who still runs after a while; one that only waits to be reaped has ended."""
+    left = []
+    for process in psutil.wait_procs(family, ORPHAN_TIMEOUT_S)[1]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            left.append(" ".join(process.cmdline()[-3:]))
+    return left
