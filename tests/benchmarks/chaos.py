@@ -123,7 +123,11 @@ async def _round(run: Run, chance: Random, faults: list[Fault], until_s: float) 
                 group.create_task(_client(run, number, Random(chance.random()), until_s))
             if faults:
                 group.create_task(_trouble(run, faults, Random(chance.random()), until_s))
-    except* Violation as violations:
+    except ExceptionGroup as errors:
+        # Not `except*`: what is raised in it is a group again.
+        violations, others = errors.split(Violation)
+        if others or not violations:
+            raise
         raise violations.exceptions[0] from None
 
 

@@ -174,9 +174,13 @@ class World:
             os.kill(self.pid, signal.SIGKILL)
             await self._process.wait()
             self._client.set_lost()
-            if left := await asyncio.to_thread(_survivors, family):
-                raise Violation(f"orphans of a killed kernel: {left}")
+            left = await asyncio.to_thread(_survivors, family)
+            if running := [_told(process) for process in left if not _is_stopped(process)]:
+                raise Violation(f"orphans of a killed kernel: {running}")
             await self.start()
+            # One that was stopped before it could hang itself on its parent is swept by the next kernel.
+            if unswept := await asyncio.to_thread(_survivors, left):
+                raise Violation(f"not swept: {[_told(process) for process in unswept]}")
 
     async def end(self) -> None:
         """End the kernel."""
@@ -238,10 +242,21 @@ class World:
         raise Violation(f"an undisturbed request failed: {outcome}")
 
 
-def _survivors(family: list[psutil.Process]) -> list[str]:
-    """Who still runs after a while; one that only waits to be reaped has ended."""
-    left = []
-    for process in psutil.wait_procs(family, ORPHAN_TIMEOUT_S)[1]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            left.append(" ".join(process.cmdline()[-3:]))
-    return left
+def _survivors(family: list[psutil.Process]) -> list[psutil.Process]:
+    """Who is still there after a while; one that only waits to be reaped has ended."""
+    _, left = psutil.wait_procs(family, ORPHAN_TIMEOUT_S)
+    return [process for process in left if _told(process)]
+
+
+def _told(process: psutil.Process) -> str:
+    """The last words of its command; "" when it has ended."""
+    try:
+        return " ".join(process.cmdline()[-3:])
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def _is_stopped(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.status() == psutil.STATUS_STOPPED
+    return True
