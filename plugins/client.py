@@ -74,6 +74,7 @@ class KernelClient:
         self._identity = new_id()
         dealer = open_dealer(zmq.Context.instance(), endpoint, self._identity)
         self._socket = DrainedSocket(dealer, self._on_frames, is_awaited=True)
+        self._socket.watch_peer(self.set_lost)
         self.send(parcel("hello", hello))
 
     @classmethod

@@ -23,6 +23,10 @@ LOOK_EVERY = 8
 # Frames from this size on are handed to and taken from libzmq without a copy; pyzmq's own default.
 COPY_THRESHOLD_BYTES = 64 * 1024
 
+# Until a peer connects again: another kernel may have taken the path since, and would get what was meant for
+# this one. With -1, never, libzmq drops what has arrived and is not read yet.
+NEVER_MS = 24 * 3600 * 1000
+
 # Plain integers: pyzmq's own are enumerations, and to combine two takes longer than to send.
 NO_WAIT = int(zmq.NOBLOCK)
 MORE = int(zmq.SNDMORE)
@@ -71,6 +75,7 @@ class DrainedSocket:
         self._first: zmq.Frame | None = None
         self._fd = int(socket.getsockopt(zmq.FD))
         self._scheduled: asyncio.Handle | None = None
+        self._monitor: DrainedSocket | None = None
         # Draining goes on to the last message, whatever is sent meanwhile.
         self._is_draining = False
         self._loop.add_reader(self._fd, self._on_readable)
@@ -101,10 +106,23 @@ class DrainedSocket:
         if self._first is not None:
             disconnect(self._first)
 
+    def watch_peer(self, on_gone: Callable[[], None]) -> None:
+        """Of a DEALER: call *on_gone* when the other side's connection ends, after its last messages."""
+
+        def gone(_: list[Frame]) -> None:
+            while not self._socket.closed and int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+                self._drain(MAX_DRAINED)
+            on_gone()
+
+        self._monitor = DrainedSocket(self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED), gone)
+
     def close(self, linger_ms: int = 0) -> None:
         """Stop reading and close; messages not yet sent get *linger_ms*."""
         if self._socket.closed:
             return
+        if self._monitor:
+            self._socket.disable_monitor()
+            self._monitor.close()
         self._loop.remove_reader(self._fd)
         if self._scheduled:
             self._scheduled.cancel()
@@ -207,6 +225,7 @@ def open_dealer(
 ) -> zmq.Socket[bytes]:
     """A peer's socket, connecting to the kernel at *endpoint* as *identity*."""
     socket = context.socket(zmq.DEALER)
+    socket.setsockopt(zmq.RECONNECT_IVL, NEVER_MS)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.IDENTITY, identity.encode())
     socket.setsockopt(zmq.MAXMSGSIZE, max_frame_bytes)

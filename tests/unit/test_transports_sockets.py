@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import cast
 
@@ -30,11 +31,17 @@ class Bench:
             self.context, self.endpoint, self._take, max_frame_bytes=32 << 20, max_unsent=max_unsent
         )
         self.dealers: list[zmq.Socket[bytes]] = []
+        self.drained: list[DrainedSocket] = []
 
     def dealer(self, identity: str) -> zmq.Socket[bytes]:
         dealer = open_dealer(self.context, self.endpoint, identity)
         self.dealers.append(dealer)
         return dealer
+
+    def drained_dealer(self, identity: str, on_frames: Callable[[list[Frame]], None]) -> DrainedSocket:
+        drained = DrainedSocket(self.dealer(identity), on_frames)
+        self.drained.append(drained)
+        return drained
 
     async def next(self) -> list[bytes]:
         async with asyncio.timeout(10):
@@ -42,6 +49,8 @@ class Bench:
 
     def close(self) -> None:
         self.router.close()
+        for drained in self.drained:
+            drained.close()
         for dealer in self.dealers:
             dealer.close(0)
         self.context.term()
@@ -277,3 +286,42 @@ async def test_a_peer_can_be_disconnected_and_comes_again(bench: Bench) -> None:
     assert await bench.next() == [b"other", b"undisturbed"]
     dealer.send(b"again")
     assert await bench.next() == [b"flooder", b"again"]
+
+
+async def test_who_watches_hears_of_the_end_after_the_last_messages(bench: Bench) -> None:
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    dealer = bench.drained_dealer("watcher", lambda frames: heard.put_nowait(bytes(as_buffer(frames[0]))))
+    dealer.watch_peer(lambda: heard.put_nowait(b"gone"))
+    dealer.send([b"hello"])
+    await bench.next()
+
+    for number in range(MAX_UNSENT):
+        bench.router.send([b"watcher", b"%d" % number])
+    bench.router.close(1000)
+
+    async with asyncio.timeout(10):
+        told = [await heard.get() for _ in range(MAX_UNSENT + 1)]
+    assert told == [b"%d" % number for number in range(MAX_UNSENT)] + [b"gone"]
+
+
+async def test_another_router_on_the_same_path_gets_nothing_that_was_meant_for_the_first(
+    bench: Bench,
+) -> None:
+    gone = asyncio.Event()
+    dealer = bench.drained_dealer("visitor", lambda frames: None)
+    dealer.watch_peer(gone.set)
+    dealer.send([b"hello"])
+    await bench.next()
+    bench.router.close()
+    async with asyncio.timeout(10):
+        await gone.wait()
+
+    bench.router = bind_router(
+        bench.context, bench.endpoint, bench._take, max_frame_bytes=1 << 20, max_unsent=MAX_UNSENT
+    )
+    with contextlib.suppress(PeerFull):
+        dealer.send([b"for the first"])
+    # libzmq would connect again within a tenth of a second.
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await bench.received.get()
