@@ -1,7 +1,6 @@
 """The entry point of the program `mlxd`: its outermost frame."""
 
-from __future__ import annotations
-
+# Nothing that must be read first: until `main` runs, Python itself says where Ctrl-C found it.
 import sys
 
 
