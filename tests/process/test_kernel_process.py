@@ -162,15 +162,21 @@ async def test_a_killed_kernel_leaves_no_process_behind(home: Path) -> None:
     connection = process.connection
     client = await KernelClient.connect(connection.endpoint, connection.token, kind="test")
     running = RunningKernel(home, process, client)
-    worker_pid = await running.load("echo/plain")
+    worker_pid = await running.load("echo/slow")
     frontend_pids = [f.pid for f in (await client.status()).frontends if f.supervised and f.pid]
+
+    answer = asyncio.create_task(running.say("word " * 1000, model="echo/slow"))
+    while (await client.status()).workers[0].num_active == 0:
+        await asyncio.sleep(0.01)
 
     os.kill(process.pid, signal.SIGKILL)
 
+    async with asyncio.timeout(2):  # Nobody waits for pings that will not come.
+        with pytest.raises(KernelUnavailable):
+            await answer
     await process.wait()
     for pid in (worker_pid, *frontend_pids):
         await _until_gone(pid, 2)
-    client.set_lost()
     # The next kernel starts over what the dead one left.
     again = await KernelProcess.start(Settings(kernel=KernelSettings(frontends=())), home)
     again.drain()
