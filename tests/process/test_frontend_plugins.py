@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -39,12 +38,6 @@ ASK = """body = ChatRequest(messages=(ChatMessage(role="user", content="hello"),
         async with client.submit(task="chat", model="echo/plain", body=body) as answer:
             text = "".join([one.text async for one in answer if isinstance(one, Delta)])
         open(self.options.answer_file, "w").write(text)"""
-FLOOD = """import asyncio
-        body = ChatRequest(messages=(ChatMessage(role="user", content="x"),))
-        while not client.stopping.is_set():
-            for _ in range(200):
-                client.submit(task="chat", model="no/model", body=body)
-            await asyncio.sleep(0)"""
 # Name -> its module.
 FRONTENDS = {
     "asker": FRONTEND.format(name="asker", serve=ASK),
@@ -54,7 +47,6 @@ FRONTENDS = {
     "liar": "def build(settings, media): return 'no frontend'\n",
     "quitter": "import os\nos._exit(3)\n",
     "crasher": FRONTEND.format(name="crasher", serve="raise RuntimeError('a bug')"),
-    "flooder": FRONTEND.format(name="flooder", serve=FLOOD),
 }
 # Name -> why it does not run, as status tells it.
 REASONS = {
@@ -92,12 +84,7 @@ async def test_frontends_of_strangers_work_or_fail_alone(kernel: RunningKernel, 
     assert {states["quitter"].state, states["crasher"].state} == {"crash-looped"}
 
     assert (tmp_path / "answer").read_text() == "hello"
-    assert states["flooder"].state == "ready"
-    started = time.monotonic()
-    for _ in range(20):
-        assert await kernel.say("still here") == "still here"
-    # With two processors to ourselves 0.1 s.
-    assert time.monotonic() - started < 10
+    assert await kernel.say("still here") == "still here"
 
 
 async def settled(kernel: RunningKernel) -> dict[str, FrontendInfo]:
@@ -107,7 +94,7 @@ async def settled(kernel: RunningKernel) -> dict[str, FrontendInfo]:
         expected = {
             **dict.fromkeys(REASONS, "failed"),
             **dict.fromkeys(("quitter", "crasher"), "crash-looped"),
-            **dict.fromkeys(("asker", "flooder"), "ready"),
+            "asker": "ready",
         }
         answered = Path(kernel.home.parent / "answer").exists()
         if answered and expected == {name: states[name].state for name in expected if name in states}:
