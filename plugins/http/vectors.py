@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Callable
 
@@ -13,6 +12,7 @@ from plugins.http.body import read_body
 from plugins.http.exchange import Exchange
 from plugins.openai.translate import keep_alive_s
 from plugins.openai.validation import Reader, aside
+from plugins.openai.vector_answer import read_rows, written
 from plugins.openai.vector_requests import (
     EmbeddingsBody,
     RerankBody,
@@ -23,12 +23,8 @@ from plugins.openai.vector_requests import (
 from plugins.openai.vector_shapes import embeddings_answer, rerank_answer
 from plugins.terms import Terms
 from plugins.vectors import NumberRows
-from transports.errors import RemoteProtocolError, WorkerError
-from transports.messages import Done, Usage
+from transports.messages import Usage
 from transports.vectors import EmbeddingsRequest, RerankRequest
-
-# Written in a thread, as other answers go on meanwhile: so many bytes of numbers take some 10 ms.
-MAX_INLINE_BYTES = 32 * 1024
 
 Write = Callable[[NumberRows, Usage], bytes]
 
@@ -76,26 +72,6 @@ async def _answer(
     terms = terms._replace(keep_alive_s=keep_alive_s(body))
     task = "embeddings" if isinstance(request, EmbeddingsRequest) else "rerank"
     submission = exchange.submit(task=task, model=body.model, body=request, terms=terms)
-    rows: NumberRows | None = None
-    end: Done | None = None
-    # Leaving the block cancels what has not ended.
-    async with submission:
-        async for update in submission:
-            match update:
-                case NumberRows():
-                    rows = update
-                case Done():
-                    end = update
-                case _:
-                    pass
-    if end and end.finish_reason == "cancelled":
-        raise WorkerError("the request was cancelled inside the server")
-    num_wanted = len(request.input) if isinstance(request, EmbeddingsRequest) else len(request.documents)
-    if rows is None or end is None or len(rows) != num_wanted:
-        raise RemoteProtocolError(
-            f"the worker gave {len(rows or ())} rows of numbers for {num_wanted} inputs"
-        )
+    rows, end = await read_rows(submission, request)
     exchange.ends.append(end)
-    if len(rows.values) <= MAX_INLINE_BYTES:
-        return exchange.json(write(rows, end.usage))
-    return exchange.json(await asyncio.to_thread(write, rows, end.usage))
+    return exchange.json(await written(write, rows, end.usage))

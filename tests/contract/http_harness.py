@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from plugins.client import Submission, Update
 from plugins.http.frontend import HttpFrontend
+from plugins.vectors import NumberRows
 from transports.envelope import Message
 from transports.errors import KernelUnavailable, MlxdError
 from transports.messages import Delta, Done, Usage, Welcome
@@ -127,6 +129,18 @@ def fail(error: MlxdError, *texts: str) -> Callable[[Submission, Message], None]
         for text in texts:
             submission.put(Delta(id=submission.id, text=text))
         submission.put(error)
+
+    return script
+
+
+def give(*rows: list[float]) -> Callable[[Submission, Message], None]:
+    """A script that answers with these rows of numbers."""
+
+    def script(submission: Submission, _: Message) -> None:
+        packed = b"".join(struct.pack(f"<{len(row)}f", *row) for row in rows)
+        submission.put(NumberRows(len(rows[0]), memoryview(packed)))
+        usage = Usage(prompt_tokens=5, completion_tokens=0)
+        submission.put(Done(id=submission.id, finish_reason="stop", usage=usage))
 
     return script
 

@@ -6,28 +6,12 @@ import base64
 import struct
 
 import pytest
-from http_harness import MODEL, fail, open_door, say, say_nothing
+from http_harness import MODEL, fail, give, open_door, say, say_nothing
 
-from plugins.submission import Submission
-from plugins.vectors import NumberRows
-from transports.envelope import Message
 from transports.errors import ContextLengthExceeded, TaskNotSupported, WorkerCrashed
-from transports.messages import Done, Usage
 from transports.vectors import EmbeddingsRequest, RerankRequest
 
 VECTOR = [0.5, -0.25, 1.0]
-
-
-def give(*rows: list[float]):
-    """A script that answers with these rows."""
-
-    def script(submission: Submission, _: Message) -> None:
-        packed = b"".join(struct.pack(f"<{len(row)}f", *row) for row in rows)
-        submission.put(NumberRows(len(rows[0]), memoryview(packed)))
-        usage = Usage(prompt_tokens=5, completion_tokens=0)
-        submission.put(Done(id=submission.id, finish_reason="stop", usage=usage))
-
-    return script
 
 
 async def test_floats_are_openais_answer():

@@ -106,6 +106,17 @@ def test_tokens_are_counted_as_the_model_has_them(program: Program) -> None:
     assert {"input_tokens": 3} == program.ask("tokens.count", model="echo/plain", prompt=["a b", "c"])
 
 
+def test_texts_become_vectors_and_documents_are_ranked(program: Program) -> None:
+    vectors = program.ask("embeddings.create", model="echo/plain", input=["one", "two three", "one"])
+    documents = ["none", "a red fish", "a fish"]
+    ranked = program.ask("rerank", model="echo/plain", query="red fish", documents=documents)
+
+    first, second, third = (item["embedding"] for item in vectors["data"])
+    assert first == third != second
+    assert {"prompt_tokens": 4, "total_tokens": 4} == vectors["usage"]
+    assert [1, 2, 0] == [result["index"] for result in ranked["results"]]
+
+
 def test_models_and_status_are_told(program: Program) -> None:
     models = program.ask("models.list")
     status = program.ask("status")

@@ -10,6 +10,7 @@ from plugins.stdio.connection import Connection, unknown_method
 from plugins.stdio.jsonrpc import Notification, Request
 from plugins.stdio.kernel_link import KernelLink
 from plugins.stdio.raw.generation import Generation
+from plugins.stdio.raw.vectors import Vectorizer
 from transports.settings import Settings
 
 Method: TypeAlias = Callable[[Request], Awaitable[object]]
@@ -30,10 +31,13 @@ class RawPersonality:
     def __init__(self, connection: Connection, kernel: KernelLink, settings: Settings) -> None:
         self._kernel = kernel
         self._generation = Generation(connection, kernel, settings)
+        vectorizer = Vectorizer(kernel, settings)
         self._methods: Mapping[str, Method] = {
             "chat.completions.create": self._generation.chat,
             "completions.create": self._generation.completion,
             "tokens.count": self._generation.count,
+            "embeddings.create": vectorizer.embeddings,
+            "rerank": vectorizer.rerank,
             "models.list": self._models,
             "status": self._status,
         }
