@@ -28,6 +28,7 @@ from kernel.events import (
     StopRequested,
     TimePassed,
 )
+from kernel.forgotten import Forgotten
 from kernel.heartbeat import Heartbeat
 from kernel.lifecycle import Lifecycle
 from kernel.memory import MemoryPlans
@@ -42,12 +43,7 @@ from kernel.supervisor import Process, Supervisor
 from kernel.tenure import Tenure
 from kernel.view import KernelView, StatusView
 from transports.codec import decode_body
-from transports.errors import (
-    MlxdError,
-    RemoteProtocolError,
-    ShuttingDown,
-    from_failed,
-)
+from transports.errors import MlxdError, RemoteProtocolError, ShuttingDown, from_failed
 from transports.frames import Parcel
 from transports.messages import Failed, Hello, Pong, Progress, Ready
 from transports.reports import DoneReply
@@ -151,7 +147,8 @@ class Broker:
             self._peers,
             self._offences,
         )
-        self._heartbeat = Heartbeat(settings.kernel, self._peers, self._out.append)
+        self._forgotten = Forgotten(settings.kernel, self._dispatcher, self._out.append)
+        self._heartbeat = Heartbeat(settings.kernel, self._peers, self._forgotten, self._out.append)
 
     def start(self, now: float) -> list[Action]:
         """Start the frontends and load what must be there from the start."""
@@ -271,8 +268,10 @@ class Broker:
                 error = from_failed(decode_body(message.body, Failed))
                 self._lifecycle.failed(worker.model, error, now)
             case "pong":
-                oldest_s = self._dispatcher.oldest_running_s(worker.model)
-                self._supervisor.progressed(worker, decode_body(message.body, Pong), oldest_s, now)
+                pong = decode_body(message.body, Pong)
+                self._forgotten.answered(worker, pong, now)
+                oldest = next(self._dispatcher.routes(worker.name), None)
+                self._supervisor.progressed(worker, pong, oldest.started_s if oldest else None, now)
             case "progress":
                 worker.progress_s = now
                 self._lifecycle.progressed(worker.model, decode_body(message.body, Progress))

@@ -64,9 +64,9 @@ class Dispatcher:
         """Requests inside the worker of *model*."""
         return self._running.num_in(model)
 
-    def oldest_running_s(self, model: str) -> float | None:
-        """When the first of the requests inside the worker of *model* went there; None if there is none."""
-        return self._running.oldest_s(model)
+    def routes(self, worker: str) -> Iterator[Route]:
+        """Requests inside a worker, the oldest first."""
+        return (route for route in self._running if route.worker == worker)
 
     def is_busy(self, model: str) -> bool:
         """Whether anybody waits for *model* or is served by it."""
@@ -160,10 +160,9 @@ class Dispatcher:
                 self._notices.cancelled(peer, request_id)
         for model, cancelled in by_model.items():
             if worker := self._residency.worker(model):
-                process, _ = worker
                 for start in range(0, len(cancelled), MAX_IDS_TOLD):
                     told = parcel("cancel", Cancel(), ids=cancelled[start : start + MAX_IDS_TOLD])
-                    self._emit(Send(process.peer, told))
+                    self._emit(Send(worker[0].peer, told))
         self._dispatch_after(left, now)
         return bool(by_model or left)
 
@@ -234,8 +233,7 @@ class Dispatcher:
         """Pass a worker's events or failure on to their frontend.
 
         Raises:
-            RemoteProtocolError: The worker spoke of a request that it does not have, or of none; nothing
-                was passed on.
+            RemoteProtocolError: It spoke of a request that it does not have, or of none; nobody was told.
         """
         envelope = message.envelope
         for request_id in envelope.ids:
@@ -269,12 +267,10 @@ class Dispatcher:
             now: Monotonic seconds.
             was_wished: It ended by itself, or was ended because it hung: perhaps by a request.
         """
-        lost = [route for route in self._running if route.worker == worker]
-        for route in lost:
-            self._end(route, now)
+        lost = list(self.routes(worker))
         if was_wished:
             self._quarantine.strike((route.fingerprint for route in lost), now)
-        self._notices.failed([(route.peer, route.id) for route in lost], error)
+        self.fail_running(lost, error, now)
 
     # --- ends -----------------------------------------------------------------------------------
 
@@ -285,9 +281,13 @@ class Dispatcher:
     def fail_all(self, error: MlxdError, now: float) -> None:
         """End everything; workers are told to stop what they do."""
         self._fail_queued(self._queue.select(lambda _: True), error)
-        for route in (routes := list(self._running)):
+        self.fail_running(list(self._running), error, now)
+
+    def fail_running(self, routes: Iterable[Route], error: MlxdError, now: float) -> None:
+        """End requests inside workers; these are not told."""
+        for route in routes:
             self._end(route, now)
-        self._notices.failed([(route.peer, route.id) for route in routes], error)
+        self._notices.failed(((route.peer, route.id) for route in routes), error)
 
     def tick(self, now: float) -> None:
         """End requests that have waited for too long; at each heartbeat tell the others where they stand."""

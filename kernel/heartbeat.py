@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kernel.actions import Emit, Send
+from kernel.forgotten import Forgotten
 from kernel.peers import Peer, Peers
 from transports.frames import parcel
 from transports.messages import Ping
@@ -12,9 +13,10 @@ from transports.settings import KernelSettings
 class Heartbeat:
     """Times are seconds of that clock, but for those of `awake` and `on_the_clock`."""
 
-    def __init__(self, settings: KernelSettings, peers: Peers, emit: Emit) -> None:
+    def __init__(self, settings: KernelSettings, peers: Peers, forgotten: Forgotten, emit: Emit) -> None:
         self._interval_s = settings.heartbeat_s
         self._peers = peers
+        self._forgotten = forgotten
         self._emit = emit
         self._next_s = 0.0
         # How long the kernel stood still so far.
@@ -47,10 +49,12 @@ class Heartbeat:
         if now < self._next_s:
             return
         self._next_s = now + self._interval_s
-        ping = parcel("ping", Ping())
         for peer in self._peers:
             peer.num_pings += 1
-            self._emit(Send(peer.id, ping))
+            # Every worker has a process: the kernel started it.
+            worker = peer.process if peer.role == "worker" else None
+            ping = self._forgotten.question(worker) if worker else Ping()
+            self._emit(Send(peer.id, parcel("ping", ping)))
 
     def answered(self, peer: Peer) -> bool:
         """A pong came; whether it is the answer to a ping."""

@@ -28,6 +28,8 @@ class Route:
     is_alone: bool
     # Its frontend does not want it any more; its worker was told.
     is_cancelled: bool = False
+    # When its worker said for the first time in a row that it does not have it.
+    missed_s: float | None = None
 
 
 class Running:
@@ -55,10 +57,6 @@ class Running:
     def num_in(self, model: str) -> int:
         """Requests inside the worker of *model*."""
         return self._num_in.get(model, 0)
-
-    def oldest_s(self, model: str) -> float | None:
-        """When the first of the requests inside the worker of *model* went there; None if there is none."""
-        return min((route.started_s for route in self._routes.values() if route.model == model), default=None)
 
     def has_slot(self, model: str, num_slots: int) -> bool:
         """Whether the worker of *model* may get one more."""

@@ -31,6 +31,8 @@ from transports.vectors import Vectors
 MAX_IMAGES = 256
 # OpenAI takes schemas of 120,000 characters.
 MAX_GRAMMAR_CHARS = 131_072
+# Of one ping: more would only say the same sooner.
+MAX_IDS_ASKED = 64
 # Of a decoded picture, pixels.
 MAX_IMAGE_SIDE = 16_384
 
@@ -86,6 +88,9 @@ class Drain(Message, frozen=True, kw_only=True):
 class Ping(Message, frozen=True, kw_only=True):
     """Kernel -> peer, every `heartbeat_s`. Followed by pong."""
 
+    # To a worker: requests that it should have, the oldest ones.
+    running: Annotated[tuple[RequestId, ...], Meta(max_length=MAX_IDS_ASKED)] = ()
+
 
 class Pong(Message, frozen=True, kw_only=True):
     """Peer -> kernel, the answer to ping, also while a worker's engine computes."""
@@ -97,6 +102,8 @@ class Pong(Message, frozen=True, kw_only=True):
     num_active: int = 0
     # Those of them that have no token yet.
     num_prefilling: int = 0
+    # Those of `Ping.running` that the worker does not have: ended, or lost.
+    unknown: Annotated[tuple[RequestId, ...], Meta(max_length=MAX_IDS_ASKED)] = ()
 
 
 # --- a request --------------------------------------------------------------------------------

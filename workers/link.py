@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import msgspec
 import zmq
 
 from transports.codec import decode_body
 from transports.errors import RemoteProtocolError
 from transports.frames import Parcel, join, parcel, split
 from transports.logs import get_logger
-from transports.messages import Failed, Hello, Pong, Progress
+from transports.messages import Failed, Hello, Ping, Pong, Progress
 from transports.sockets import NO_WAIT, open_dealer, receive_frames, send_frames
 from transports.tether import PeerBootstrap
 
@@ -45,6 +46,8 @@ class Link:
     def __init__(self, endpoint: str, identity: str, hello: Hello) -> None:
         """Connect and say hello."""
         self._progress: Callable[[], Pong] = Pong
+        # Nothing is lost before there is an engine.
+        self._has: Callable[[str], bool] = lambda _: True
         self._arrived: deque[Parcel] = deque()
         # Held by whoever touches the socket; it is also the memory fence that zmq asks for between threads.
         self._lock = threading.Lock()
@@ -70,10 +73,12 @@ class Link:
         with self._lock:
             while not self._arrived:
                 self._take(0)
-        return self._arrived.popleft()
+            return self._arrived.popleft()
 
-    def arrived(self, *, wait: bool) -> list[Parcel]:
+    def arrived(self, *, wait: bool) -> Iterator[Parcel]:
         """The messages that have come; with *wait* at least one.
+
+        Each counts as waiting here until the next is asked for.
 
         Raises:
             RemoteProtocolError: As for `receive`.
@@ -82,13 +87,20 @@ class Link:
             while wait and not self._arrived:
                 self._take(0)
             self._take_all()
-            messages = list(self._arrived)
-            self._arrived.clear()
-        return messages
+            num_messages = len(self._arrived)
+        for _ in range(num_messages):
+            yield self._arrived[0]
+            with self._lock:
+                self._arrived.popleft()
 
-    def report_with(self, progress: Callable[[], Pong]) -> None:
-        """Answer pings with what *progress* gives; it is called from another thread."""
-        self._progress = progress
+    def report_with(self, progress: Callable[[], Pong], has: Callable[[str], bool]) -> None:
+        """Answer pings from now on; both are called from another thread.
+
+        Args:
+            progress: How far the engine is.
+            has: Whether a request is inside it.
+        """
+        self._progress, self._has = progress, has
 
     def report_load(self, progress: Progress, counter: int) -> None:
         """Tell how far a load is; the counter shows the kernel that it goes on."""
@@ -126,9 +138,18 @@ class Link:
         message = split(receive_frames(self._dealer, flags), MAX_FRAMES)
         match message.envelope.type:
             case "ping":
-                send_frames(self._dealer, join(parcel("pong", self._progress())))
+                send_frames(self._dealer, join(parcel("pong", self._pong(message))))
             case "failed":
                 refusal = decode_body(message.body, Failed)
                 raise RemoteProtocolError(f"the kernel refused this worker: {refusal.message}")
             case _:
                 self._arrived.append(message)
+
+    def _pong(self, ping: Parcel) -> Pong:
+        asked = decode_body(ping.body, Ping).running
+        # Before the engine is asked: meanwhile a request goes from here into it.
+        waiting = {
+            i for message in self._arrived if message.envelope.type == "submit" for i in message.envelope.ids
+        }
+        unknown = tuple(i for i in asked if i not in waiting and not self._has(i))
+        return msgspec.structs.replace(self._progress(), unknown=unknown)

@@ -100,6 +100,10 @@ class Session:
         """Requests inside the engine; may be asked for by another thread."""
         return len(self._active)
 
+    def has(self, request_id: str) -> bool:
+        """Whether that request is inside; may be asked by another thread."""
+        return request_id in self._active
+
     @property
     def num_prefilling(self) -> int:
         """Those of them that have no token yet; may be asked for by another thread."""

@@ -83,7 +83,8 @@ def _serve(link: Link, session: Session, engine: Engine) -> None:
             progress=engine.progress(),
             num_active=session.num_active,
             num_prefilling=session.num_prefilling,
-        )
+        ),
+        session.has,
     )
     while True:
         for message in link.arrived(wait=not engine.has_work()):

@@ -37,9 +37,13 @@ def main() -> None:
         lie(link, str(content), message.envelope.ids[0], message.envelope.peer, running)
         running.append(message.envelope.ids[0])
         if content == "NO_END_BUSY":
-            link.report_with(lambda: Pong(progress=7, num_active=1))
+            link.report_with(lambda: Pong(progress=7, num_active=1), lambda _: True)
         if content == "NO_END_WORKING":
-            link.report_with(lambda: Pong(progress=next(counter), num_active=1))
+            link.report_with(lambda: Pong(progress=next(counter), num_active=1), lambda _: True)
+        if content == "FORGETS":
+            link.report_with(
+                lambda: Pong(progress=next(counter), num_active=1), set(running[:-1]).__contains__
+            )
 
 
 def lie(link: Link, how: str, request_id: str, peer: str, running: list[str]) -> None:
@@ -67,7 +71,7 @@ def lie(link: Link, how: str, request_id: str, peer: str, running: list[str]) ->
             say(Delta(id=request_id, text="said"), finished=(request_id,))
         case "END_IN_BODY_ONLY":
             say(Delta(id=request_id, text="said"), good)
-        case "NO_END" | "NO_END_BUSY" | "NO_END_WORKING" | "WAIT":
+        case "NO_END" | "NO_END_BUSY" | "NO_END_WORKING" | "FORGETS" | "WAIT":
             say(Delta(id=request_id, text="said"))
         case "NONSENSE":
             link.send(parcel("hello", Hello(**{**_NOBODY, "pid": 1})))

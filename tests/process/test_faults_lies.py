@@ -95,6 +95,19 @@ async def test_a_request_whose_end_never_comes_is_ended(liar: RunningKernel, lie
         assert await liar.say("honest", model=MODEL) == "honest"
 
 
+async def test_a_request_that_its_worker_forgets_while_it_works_on_ends_alone(liar: RunningKernel) -> None:
+    pid = await liar.load(MODEL)
+    async with asyncio.timeout(10), liar.ask("WAIT", model=MODEL) as other:
+        while not isinstance(await anext(other), Delta):
+            pass
+
+        with pytest.raises(WorkerError, match="has lost this request"):
+            await liar.say("FORGETS", model=MODEL)
+
+        assert [1] == [w.num_active for w in (await liar.client.status()).workers if w.model == MODEL]
+    assert pid == await liar.find_worker(MODEL)
+
+
 async def test_a_slot_whose_end_the_kernel_never_sees_is_freed(liar: RunningKernel) -> None:
     pid = await liar.load(MODEL)
 

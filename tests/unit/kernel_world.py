@@ -108,6 +108,8 @@ class World:
         self.workers: dict[str, str] = {}
         # Worker name -> ids it works on -> frontend peer.
         self.running: dict[str, dict[str, str]] = defaultdict(dict)
+        # Worker name -> ids that it had and knows nothing of any more.
+        self.forgotten: dict[str, list[str]] = defaultdict(list)
         # (frontend, id) -> how it ended, in order; exactly one is right.
         self.ends: dict[tuple[str, str], list[str]] = defaultdict(list)
         self.actions: list[Action] = []
@@ -156,7 +158,8 @@ class World:
         """What a peer that does what it should answers: a worker gets on with its requests."""
         name = next((name for name, its_peer in self.workers.items() if its_peer == peer), "")
         num_active = len(self.running.get(name, ()))
-        return Pong(progress=int(self.now) if num_active else 0, num_active=num_active)
+        unknown = tuple(self.forgotten.get(name, ()))
+        return Pong(progress=int(self.now) if num_active else 0, num_active=num_active, unknown=unknown)
 
     def feed_pongs(self, peer: str, seconds: int) -> None:
         """Let time pass while only this peer answers pings."""
@@ -277,10 +280,16 @@ class World:
         done = Done(id=request_id, finish_reason="stop", usage=usage)
         self.say(name, Delta(id=request_id, text=text), done)
 
+    def forget(self, name: str, request_id: str) -> None:
+        """A worker loses a request."""
+        del self.running[name][request_id]
+        self.forgotten[name].append(request_id)
+
     def die(self, name: str, returncode: int = -9, *words: str) -> None:
         self.workers.pop(name, None)
         self.spawned.pop(name, None)
         self.running.pop(name, None)
+        self.forgotten.pop(name, None)
         self.feed(ProcessExited(name, returncode, words))
 
     # --- what was seen ------------------------------------------------------------------------

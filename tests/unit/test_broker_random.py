@@ -73,7 +73,7 @@ class Chaos:
             *(self.wait,) * 2,
             *(self.cancel, self.crash, self.administrate, self.leave, self.lie, self.fail_load),
             *(self.fail_request, self.lose_worker, self.say_hello_again, self.stall, self.look, self.steal),
-            self.measure,
+            *(self.measure, self.forget),
         )
 
     def step(self) -> None:
@@ -177,6 +177,12 @@ class Chaos:
             message = parcel("failed", body, ids=ids, finished=ids, peer=peer)
             self.world.feed(MessageReceived(self.world.workers[name], message))
 
+    def forget(self) -> None:
+        """A worker loses a request and goes on."""
+        running = [(name, i) for name in self.workers() for i in self.world.running[name]]
+        if running:
+            self.world.forget(*self.random.choice(running))
+
     def fail_load(self) -> None:
         if self.workers():
             peer = self.world.workers[self.random.choice(self.workers())]
@@ -230,7 +236,8 @@ class Chaos:
     def pong(self) -> None:
         for name, peer in list(self.world.workers.items()):
             num_active = len(self.world.running[name])
-            pong = Pong(progress=self.random.randrange(3), num_active=num_active)
+            unknown = tuple(self.world.forgotten[name][-3:])
+            pong = Pong(progress=self.random.randrange(3), num_active=num_active, unknown=unknown)
             self.world.feed(MessageReceived(peer, parcel("pong", pong)))
             if self.random.random() < 0.5 and name.startswith("echo:"):
                 progress = Progress(phase="load", fraction=0.5)

@@ -20,6 +20,7 @@ LOGIC = (
     "ending",
     "events",
     "fairness",
+    "forgotten",
     "heartbeat",
     "lifecycle",
     "memory",

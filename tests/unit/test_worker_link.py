@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import zmq
 
+from transports.codec import decode_body
 from transports.errors import RemoteProtocolError, WorkerError
 from transports.frames import Parcel, join, parcel, split
 from transports.messages import Hello, Ping, Pong, Unload
@@ -33,7 +34,10 @@ class Kernel:
             self.socket.send_multipart([b"worker", *join(message)])
 
     def next_type(self) -> str:
-        return split(self.socket.recv_multipart()[1:], 16).envelope.type
+        return self.next().envelope.type
+
+    def next(self) -> Parcel:
+        return split(self.socket.recv_multipart()[1:], 16)
 
 
 @pytest.fixture
@@ -56,7 +60,7 @@ def submit(request_id: str) -> Parcel:
 
 
 def test_pings_are_answered_while_nobody_listens(kernel: Kernel, link: Link) -> None:
-    link.report_with(lambda: Pong(progress=7))
+    link.report_with(lambda: Pong(progress=7), lambda _: True)
     link.answer_pings(LOOK_S)
 
     kernel.send(parcel("ping", Ping()))
@@ -91,7 +95,7 @@ def test_what_came_between_two_steps_keeps_its_order(kernel: Kernel, link: Link)
 
 
 def test_nothing_came(kernel: Kernel, link: Link) -> None:
-    assert link.arrived(wait=False) == []
+    assert list(link.arrived(wait=False)) == []
 
 
 def test_a_refused_worker_hears_why(kernel: Kernel, link: Link) -> None:
@@ -99,3 +103,16 @@ def test_a_refused_worker_hears_why(kernel: Kernel, link: Link) -> None:
 
     with pytest.raises(RemoteProtocolError, match="wrong token"):
         link.receive()
+
+
+def test_a_pong_names_what_neither_the_engine_has_nor_waits_for_it(kernel: Kernel, link: Link) -> None:
+    link.report_with(Pong, {"in-engine"}.__contains__)
+    link.answer_pings(LOOK_S)
+    kernel.send(submit("has-just-come"), submit("next-to-come"))
+    messages = link.arrived(wait=True)
+    next(messages)
+    kernel.send(parcel("ping", Ping(running=("in-engine", "has-just-come", "next-to-come", "nowhere1"))))
+
+    pong = kernel.next()
+
+    assert ("nowhere1",) == decode_body(pong.body, Pong).unknown
