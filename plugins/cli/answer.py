@@ -1,4 +1,4 @@
-"""An answer on its way to the screen: deltas to a writer, waiting to a progress view."""
+"""An answer on its way to the screen: deltas to a writer, waiting and thoughts to views."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Callable
 
 from plugins.cli.progress import ProgressView
 from plugins.cli.sanitize import Sanitizer
+from plugins.cli.thoughts import ThoughtView
 from plugins.submission import Update
-from transports.messages import Delta, Done, Prefill, Progress
+from transports.messages import Delta, Done, Prefill, Progress, ReasoningDelta
 
 
 class Answer:
@@ -25,6 +26,7 @@ class Answer:
         *,
         name: str = "",
         view: ProgressView | None = None,
+        thoughts: ThoughtView | None = None,
         write: Callable[[str], None] = lambda _: None,
         is_raw: bool = False,
     ) -> None:
@@ -33,7 +35,8 @@ class Answer:
         Args:
             updates: A submission.
             name: What the progress view calls the wait.
-            view: Closed before the first text; None shows nothing.
+            view: Closed before the first text or thought that is shown; None shows nothing.
+            thoughts: Takes what the model thinks; None shows nothing.
             write: Takes text without control sequences unless *is_raw*.
             is_raw: Pass on what the model wrote.
 
@@ -41,15 +44,26 @@ class Answer:
             MlxdError: The bad end of the request.
         """
         sanitizer = Sanitizer()
-        async for update in updates:
-            match update:
-                case Progress() | Prefill():
-                    if view:
-                        view.update(name, update)
-                case Delta(text=text):
-                    if view and not self.text:
-                        view.close()
-                    self.text += text
-                    write(text if is_raw else sanitizer.feed(text))
-                case Done():
-                    self.done = update
+        try:
+            async for update in updates:
+                match update:
+                    case Progress() | Prefill():
+                        if view:
+                            view.update(name, update)
+                    case ReasoningDelta(text=text):
+                        if thoughts and thoughts.is_live:
+                            if view:
+                                view.close()
+                            thoughts.write(text)
+                    case Delta(text=text):
+                        if view and not self.text:
+                            view.close()
+                        if thoughts:
+                            thoughts.close(is_answered=True)
+                        self.text += text
+                        write(text if is_raw else sanitizer.feed(text))
+                    case Done():
+                        self.done = update
+        finally:
+            if thoughts:
+                thoughts.close()

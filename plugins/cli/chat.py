@@ -27,6 +27,7 @@ from plugins.cli.keep_alive import keep_alive_flag
 from plugins.cli.pictures import Named, submit
 from plugins.cli.progress import ProgressView
 from plugins.cli.sanitize import clean_line
+from plugins.cli.thoughts import ThoughtView
 from plugins.cli.urgency import urgency_flags
 from plugins.client import KernelClient, Submission
 from plugins.terms import PRIORITIES, Terms
@@ -155,7 +156,9 @@ async def _turn(
     with ProgressView() as view:
         async with submit(client, model, request, conversation.pictures, terms) as submission:
             with _stopped_by_ctrl_c(submission), _no_echo():
-                await answer.read(submission, name=model, view=view, write=_write, is_raw=is_raw)
+                await answer.read(
+                    submission, name=model, view=view, thoughts=ThoughtView(), write=_write, is_raw=is_raw
+                )
     click.echo()
     conversation.add(question, answer.text)
 

@@ -18,6 +18,7 @@ from plugins.cli.keep_alive import keep_alive_flag
 from plugins.cli.output import print_json
 from plugins.cli.pictures import Named, submitted
 from plugins.cli.progress import ProgressView
+from plugins.cli.thoughts import ThoughtView
 from plugins.cli.urgency import urgency_flags
 from plugins.terms import PRIORITIES, Terms
 from transports.messages import ChatMessage, ChatRequest
@@ -184,7 +185,12 @@ async def _answer(
         ):
             try:
                 await answer.read(
-                    updates, name=model, view=view, write=_ignore if as_json else _write, is_raw=is_raw
+                    updates,
+                    name=model,
+                    view=view,
+                    thoughts=None if as_json else ThoughtView(),
+                    write=_ignore if as_json else _write,
+                    is_raw=is_raw,
                 )
             finally:
                 if not as_json and answer.text and not answer.text.endswith("\n"):

@@ -117,6 +117,18 @@ def test_control_sequences_of_an_answer_do_not_reach_the_terminal(served: Path) 
     assert "\x1b]0;evil" not in terminal.shown
 
 
+def test_thoughts_stand_dim_before_the_answer(served: Path) -> None:
+    terminal = open_chat(served, "echo/plain")
+
+    terminal.press("<think>hm hm</think>Yes.\r")
+    terminal.wait_for("\r\nhm hm\r\n\r\nYes.\r\n")
+    terminal.wait_for(">>>")
+    terminal.press("\x04")
+    terminal.end()
+
+    assert "\x1b[2mhm" in terminal.shown
+
+
 def test_what_was_typed_is_kept_for_this_user_alone(served: Path) -> None:
     terminal = open_chat(served, "echo/plain")
     ask(terminal, "remember me", "remember me")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_harness import mlxd, processes_of, serving
+from cli_harness import Terminal, mlxd, processes_of, serving
 
 
 @pytest.fixture
@@ -54,6 +54,18 @@ def test_run_strips_control_sequences_unless_raw(served: Path) -> None:
 
     assert mlxd(served, "run", "echo/plain", prompt).stdout == " red\n"
     assert mlxd(served, "run", "echo/plain", prompt, "--raw").stdout == f"{prompt}\n"
+
+
+def test_run_shows_thoughts_in_a_terminal_only(served: Path) -> None:
+    prompt = "<think>hm hm</think>Yes."
+    terminal = Terminal(served, "run", "echo/plain", prompt)
+    as_json = Terminal(served, "run", "echo/plain", prompt, "--json")
+    piped = mlxd(served, "run", "echo/plain", prompt)
+
+    assert (terminal.end(), as_json.end()) == (0, 0)
+    assert "hm hm\r\n\r\nYes.\r\n" in terminal.text
+    assert "hm hm" not in as_json.text
+    assert piped.stdout == "Yes.\n"
 
 
 @pytest.mark.parametrize(
