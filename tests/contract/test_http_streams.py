@@ -19,7 +19,7 @@ from transports.messages import Delta, Done, Prefill, Progress, Usage
 STREAM = chat_body(stream=True)
 PATH = "/v1/chat/completions"
 COMPLETION = {"model": MODEL, "prompt": "x", "stream": True}
-# Issue 2 and faults.md B2: a client that left is cancelled within this.
+# A client that left is cancelled within this.
 CANCEL_S = 1.0
 
 

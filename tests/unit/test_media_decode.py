@@ -80,7 +80,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png_of(width: int, height: int, *chunks: bytes, bits: int = 1) -> bytes:
-    """A grey PNG whose pixels are all 0, as large as it likes to be: the bomb of faults.md."""
+    """A grey PNG whose pixels are all 0, as large as it likes to be: a bomb."""
     row = b"\0" + bytes((width * bits + 7) // 8)
     packer = zlib.compressobj(9)
     pixels = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
