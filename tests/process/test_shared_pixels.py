@@ -219,11 +219,13 @@ async def test_a_killed_kernel_leaves_files_to_nobody(home: Path) -> None:
     put(kernel.client)
     ours = Path(kernel.client.shared_folder)
 
-    os.kill(process.pid, signal.SIGKILL)
+    # First, or it would clear up when it hears that the kernel is gone.
     visitor.kill()
-    await process.wait()
     await visitor.wait()
-    kernel.client.set_lost()
+    os.kill(process.pid, signal.SIGKILL)
+    await process.wait()
+    async with asyncio.timeout(2):
+        await kernel.client.lost.wait()
 
     assert not ours.exists()
     assert theirs.exists()

@@ -218,7 +218,7 @@ def test_who_does_not_read_answers_is_not_read(program: Program, served: Path) -
 def test_a_stream_that_nobody_reads_is_cancelled(served: Path) -> None:
     """The worker's slot is free again, and the editor, once it wakes, is told."""
     with editor(served, MLXD_STDIO_WRITE_TIMEOUT_S="0.3") as stuck, editor(served) as other:
-        id_ = stuck.request("chat.completions.create", **endless("echo/plain", "x" * 60 + " "))
+        id_ = stuck.request("chat.completions.create", **endless(word="x" * 2000 + " ", count=1000))
         deadline_s = time.monotonic() + TIMEOUT_S
         wait_for_chunk(stuck)
         while num_requests(other):
