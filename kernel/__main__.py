@@ -34,6 +34,7 @@ from kernel.memory import KindFacts, budget_of
 from kernel.processes import Processes
 from kernel.shared import SharedFolder
 from kernel.shell import Shell
+from kernel.stderr import Stderr
 from kernel.view import KernelView
 from kernel.worker_kinds import WorkerKind, WorkerKinds, settings_of
 from transports import logs, rundir, tether
@@ -79,7 +80,8 @@ def main() -> int:
     except MlxdError as e:
         print(f"mlxd: {e.message}", file=sys.stderr)
         return 1
-    logs.configure(bootstrap.settings.log.level, bootstrap.settings.log.format, "kernel", Tee(files))
+    stderr = Stderr(sys.stderr.fileno())
+    logs.configure(bootstrap.settings.log.level, bootstrap.settings.log.format, "kernel", Tee(files, stderr))
     # A dump of memory holds prompts. Children inherit this.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     allow_descriptors(bootstrap.settings.kernel.max_peers * DESCRIPTORS_PER_PEER + SPARE_DESCRIPTORS)
@@ -94,6 +96,7 @@ def main() -> int:
         children.close()
         rundir.clear(run_dir)
         lock.release()
+        stderr.close()
         files.close()
 
 

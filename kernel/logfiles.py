@@ -7,8 +7,9 @@ import logging
 import logging.handlers
 import queue
 import re
-import sys
 from pathlib import Path
+
+from kernel.stderr import Stderr
 
 # Lines that the disk may be behind; more are dropped.
 MAX_PENDING_LINES = 10_000
@@ -64,21 +65,19 @@ class _Writer(logging.handlers.QueueListener):
 class Tee:
     """A text stream for structlog: stderr and the kernel's own log file."""
 
-    def __init__(self, files: LogFiles) -> None:
+    def __init__(self, files: LogFiles, stderr: Stderr) -> None:
         self._files = files
+        self._stderr = stderr
 
     def write(self, text: str) -> int:
-        """Write to both; a closed terminal is no reason to fail."""
-        with contextlib.suppress(OSError):
-            sys.stderr.write(text)
+        """Have it written to both."""
+        self._stderr.write(text)
         if line := text.rstrip("\n"):
             self._files.write("kernel", line)
         return len(text)
 
     def flush(self) -> None:
-        """Flush stderr."""
-        with contextlib.suppress(OSError):
-            sys.stderr.flush()
+        """Nothing is held back here; the threads write as soon as they can."""
 
 
 def _file_name(process: str) -> str:
