@@ -77,9 +77,7 @@ async def _round(home: Path, n: int) -> dict[int, tuple[float, float]]:
         running_kernel(home, http=True, model=REAL) as (_, _, url),
         aiohttp.ClientSession() as session,
     ):
-        (environment,) = (home / "envs").glob("text-*")
-        python = environment / "bin" / "python"
-        library = await asyncio.to_thread(Library, python, "library_host.py", home / "models" / REAL)
+        library = await asyncio.to_thread(Library, "text", "library_host.py", home / "models" / REAL)
         rates: dict[int, tuple[float, float]] = {}
         for count in (1, NUM_STREAMS):
             sides = [

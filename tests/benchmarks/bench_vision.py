@@ -20,7 +20,6 @@ from PIL import Image
 from support import ROOT, Figure, percentile, real_home, running_kernel
 
 from kernel.demos import EMBEDDED
-from kernel.environment_build import environment_name
 
 MODEL = "demo/tiny-vl"
 NUM_STREAMS = 4
@@ -127,10 +126,8 @@ async def measure(rounds: int) -> list[Figure]:
         running_kernel(home, http=True, model=MODEL) as (_, _, url),
         aiohttp.ClientSession() as session,
     ):
-        environment = environment_name("vision", ROOT / "workers/vision/requirements.lock")
-        python = home / "envs" / environment / "bin" / "python"
         library = await asyncio.to_thread(
-            Library, python, "vision_library_host.py", ROOT / "workers" / EMBEDDED[MODEL]
+            Library, "vision", "vision_library_host.py", ROOT / "workers" / EMBEDDED[MODEL]
         )
         decode, rates = await decode_ratios(session, url, library, rounds)
         library.close()

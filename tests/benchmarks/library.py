@@ -7,21 +7,25 @@ import os
 import subprocess
 from pathlib import Path
 
-from support import ROOT
+from support import ROOT, real_home
+
+from kernel.environment_build import environment_name
 
 
 class Library:
     """mlx-lm or mlx-vlm, asked a JSON line at a time."""
 
-    def __init__(self, python: Path, host: str, folder: Path) -> None:
+    def __init__(self, kind: str, host: str, folder: Path) -> None:
         """Wait until the model is loaded.
 
         Args:
-            python: Of the environment that has the library.
+            kind: Of the workers whose environment, built before, has the library.
             host: The script beside this one that answers.
             folder: The model.
         """
         here = Path(__file__).parent
+        environment = environment_name(kind, ROOT / "workers" / kind / "requirements.lock")
+        python = real_home() / "envs" / environment / "bin" / "python"
         self._process = subprocess.Popen(
             [python, here / host, folder],
             stdin=subprocess.PIPE,
