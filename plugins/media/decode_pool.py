@@ -14,7 +14,7 @@ from plugins.media.confinement import CLOCK_FACTOR
 from plugins.media.decode_process import DecodeProcess, DecoderDied
 from plugins.media.decode_task import Buffer, Decoded, Refused, Task
 from plugins.media.picture import Picture
-from transports.errors import BY_CODE, CapacityError, InvalidImage, MlxdError
+from transports.errors import BY_CODE, CapacityError, InvalidImage, MlxdError, ShuttingDown
 from transports.logs import get_logger
 from transports.pixels import NUM_CHANNELS, new_file_name, remove_shared
 from transports.settings import MediaSettings
@@ -59,6 +59,7 @@ class DecodePool:
         self._idle: list[DecodeProcess] = []
         self._busy: set[DecodeProcess] = set()
         self._num_waiting = 0
+        self._is_closed = False
         # A thread for each process: it waits for the pipes, and on Linux the process ends with it.
         self._threads = ThreadPoolExecutor(num_decoders, thread_name_prefix="decode")
 
@@ -94,6 +95,7 @@ class DecodePool:
 
     async def close(self) -> None:
         """End all processes; what they work on fails."""
+        self._is_closed = True
         for process in self._busy:
             process.kill()
         for process in self._idle:
@@ -118,6 +120,22 @@ class DecodePool:
         )
 
     async def _decode(self, task: Task, data: Buffer, path: str) -> Result:
+        try:
+            return await self._attempt(task, data, path)
+        except DecoderDied as e:
+            if self._is_closed or e.status >= 0 or e.status in TOO_SLOW:
+                raise self._blame(e, task, path) from None
+        # Somebody else may have ended the first: only one that two die of is to blame.
+        try:
+            return await self._attempt(task, data, path)
+        except DecoderDied as e:
+            raise self._blame(e, task, path) from None
+
+    def _blame(self, died: DecoderDied, task: Task, path: str) -> MlxdError:
+        """The error of what a process was at when it died."""
+        return ShuttingDown(f"{path}: mlxd is shutting down") if self._is_closed else _blame(died, task, path)
+
+    async def _attempt(self, task: Task, data: Buffer, path: str) -> Result:
         process = self._idle.pop() if self._idle else DecodeProcess()
         self._busy.add(process)
         work = self._threads.submit(self._run, process, task, data)
@@ -126,7 +144,7 @@ class DecodePool:
                 result = await asyncio.wrap_future(work)
         except DecoderDied as e:
             log.warning("decoder_died", how=e.how)
-            raise _blame(e, task, path) from None
+            raise
         except BaseException as e:
             process.kill()
             # Also of a result that came too late for us.
@@ -201,5 +219,5 @@ def _blame(died: DecoderDied, task: Task, path: str) -> MlxdError:
             f"{path}: decoding it took more than {task.cpu_s} s (media.decode_cpu_s)", param=path
         )
     return InvalidImage(
-        f"{path}: the decode process crashed on it ({died.how}); save it again as PNG or JPEG", param=path
+        f"{path}: two decode processes crashed on it ({died.how}); save it again as PNG or JPEG", param=path
     )

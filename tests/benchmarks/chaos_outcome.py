@@ -14,8 +14,6 @@ End = Literal["done", "failed", "broken", "left"]
 # internal_error, local_protocol_error, remote_protocol_error, and anything that is the client's fault.
 ALLOWED_CODES = frozenset(
     {
-        # Of a picture whose decode process was killed.
-        "invalid_image",
         "kernel_unavailable",
         "model_unavailable",
         "out_of_memory",
