@@ -309,7 +309,7 @@ class Broker:
             self._dispatcher.submit(peer, message, model, now)
 
     def _scanned(self, scan: CatalogScanned, now: float) -> None:
-        for event in self._roster.scanned(scan.models, scan.sizes):
+        for event in self._roster.scanned(scan):
             try:
                 model = self._roster.find(event.message.envelope.model, event.message.envelope.task)
                 self._dispatcher.submit(event.peer, event.message, model, now)

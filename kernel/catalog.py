@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from kernel.demos import DEMOS, EMBEDDED, Demo
-from kernel.folders import is_model_name, subfolders
+from kernel.folders import is_model_name, raise_if_not_of_the_file, subfolders
 from kernel.hub_cache import HubModel, hub_folder, hub_models, is_partial
 from kernel.isolation import package_dir
 from kernel.model_folder import (
@@ -263,5 +263,6 @@ def _files(folder: Path) -> Signature | None:
         return list_files(folder)
     except PermissionError:
         return _UNREADABLE
-    except OSError:
+    except OSError as e:
+        raise_if_not_of_the_file(e)
         return None

@@ -81,6 +81,8 @@ class CatalogScanned(Struct, frozen=True):
     models: tuple[ModelInfo, ...]
     # What they need of the memory, by name.
     sizes: Mapping[str, ModelSizes] = {}
+    # Why the disk could not be looked at; what is here is what was seen before.
+    error: str = ""
 
 
 class Prepared(Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,11 +10,22 @@ from pathlib import Path
 MAX_NAME_LENGTH = 256
 
 
+# Of this process or the system, which says nothing about a file.
+_NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+
+
+def raise_if_not_of_the_file(error: OSError) -> None:
+    """Raise *error* when it is that no more files can be opened: what is there is not seen then."""
+    if error.errno in _NO_DESCRIPTORS:
+        raise error
+
+
 def subfolders(parent: Path) -> Iterable[Path]:
     """Folders and links to folders in *parent*, without hidden ones; none where it cannot be read."""
     try:
         return sorted(path for path in parent.iterdir() if not path.name.startswith(".") and _is_dir(path))
-    except OSError:
+    except OSError as e:
+        raise_if_not_of_the_file(e)
         return ()
 
 

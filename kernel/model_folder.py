@@ -12,6 +12,7 @@ import msgspec
 
 from kernel.capabilities import of_template
 from kernel.declaration import Declaration, candidates, serving, tasks_of
+from kernel.folders import raise_if_not_of_the_file
 from kernel.foreign_code import CONFIG_FILES, check_config, check_names
 from kernel.model_sizes import ModelSizes, Tensor, sizes_of
 from kernel.safetensors_header import read_tensors
@@ -120,6 +121,7 @@ def inspect_folder(folder: Path, files: Signature, kinds: Mapping[str, Declarati
         hint = f"; {partial[:200]} says that a download has not finished" if partial else ""
         return msgspec.structs.replace(facts, error=f"{e}{hint}")
     except OSError as e:
+        raise_if_not_of_the_file(e)
         name = Path(os.fsdecode(e.filename)).name if e.filename else folder.name
         return msgspec.structs.replace(facts, error=f"{name}: {e.strerror}")
     return msgspec.structs.replace(

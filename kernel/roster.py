@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 
 from kernel.actions import Emit, Log, ScanCatalog
-from kernel.events import MessageReceived
+from kernel.events import CatalogScanned, MessageReceived
 from kernel.model_sizes import ModelSizes
 from transports.errors import ModelNotFound, ModelUnavailable, QueueFull, TaskNotSupported
 from transports.reports import ModelInfo
@@ -31,6 +31,8 @@ class Roster:
         self._emit = emit
         self._models: dict[str, ModelInfo] = {}
         self._sizes: Mapping[str, ModelSizes] = {}
+        # Why the last look at the disk failed; "" if it did not.
+        self._scan_error = ""
         # Requests for models that were unknown, or broken, when they came.
         self._parked: list[MessageReceived] = []
         # When the disk was last looked at for such.
@@ -74,8 +76,14 @@ class Roster:
 
         Raises:
             ModelNotFound: There is none.
+            ModelUnavailable: Nobody knows: the disk could not be looked at.
         """
         model = self.seen(name)
+        if model is None and self._scan_error:
+            raise ModelUnavailable(
+                f"model: {name!r} was not seen, and the model folders cannot be read: {self._scan_error}",
+                param="model",
+            )
         if model is None:
             known = sorted({*self._models, *(alias for alias, _ in self.aliases())})
             told = ", ".join(known[:MAX_NAMES_TOLD]) + (", ..." if len(known) > MAX_NAMES_TOLD else "")
@@ -130,17 +138,15 @@ class Roster:
         """When `tick` has something to do."""
         return self._scan_due_s
 
-    def scanned(
-        self, models: Collection[ModelInfo], sizes: Mapping[str, ModelSizes]
-    ) -> list[MessageReceived]:
+    def scanned(self, scan: CatalogScanned) -> list[MessageReceived]:
         """The disk was looked at; the requests that waited for it."""
-        self._scan_due_s = None
-        is_first, self._models = not self._models, {model.name: model for model in models}
+        self._scan_due_s, self._scan_error = None, scan.error
+        is_first, self._models = not self._models, {model.name: model for model in scan.models}
         if is_first:
             for alias, model in self._aliases.items():
                 if model not in self._models:
                     self._emit(Log("warning", "alias_unmatched", {"alias": alias, "model": model}))
-        self._sizes = sizes
+        self._sizes = scan.sizes
         return self.take_all_parked()
 
     def take_all_parked(self) -> list[MessageReceived]:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, assert_never
 
+import msgspec
 import zmq
 
 from kernel.actions import (
@@ -227,8 +228,10 @@ class Shell:
             entries = await asyncio.to_thread(self._catalog.scan)
             found = tuple(entry.info() for entry in entries)
             self._scanned = CatalogScanned(found, {entry.name: entry.sizes for entry in entries})
-        except Exception:  # Those who wait for it get what was seen the last time.
+        except Exception as e:  # Those who wait for it get what was seen the last time.
             log.exception("scan_failed")
+            reason = e.strerror if isinstance(e, OSError) else type(e).__name__
+            self._scanned = msgspec.structs.replace(self._scanned, error=reason or str(e))
         self.feed(self._scanned)
 
     async def _measure(self, pids: tuple[int, ...]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -246,3 +247,19 @@ async def test_prompts_that_are_alike_are_not_mixed_up_while_workers_die(start_k
 
     assert num_ended == 16 * 6
     assert not foreign
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux changes the limits of another process")
+async def test_without_descriptors_a_model_is_not_said_to_be_missing(
+    home: Path, kernel: RunningKernel
+) -> None:
+    add_model(home, "echo/new")
+    process = psutil.Process(kernel.pid)
+    limits = process.rlimit(psutil.RLIMIT_NOFILE)
+    process.rlimit(psutil.RLIMIT_NOFILE, (3, limits[1]))
+
+    with pytest.raises(ModelUnavailable, match="Too many open files"):
+        await kernel.say("x", model="echo/new")
+
+    process.rlimit(psutil.RLIMIT_NOFILE, limits)
+    assert await kernel.say("x", model="echo/new") == "x"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kernel.events import CatalogScanned
 from kernel.roster import Roster
 from transports.errors import TaskNotSupported
 from transports.reports import ModelInfo
@@ -12,7 +13,7 @@ from transports.settings import KernelSettings
 
 def roster(*models: ModelInfo) -> Roster:
     made = Roster(KernelSettings(), {"alias": "minilm"}, lambda _: None)
-    made.scanned(models, {})
+    made.scanned(CatalogScanned(models))
     return made
 
 
