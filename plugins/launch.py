@@ -23,6 +23,8 @@ START_TIMEOUT_S = 20.0
 # Kept of the kernel's log to tell why it ended.
 NUM_LAST_WORDS = 20
 MAX_LINE_BYTES = 64 * 1024
+# Between two looks whether a kernel that starts can be reached.
+LOOK_S = 0.05
 # A kernel that does not say in time whether it serves others is ended.
 STATUS_TIMEOUT_S = 1.0
 
@@ -133,27 +135,49 @@ async def connected(
     Raises:
         KernelUnavailable: None runs and none may be started, or it does not start.
     """
-    if client := await attach(home, kind):
-        try:
-            yield client
-        finally:
-            await client.close()
-        return
-    if not start_private:
-        raise KernelUnavailable("no kernel is running; start one with `mlxd serve`")
-    alone = msgspec.structs.replace(settings, kernel=msgspec.structs.replace(settings.kernel, frontends=()))
-    kernel = await KernelProcess.start(alone, home)
-    client = await KernelClient.connect(kernel.connection.endpoint, kernel.connection.token, kind=kind)
+    client, kernel = await _attached_or_started(settings, home, kind, start_private=start_private)
     try:
         yield client
     finally:
-        if await _serves_others(client):
+        if kernel and await _serves_others(client):
             kernel.drain()
-        else:
+        elif kernel:
             # Nothing of ours runs any more: there is nothing to drain.
             kernel.end()
         await client.close()
-        await kernel.wait()
+        if kernel:
+            await kernel.wait()
+
+
+async def _attached_or_started(
+    settings: Settings, home: Path, kind: str, *, start_private: bool
+) -> tuple[KernelClient, KernelProcess | None]:
+    """A connection to a kernel, and that kernel if it is ours."""
+    if client := await attach(home, kind):
+        return client, None
+    if not start_private:
+        raise KernelUnavailable("no kernel is running; start one with `mlxd serve`")
+    alone = msgspec.structs.replace(settings, kernel=msgspec.structs.replace(settings.kernel, frontends=()))
+    try:
+        kernel = await KernelProcess.start(alone, home)
+    except KernelUnavailable:
+        # Another one was faster, and can be reached in a moment.
+        if client := await _attach_when_started(home, kind):
+            return client, None
+        raise
+    connection = kernel.connection
+    return await KernelClient.connect(connection.endpoint, connection.token, kind=kind), kernel
+
+
+async def _attach_when_started(home: Path, kind: str) -> KernelClient | None:
+    """A connection to the kernel that starts for *home*; None if none does, or takes too long."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(START_TIMEOUT_S):
+            while rundir.is_taken(home):
+                if client := await attach(home, kind):
+                    return client
+                await asyncio.sleep(LOOK_S)
+    return None
 
 
 async def _serves_others(client: KernelClient) -> bool:

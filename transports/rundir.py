@@ -11,6 +11,7 @@ import stat
 import tempfile
 import time
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -123,17 +124,30 @@ def read_connection(home: Path) -> Connection | None:
     run_dir = locate(home)
     try:
         with (run_dir / "kernel.lock").open("r") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                pass  # Held: a kernel lives.
-            else:
+            if not _is_held(lock):
                 return None
             connection = msgspec.json.decode((run_dir / "connection.json").read_bytes(), type=Connection)
             # A kernel that starts holds the lock already, beside the file that a killed one left.
             return connection if lock.read().strip() == str(connection.pid) else None
     except (OSError, msgspec.DecodeError):
         return None
+
+
+def is_taken(home: Path) -> bool:
+    """Whether a kernel lives for *home*, also one that cannot be reached yet, or any more."""
+    try:
+        with (locate(home) / "kernel.lock").open("r") as lock:
+            return _is_held(lock)
+    except OSError:
+        return False
+
+
+def _is_held(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    return False
 
 
 def clear(run_dir: Path) -> None:

@@ -49,3 +49,19 @@ async def test_a_kernel_that_took_the_place_of_another_is_found(
 
     assert found
     await found.close()
+
+
+async def test_commands_that_start_at_once_share_one_kernel(home: Path) -> None:
+    """All but the fastest meet a kernel that lives and cannot be reached yet."""
+
+    async def pid() -> int:
+        async with connected(Settings(), home, start_private=True) as client:
+            found = (await client.status()).pid
+            await together.wait()
+            return found
+
+    together = asyncio.Barrier(3)
+    async with asyncio.timeout(30):
+        pids = await asyncio.gather(*(pid() for _ in range(3)))
+
+    assert 1 == len(set(pids))
