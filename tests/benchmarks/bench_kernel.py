@@ -152,8 +152,8 @@ def _one_cpu() -> Iterator[None]:
 
 
 def _allow(cpus: set[int]) -> None:
-    for thread in os.listdir("/proc/self/task"):
-        os.sched_setaffinity(int(thread), cpus)
+    for thread in Path("/proc/self/task").iterdir():
+        os.sched_setaffinity(int(thread.name), cpus)
 
 
 async def measure(count: int) -> list[Figure]:
