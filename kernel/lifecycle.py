@@ -21,7 +21,10 @@ from transports.errors import (
     WorkerHung,
 )
 from transports.frames import parcel
-from transports.messages import Load, Progress, Ready
+from transports.loading import Load, Ready
+from transports.messages import (
+    Progress,
+)
 from transports.reports import DoneReply
 from transports.settings import ModelOptions
 

@@ -13,7 +13,10 @@ from kernel.memory import Plan
 from kernel.supervisor import Process, Supervisor
 from kernel.tenure import Tenure
 from transports.errors import MlxdError, ModelUnavailable
-from transports.messages import Progress, Ready
+from transports.loading import Ready
+from transports.messages import (
+    Progress,
+)
 from transports.reports import ModelInfo, ModelState
 from transports.settings import KernelSettings
 

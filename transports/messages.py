@@ -1,9 +1,9 @@
 """The protocol: every message between frontends, kernel and workers, as typed structs.
 
 Frame 0 of a message is an envelope (envelope.py), frame 1 the body named by `Envelope.type`, frames 2
-and later are buffers; the bodies of admin and reply are in reports.py, what concerns tools is in tools.py.
-docs/protocol.md is the same for people who write a peer in another language. Fields are added with a
-default; a field is never changed or used again for something else.
+and later are buffers. The bodies of admin and reply are in reports.py, what concerns tools is in tools.py,
+and the loading of a model in loading.py. docs/protocol.md is the same for people who write a peer in
+another language. Fields are added with a default; a field is never changed or used again for something else.
 """
 
 from __future__ import annotations
@@ -392,42 +392,3 @@ class Failed(Message, frozen=True, kw_only=True):
     # The request field at fault, in the request's own path notation.
     param: str | None = None
     retry_after_s: float | None = None
-
-
-# --- life of a model --------------------------------------------------------------------------
-
-
-class Defaults(Message, frozen=True, kw_only=True):
-    """What a request gets that does not say it; None leaves it to the model's generation_config.json."""
-
-    temperature: Temperature | None = None
-    top_p: TopP | None = None
-    top_k: TopK | None = None
-    min_p: MinP | None = None
-    repetition_penalty: RepetitionPenalty | None = None
-    max_tokens: MaxTokens | None = None
-
-
-class Load(Message, frozen=True, kw_only=True):
-    """Kernel -> worker, after welcome. Followed by progress and then ready, or failed."""
-
-    path: str
-    # The section of the settings for this worker kind, checked by the kind itself.
-    settings: dict[str, str | int | float | bool | None] = {}  # noqa: RUF012  # msgspec copies it.
-    defaults: Defaults = Defaults()
-
-
-class Unload(Message, frozen=True, kw_only=True):
-    """Kernel -> worker: end now. Its requests have ended or will be failed. No answer but the exit."""
-
-
-class Ready(Message, frozen=True, kw_only=True):
-    """Worker -> kernel: the model answers requests now."""
-
-    # How many requests may be inside the worker at once.
-    num_slots: int
-    context_length: int
-    # "cpu", "metal", "cuda".
-    device: str = ""
-    # What a person should know of the state it runs in, such as a slow BLAS.
-    notes: tuple[str, ...] = ()

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from typing import Literal
 
 from transports.envelope import KeepAlive, Message
-from transports.messages import Defaults, Progress
+from transports.loading import Defaults
+from transports.messages import (
+    Progress,
+)
 
 ModelState = Literal[
     "absent",

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from transports import messages, vectors
+from transports import loading, messages, vectors
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
@@ -265,9 +265,9 @@ class ModelOptions(Section, frozen=True, kw_only=True):
     # No longer than the context has room.
     max_tokens: messages.MaxTokens | None = None
 
-    def defaults(self) -> messages.Defaults:
+    def defaults(self) -> loading.Defaults:
         """What a request gets that does not say it."""
-        return messages.Defaults(
+        return loading.Defaults(
             temperature=self.temperature,
             top_p=self.top_p,
             top_k=self.top_k,

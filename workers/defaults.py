@@ -7,7 +7,10 @@ from typing import TypeVar
 import msgspec
 
 from transports.envelope import Message
-from transports.messages import Defaults, Generate
+from transports.loading import Defaults
+from transports.messages import (
+    Generate,
+)
 
 NO_DEFAULTS = Defaults()
 

@@ -21,10 +21,10 @@ from transports.errors import (
     WorkerError,
 )
 from transports.frames import Buffer, Parcel, as_buffer
+from transports.loading import Defaults
 from transports.logs import get_logger
 from transports.messages import (
     ChatRequest,
-    Defaults,
     Done,
     Generate,
     ImagePart,

@@ -9,8 +9,13 @@ from transports.codec import decode_body
 from transports.envelope import new_id
 from transports.errors import MlxdError, ModelUnavailable
 from transports.frames import Parcel, parcel
+from transports.loading import Load, Ready
 from transports.logs import get_logger
-from transports.messages import Load, Pong, Progress, Ready, Welcome
+from transports.messages import (
+    Pong,
+    Progress,
+    Welcome,
+)
 from transports.tether import PeerBootstrap
 from workers.engine import Engine
 from workers.kinds import loader

@@ -16,7 +16,13 @@ import zmq
 
 from transports.envelope import new_id
 from transports.frames import join, parcel, split
-from transports.messages import Done, Events, Pong, Ready, Usage
+from transports.loading import Ready
+from transports.messages import (
+    Done,
+    Events,
+    Pong,
+    Usage,
+)
 from transports.tether import PeerBootstrap, die_with_parent, read_bootstrap
 from workers.link import hello_of
 

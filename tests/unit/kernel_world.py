@@ -40,6 +40,7 @@ from kernel.model_sizes import ModelSizes
 from kernel.view import KernelView
 from transports.codec import decode_body
 from transports.frames import Parcel, parcel
+from transports.loading import Ready
 from transports.messages import (
     Bye,
     Cancel,
@@ -52,7 +53,6 @@ from transports.messages import (
     Hello,
     Item,
     Pong,
-    Ready,
     Usage,
 )
 from transports.reports import Admin, ModelInfo

@@ -9,7 +9,12 @@ from kernel.actions import Kill
 from kernel.events import MessageReceived, PeerUnreachable, Prepared, ProcessExited, StopRequested, TimePassed
 from transports.codec import decode_body
 from transports.frames import parcel
-from transports.messages import Failed, Hello, Load, Pong
+from transports.loading import Load
+from transports.messages import (
+    Failed,
+    Hello,
+    Pong,
+)
 from transports.reports import DoneReply, ModelsReply
 from transports.settings import KernelSettings, ModelOptions
 

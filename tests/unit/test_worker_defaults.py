@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Defaults, Sampling
+from transports.loading import Defaults
+from transports.messages import (
+    ChatMessage,
+    ChatRequest,
+    CompletionRequest,
+    Sampling,
+)
 from transports.settings import ModelOptions
 from workers.defaults import NO_DEFAULTS, fill_in
 
