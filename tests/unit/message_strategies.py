@@ -7,7 +7,7 @@ from typing import get_args
 import msgspec.inspect
 from hypothesis import strategies as st
 
-from transports import messages, reports, vectors
+from transports import loading, messages, reports, vectors
 from transports.envelope import Envelope, Message, MessageType
 
 # Message type -> what its body may be.
@@ -27,9 +27,9 @@ BODIES: dict[str, tuple[type[Message], ...]] = {
     "progress": (messages.Progress,),
     "failed": (messages.Failed,),
     "cancel": (messages.Cancel,),
-    "load": (messages.Load,),
-    "ready": (messages.Ready,),
-    "unload": (messages.Unload,),
+    "load": (loading.Load,),
+    "ready": (loading.Ready,),
+    "unload": (loading.Unload,),
     "drain": (messages.Drain,),
     "admin": (reports.Admin,),
     "reply": (
