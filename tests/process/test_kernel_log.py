@@ -39,5 +39,6 @@ async def test_a_kernel_whose_stderr_nobody_reads_goes_on_and_ends(home: Path) -
         finally:
             process.kill()
     log = (home / "logs" / "kernel.log").read_text()
-    assert NUM_PEERS * len(LONG_NAME) < len(log)
+    # The last one's bye may come after the signal.
+    assert (NUM_PEERS - 1) * len(LONG_NAME) < len(log)
     assert "kernel_ended" in log
