@@ -46,12 +46,7 @@ from transports.codec import decode_body
 from transports.errors import MlxdError, RemoteProtocolError, ShuttingDown, from_failed
 from transports.frames import Parcel
 from transports.loading import Ready
-from transports.messages import (
-    Failed,
-    Hello,
-    Pong,
-    Progress,
-)
+from transports.messages import Failed, Hello, Pong, Progress
 from transports.reports import DoneReply
 from transports.settings import Settings
 

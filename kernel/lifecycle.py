@@ -22,9 +22,7 @@ from transports.errors import (
 )
 from transports.frames import parcel
 from transports.loading import Load, Ready
-from transports.messages import (
-    Progress,
-)
+from transports.messages import Progress
 from transports.reports import DoneReply
 from transports.settings import ModelOptions
 

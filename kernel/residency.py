@@ -14,9 +14,7 @@ from kernel.supervisor import Process, Supervisor
 from kernel.tenure import Tenure
 from transports.errors import MlxdError, ModelUnavailable
 from transports.loading import Ready
-from transports.messages import (
-    Progress,
-)
+from transports.messages import Progress
 from transports.reports import ModelInfo, ModelState
 from transports.settings import KernelSettings
 

@@ -15,12 +15,7 @@ from kernel.actions import Emit, Kill, Log, Send, Spawn
 from kernel.restarts import RestartPolicy
 from transports.frames import parcel
 from transports.loading import Ready, Unload
-from transports.messages import (
-    Drain,
-    Hello,
-    Pong,
-    Role,
-)
+from transports.messages import Drain, Hello, Pong, Role
 from transports.settings import KernelSettings
 
 # starting: no hello yet. loading: a worker that was told to load. stopping: on the kill ladder.

@@ -13,12 +13,11 @@ import psutil
 import pytest
 from running import (
     DEFAULT_MODEL,
-    ECHO_MODELS,
     EMBEDDING_MODEL,
     VISION_MODEL,
     RunningKernel,
     StartKernel,
-    add_model,
+    add_echo_models,
     run_kernel,
 )
 
@@ -52,8 +51,7 @@ def no_leftovers() -> Iterator[None]:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A private MLXD_HOME with echo models."""
     path = tmp_path / "home"
-    for name, fields in ECHO_MODELS.items():
-        add_model(path, name, **fields)
+    add_echo_models(path)
     monkeypatch.setenv("MLXD_HOME", str(path))
     for variable in list(os.environ):
         if variable.startswith("MLXD_") and variable != "MLXD_HOME" and not variable.startswith("MLXD_TEST_"):

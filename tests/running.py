@@ -90,6 +90,12 @@ def add_model(home: Path, name: str, **fields: object) -> None:
     (folder / "config.json").write_text(json.dumps({"model_type": "echo", **fields}))
 
 
+def add_echo_models(home: Path) -> None:
+    """Put `ECHO_MODELS` into *home*."""
+    for name, fields in ECHO_MODELS.items():
+        add_model(home, name, **fields)
+
+
 async def run_kernel(settings: Settings, at: Path, preload: tuple[str, ...] = ()) -> RunningKernel:
     """Start a kernel and connect to it; with the HTTP frontend among its frontends, once that listens."""
     process = await KernelProcess.start(settings, at, preload=preload)

@@ -7,9 +7,7 @@ from typing import Literal
 
 from transports.envelope import KeepAlive, Message
 from transports.loading import Defaults
-from transports.messages import (
-    Progress,
-)
+from transports.messages import Progress
 
 ModelState = Literal[
     "absent",

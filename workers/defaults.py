@@ -8,9 +8,7 @@ import msgspec
 
 from transports.envelope import Message
 from transports.loading import Defaults
-from transports.messages import (
-    Generate,
-)
+from transports.messages import Generate
 
 NO_DEFAULTS = Defaults()
 

@@ -23,16 +23,7 @@ from transports.errors import (
 from transports.frames import Buffer, Parcel, as_buffer
 from transports.loading import Defaults
 from transports.logs import get_logger
-from transports.messages import (
-    ChatRequest,
-    Done,
-    Generate,
-    ImagePart,
-    Item,
-    Prefill,
-    Timings,
-    Welcome,
-)
+from transports.messages import ChatRequest, Done, Generate, ImagePart, Item, Prefill, Timings, Welcome
 from transports.pixels import read_pixels
 from workers.defaults import NO_DEFAULTS, fill_in
 from workers.engine import Engine, Failure, Numbers, Output

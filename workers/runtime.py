@@ -11,11 +11,7 @@ from transports.errors import MlxdError, ModelUnavailable
 from transports.frames import Parcel, parcel
 from transports.loading import Load, Ready
 from transports.logs import get_logger
-from transports.messages import (
-    Pong,
-    Progress,
-    Welcome,
-)
+from transports.messages import Pong, Progress, Welcome
 from transports.tether import PeerBootstrap
 from workers.engine import Engine
 from workers.kinds import loader

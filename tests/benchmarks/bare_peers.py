@@ -17,12 +17,7 @@ import zmq
 from transports.envelope import new_id
 from transports.frames import join, parcel, split
 from transports.loading import Ready
-from transports.messages import (
-    Done,
-    Events,
-    Pong,
-    Usage,
-)
+from transports.messages import Done, Events, Pong, Usage
 from transports.tether import PeerBootstrap, die_with_parent, read_bootstrap
 from workers.link import hello_of
 

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_harness import MLXD, environment, serving
+from cli_harness import MLXD, environment, serving_echoes
 from PIL import Image
-from running import ECHO_MODELS, add_model
 
 acp = pytest.importorskip("acp", reason="agent-client-protocol is not installed")
 
@@ -47,11 +46,7 @@ class Editor(acp.Client):
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An MLXD_HOME whose kernel runs as long as the module."""
-    home = tmp_path_factory.mktemp("acp") / "home"
-    for name, fields in ECHO_MODELS.items():
-        add_model(home, name, **fields)
-    with serving(home, "--no-preload") as server:
-        server.wait_until_ready()
+    with serving_echoes(tmp_path_factory.mktemp("acp")) as home:
         yield home
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import re
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+from running import add_echo_models
 
 MLXD = str(Path(sys.executable).with_name("mlxd"))
 # Far longer than anything here takes; a test that waits for so long has failed.
@@ -100,11 +100,8 @@ def serving(home: Path, *args: str, **more: str) -> Iterator[Server]:
 
 @contextmanager
 def serving_echoes(home: Path) -> Iterator[Path]:
-    """An MLXD_HOME with `EYES` and the text model echo/plain; its kernel runs as long as the block."""
-    for model, modalities in ((EYES, ["text", "image"]), ("echo/plain", ["text"])):
-        (home / "models" / model).mkdir(parents=True)
-        config = {"model_type": "echo", "modalities": modalities}
-        (home / "models" / model / "config.json").write_text(json.dumps(config))
+    """An MLXD_HOME with the echo models of every test home; its kernel runs as long as the block."""
+    add_echo_models(home)
     with serving(home, "--no-preload") as server:
         server.wait_until_ready()
         yield home

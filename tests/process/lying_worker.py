@@ -11,16 +11,7 @@ from transports.codec import decode_body
 from transports.envelope import new_id
 from transports.frames import parcel
 from transports.loading import Ready
-from transports.messages import (
-    ChatRequest,
-    Delta,
-    Done,
-    Events,
-    Hello,
-    Item,
-    Pong,
-    Usage,
-)
+from transports.messages import ChatRequest, Delta, Done, Events, Hello, Item, Pong, Usage
 from workers.link import Link, hello_of
 
 USAGE = Usage(prompt_tokens=1, completion_tokens=1)

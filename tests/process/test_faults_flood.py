@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 import zmq
-from running import ECHO_MODELS, RunningKernel, add_model, run_kernel
+from running import RunningKernel, add_echo_models, run_kernel
 
 from transports import rundir
 from transports.codec import decode_body
@@ -43,8 +43,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def kernel(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningKernel]:
     """One for all, with the limits that it has by default but for those of which a slow machine has less."""
     home = tmp_path_factory.mktemp("flood")
-    for name, fields in ECHO_MODELS.items():
-        add_model(home, name, **fields)
+    add_echo_models(home)
     limits = KernelSettings(frontends=(), max_refused_per_s=2000, max_bytes_per_s=64 << 20)
     kernel = await run_kernel(Settings(kernel=limits), home)
     await kernel.load(MODEL)

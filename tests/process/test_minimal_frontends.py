@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from running import ECHO_MODELS, RunningKernel, add_model, run_kernel
+from running import RunningKernel, add_echo_models, run_kernel
 
 from plugins.client import KernelClient
 from transports import rundir
@@ -44,8 +44,7 @@ Command = tuple[str | Path, ...]
 async def kernel(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningKernel]:
     """One for all, with echo models."""
     home = tmp_path_factory.mktemp("minimal")
-    for name, fields in ECHO_MODELS.items():
-        add_model(home, name, **fields)
+    add_echo_models(home)
     limits = KernelSettings(frontends=(), heartbeat_s=HEARTBEAT_S, dead_after_s=DEAD_AFTER_S)
     kernel = await run_kernel(Settings(kernel=limits), home)
     yield kernel

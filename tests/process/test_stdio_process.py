@@ -14,8 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from cli_harness import MLXD, TIMEOUT_S, environment, processes_of, serving
-from running import ECHO_MODELS, add_model
+from cli_harness import MLXD, TIMEOUT_S, environment, processes_of, serving_echoes
 from stdio_harness import Program, editor
 
 MIB = 1024 * 1024
@@ -27,11 +26,7 @@ INITIALIZE = {"protocolVersion": 1, "clientCapabilities": {}}
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An MLXD_HOME whose kernel runs as long as the module."""
-    home = tmp_path_factory.mktemp("stdio") / "home"
-    for name, fields in ECHO_MODELS.items():
-        add_model(home, name, **fields)
-    with serving(home, "--no-preload") as server:
-        server.wait_until_ready()
+    with serving_echoes(tmp_path_factory.mktemp("stdio")) as home:
         yield home
 
 

@@ -9,22 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_harness import serving
+from cli_harness import EYES, serving_echoes
 from PIL import Image
-from running import ECHO_MODELS, add_model
 from stdio_harness import Program, editor, texts
-
-EYES = "echo/eyes"
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An MLXD_HOME whose kernel runs as long as the module."""
-    home = tmp_path_factory.mktemp("stdio") / "home"
-    for name, fields in ECHO_MODELS.items():
-        add_model(home, name, **fields)
-    with serving(home, "--no-preload") as server:
-        server.wait_until_ready()
+    with serving_echoes(tmp_path_factory.mktemp("stdio")) as home:
         yield home
 
 

@@ -11,13 +11,7 @@ from transports.codec import MAX_ENVELOPE_BYTES, encode
 from transports.errors import ModelUnavailable
 from transports.frames import parcel
 from transports.loading import Ready
-from transports.messages import (
-    Delta,
-    Events,
-    Failed,
-    Hello,
-    Pong,
-)
+from transports.messages import Delta, Events, Failed, Hello, Pong
 from transports.reports import DoneReply, StatusReply
 from transports.settings import KernelSettings
 

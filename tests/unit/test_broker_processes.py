@@ -10,11 +10,7 @@ from kernel.events import MessageReceived, PeerUnreachable, Prepared, ProcessExi
 from transports.codec import decode_body
 from transports.frames import parcel
 from transports.loading import Load
-from transports.messages import (
-    Failed,
-    Hello,
-    Pong,
-)
+from transports.messages import Failed, Hello, Pong
 from transports.reports import DoneReply, ModelsReply
 from transports.settings import KernelSettings, ModelOptions
 

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from transports.loading import Defaults
-from transports.messages import (
-    ChatMessage,
-    ChatRequest,
-    CompletionRequest,
-    Sampling,
-)
+from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Sampling
 from transports.settings import ModelOptions
 from workers.defaults import NO_DEFAULTS, fill_in
 

@@ -13,11 +13,7 @@ from transports.codec import decode_body
 from transports.errors import RemoteProtocolError, WorkerError
 from transports.frames import Parcel, join, parcel, split
 from transports.loading import Unload
-from transports.messages import (
-    Hello,
-    Ping,
-    Pong,
-)
+from transports.messages import Hello, Ping, Pong
 from workers.link import Link
 
 LOOK_S = 0.01
