@@ -8,11 +8,22 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 
 from plugins.vectors import NumberRows
-from transports.errors import MlxdError
+from transports.errors import MlxdError, WorkerError
 from transports.messages import Done, Item, Progress
 
 # Of vectors the numbers themselves, not the item that says where they are.
 Update = Progress | Item | NumberRows
+
+
+def not_cancelled(end: Done) -> Done:
+    """*end*, of a request that its frontend did not cancel.
+
+    Raises:
+        WorkerError: Somebody else did.
+    """
+    if end.finish_reason == "cancelled":
+        raise WorkerError("the request was cancelled inside the server")
+    return end
 
 
 class Submission(AsyncIterator[Update]):

@@ -23,14 +23,15 @@ from plugins.openai.translate import (
     chat_request,
     check_chat,
     completion_requests,
+    includes_usage,
     keep_alive_s,
     may_leave_out_tools,
     without_tools,
 )
 from plugins.openai.validation import Reader, aside
+from plugins.submission import not_cancelled
 from plugins.terms import Terms
 from plugins.tool_models import ToolModels
-from transports.errors import WorkerError
 from transports.messages import ChatRequest, CompletionRequest, Done, Prefill, Progress, Usage
 
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -53,7 +54,7 @@ class Generator:
         exchange.note_ignored(ignored)
         check_chat(body)
         turns = read_turns(body.messages)
-        shape = ChatShape(body.model, include_usage=_include_usage(body), with_logprobs=body.logprobs is True)
+        shape = ChatShape(body.model, include_usage=includes_usage(body), with_logprobs=body.logprobs is True)
         exchange.begin(body.model, shape.id)
         if not await self._keeps_tools(exchange, body):
             body = without_tools(body)
@@ -79,15 +80,11 @@ class Generator:
         body, ignored = await self._completion.read_aside(data)
         exchange.note_ignored(ignored)
         shape = CompletionShape(
-            body.model, include_usage=_include_usage(body), with_logprobs=body.logprobs is not None
+            body.model, include_usage=includes_usage(body), with_logprobs=body.logprobs is not None
         )
         exchange.begin(body.model, shape.id)
         requests = await aside(len(data), completion_requests, body)
         return await _answer(exchange, body, "completion", requests, shape, terms)
-
-
-def _include_usage(body: GenerateBody) -> bool:
-    return bool(body.stream_options and body.stream_options.include_usage)
 
 
 async def _answer(
@@ -112,7 +109,7 @@ async def _answer(
             for request in requests
         ]
         if body.stream:
-            return await _stream(exchange, submissions, shape, include_usage=_include_usage(body))
+            return await _stream(exchange, submissions, shape, include_usage=includes_usage(body))
         return await _whole(exchange, submissions, shape)
 
 
@@ -206,8 +203,6 @@ def _comment(update: Progress | Prefill) -> bytes:
 
 
 def _ended(exchange: Exchange, end: Done) -> Done:
-    """The end of an answer, unless it was cancelled by somebody else than the client."""
-    if end.finish_reason == "cancelled":
-        raise WorkerError("the request was cancelled inside the server")
-    exchange.ends.append(end)
+    """Note the good end of an answer."""
+    exchange.ends.append(not_cancelled(end))
     return end

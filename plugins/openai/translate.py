@@ -112,6 +112,11 @@ def completion_requests(body: CompletionBody) -> list[CompletionRequest]:
     ]
 
 
+def includes_usage(body: GenerateBody) -> bool:
+    """Whether a stream ends with a chunk that has the usage."""
+    return bool(body.stream_options and body.stream_options.include_usage)
+
+
 def keep_alive_s(body: GenerateBody | VectorBody) -> float | None:
     """`Envelope.keep_alive_s`.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from plugins.submission import Submission
+from plugins.submission import Submission, not_cancelled
 from plugins.vectors import NumberRows
-from transports.errors import RemoteProtocolError, WorkerError
+from transports.errors import RemoteProtocolError
 from transports.messages import Done, Usage
 from transports.vectors import EmbeddingsRequest, RerankRequest
 
@@ -31,11 +31,9 @@ async def read_rows(
                 case NumberRows():
                     rows = update
                 case Done():
-                    end = update
+                    end = not_cancelled(update)
                 case _:
                     pass
-    if end and end.finish_reason == "cancelled":
-        raise WorkerError("the request was cancelled inside the server")
     num_wanted = len(request.input) if isinstance(request, EmbeddingsRequest) else len(request.documents)
     if rows is None or end is None or len(rows) != num_wanted:
         raise RemoteProtocolError(

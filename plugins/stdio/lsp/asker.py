@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from plugins.stdio.lsp.cursor import Cursor
 from plugins.stdio.lsp.offers import offered
-from transports.errors import ContextLengthExceeded, TaskNotSupported, WorkerError
+from transports.errors import ContextLengthExceeded, TaskNotSupported
 from transports.messages import CompletionRequest, Delta, Done, Progress, Sampling
 
 if TYPE_CHECKING:
@@ -68,6 +68,9 @@ class Asker:
                 return offered(answer, cursor, has_seen_after=fills_middle)
 
     async def _answer(self, client: KernelClient, model: str, request: CompletionRequest) -> str:
+        # An editor's start must not wait for it; the client is there by now.
+        from plugins.submission import not_cancelled  # noqa: PLC0415
+
         texts: list[str] = []
         async with client.submit(task="completion", model=model, body=request) as submission:
             async for update in submission:
@@ -76,7 +79,7 @@ class Asker:
                         texts.append(update.text)
                     case Progress():
                         self._loading.show(client, model, update.phase)
-                    case Done(finish_reason="cancelled"):
+                    case Done():
                         # Not by us: then nobody would be here.
-                        raise WorkerError("the request was cancelled inside the server")
+                        not_cancelled(update)
         return "".join(texts)

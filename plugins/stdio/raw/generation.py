@@ -19,12 +19,19 @@ from plugins.openai.content import Turn, chat_messages, read_turns
 from plugins.openai.pictures import with_pictures
 from plugins.openai.requests import NULL, ChatBody, CompletionBody, GenerateBody, has_value
 from plugins.openai.shapes import ChatShape, CompletionShape, Shape, total
-from plugins.openai.translate import chat_request, check_chat, completion_requests, keep_alive_s
+from plugins.openai.translate import (
+    chat_request,
+    check_chat,
+    completion_requests,
+    includes_usage,
+    keep_alive_s,
+)
 from plugins.openai.validation import Reader
 from plugins.stdio.connection import Connection
 from plugins.stdio.files import is_file_url, read_allowed
 from plugins.stdio.jsonrpc import Request
 from plugins.stdio.kernel_link import KernelLink
+from plugins.submission import not_cancelled
 from transports.errors import RequestError, WorkerError
 from transports.messages import ChatRequest, CompletionRequest, Done, Prefill, Progress, Usage
 from transports.settings import Settings
@@ -56,7 +63,7 @@ class Generation:
         body, _ = await self._chat.read_aside(bytes(request.params))
         check_chat(body)
         turns = await self._with_files(read_turns(body.messages))
-        shape = ChatShape(body.model, include_usage=_include_usage(body), with_logprobs=body.logprobs is True)
+        shape = ChatShape(body.model, include_usage=includes_usage(body), with_logprobs=body.logprobs is True)
         client = await self._kernel.client()
         intake = await self._intake_for(client)
         messages, packed = await with_pictures(client, client, intake, self._image_models, body.model, turns)
@@ -67,7 +74,7 @@ class Generation:
         """completions.create."""
         body, _ = await self._completion.read_aside(bytes(request.params))
         shape = CompletionShape(
-            body.model, include_usage=_include_usage(body), with_logprobs=body.logprobs is not None
+            body.model, include_usage=includes_usage(body), with_logprobs=body.logprobs is not None
         )
         client = await self._kernel.client()
         return await self._answer(request, client, body, "completion", completion_requests(body), shape)
@@ -149,7 +156,7 @@ class Generation:
                 await _read(submission, index, answer, chunks)
                 for index, (submission, answer) in enumerate(zip(submissions, answers, strict=True))
             ]
-            if chunks and _include_usage(body):
+            if chunks and includes_usage(body):
                 await chunks.send(shape.usage(total(usages)))
             return Raw(shape.whole(answers, total(usages)))
 
@@ -190,9 +197,7 @@ async def _read(submission: Submission, index: int, answer: Answer, chunks: _Chu
                 if chunks:
                     await chunks.wait(update)
             case Done():
-                if update.finish_reason == "cancelled":
-                    raise WorkerError("the request was cancelled inside the server")
-                answer.take(update)
+                answer.take(not_cancelled(update))
                 if chunks:
                     await chunks.send(chunks.shape.last(index, update))
                 return update.usage
@@ -201,7 +206,3 @@ async def _read(submission: Submission, index: int, answer: Answer, chunks: _Chu
                 if chunks:
                     await chunks.send(chunks.shape.chunk(index, update))
     raise WorkerError("the answer ended without an end")
-
-
-def _include_usage(body: GenerateBody) -> bool:
-    return bool(body.stream_options and body.stream_options.include_usage)
