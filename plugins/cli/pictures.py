@@ -15,11 +15,10 @@ from plugins.cli.turns import about
 from plugins.client import KernelClient, Submission
 from plugins.image_models import check_takes_images
 from plugins.media.picture import Picture, Source
+from plugins.packing import pack_for
 from plugins.terms import Terms
 from transports.config import resolve
-from transports.errors import KernelUnavailable
-from transports.messages import ChatRequest, Welcome
-from transports.pixels import pack
+from transports.messages import ChatRequest
 from transports.settings import MediaSettings
 
 if TYPE_CHECKING:
@@ -118,12 +117,6 @@ def submit(
     Raises:
         InsufficientStorage: A picture is too large for a message; they are still the caller's.
     """
-    packed = pack(pictures, _welcome(client).max_frame_bytes)
+    packed = pack_for(client, pictures)
     body = msgspec.structs.replace(request, images=packed.images)
     return client.submit(task="chat", model=model, body=body, buffers=packed.buffers, **terms._asdict())
-
-
-def _welcome(client: KernelClient) -> Welcome:
-    if client.welcome is None:
-        raise KernelUnavailable("not connected to the kernel")
-    return client.welcome

@@ -9,9 +9,10 @@ from plugins.client import KernelClient
 from plugins.image_models import ImageModels, KnowsModels
 from plugins.media.intake import MediaIntake
 from plugins.openai.content import Turn, chat_messages
-from transports.errors import KernelUnavailable, MlxdError
+from plugins.packing import pack_for
+from transports.errors import MlxdError
 from transports.messages import ChatMessage
-from transports.pixels import Packed, pack
+from transports.pixels import Packed
 
 
 class Pictured(NamedTuple):
@@ -48,12 +49,10 @@ async def with_pictures(
     if not sources:
         return Pictured(chat_messages(turns, ()), Packed((), ()))
     await image_models.check(models, model, sources[0].path)
-    if client.welcome is None:
-        raise KernelUnavailable("not connected to the kernel")
     found = await intake.pictures(sources)
     pictures = [picture for pictures in found for picture in pictures]
     try:
-        packed = pack(pictures, client.welcome.max_frame_bytes)
+        packed = pack_for(client, pictures)
     except MlxdError:
         intake.discard(pictures)
         raise

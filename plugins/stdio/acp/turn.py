@@ -10,7 +10,7 @@ from plugins.stdio.acp.conversation import Conversation, read_blocks
 from plugins.stdio.acp.shapes import Block
 from plugins.stdio.connection import Connection
 from plugins.stdio.kernel_link import KernelLink
-from transports.errors import KernelUnavailable, WorkerError
+from transports.errors import WorkerError
 from transports.messages import ChatMessage, ChatRequest, Delta, Done, Progress, ReasoningDelta
 from transports.settings import MediaSettings
 
@@ -141,11 +141,9 @@ class _Wait:
 def _submitted(
     client: KernelClient, conversation: Conversation, question: ChatMessage, pictures: Sequence[Picture]
 ) -> Submission:
-    from transports.pixels import pack  # noqa: PLC0415
+    from plugins.packing import pack_for  # noqa: PLC0415
 
-    if client.welcome is None:
-        raise KernelUnavailable("not connected to the kernel")
-    packed = pack([*conversation.pictures, *pictures], client.welcome.max_frame_bytes)
+    packed = pack_for(client, [*conversation.pictures, *pictures])
     body = ChatRequest(messages=(*conversation.messages, question), images=packed.images)
     return client.submit(task="chat", model=conversation.model, body=body, buffers=packed.buffers)
 
