@@ -11,7 +11,7 @@ from typing import Any
 import mlx.core as mx
 from mlx_lm.utils import load_model
 
-from transports.errors import MlxdError, ModelUnavailable
+from transports.errors import ModelUnavailable
 from transports.messages import Progress
 from transports.settings import EmbeddingSettings
 from workers.embedding.encoder import Encoder, EncoderArgs, family_of, is_cross_encoder, max_positions
@@ -24,10 +24,9 @@ from workers.generation.model_files import Config, vet
 from workers.generation.weights import (
     check_settings,
     choose_device,
-    densify,
     device_notes,
+    explained,
     materialise,
-    reason,
 )
 
 # Any: mlx publishes no types that mypy sees outside a worker's environment.
@@ -60,20 +59,13 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
     os.environ["HF_HUB_OFFLINE"] = "1"
     on_progress(Progress(phase="load", fraction=0.0, detail="reading"))
     recipe = read_recipe(path, config, family.pooling)
-    try:
+    with explained(path):
         model, _ = load_model(path, lazy=True, get_model_classes=lambda config: (Encoder, EncoderArgs))
-        if device == "cpu":
-            model = densify(model)
-        materialise(model, on_progress)
+        model = materialise(model, device, on_progress)
         compute = _scores(model, config) if is_cross_encoder(config) else partial(_vectors, model, recipe)
         token = mx.zeros((1, 1), mx.int32)
         trial = compute(token, token + 1, None)
         mx.eval(trial)
-    except MlxdError:
-        raise
-    except Exception as e:
-        # mlx and its libraries raise whatever they like for a model that they cannot read.
-        raise ModelUnavailable(f"{path}: cannot be loaded: {reason(e)}") from e
     longest = _longest(config, recipe, checked)
     tokenizer = read_tokenizer(path)
     return EmbeddingEngine(

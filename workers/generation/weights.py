@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import mlx.core as mx
@@ -11,7 +13,7 @@ import msgspec
 from mlx.utils import tree_flatten
 from mlx_lm.utils import dequantize_model
 
-from transports.errors import ConfigError
+from transports.errors import ConfigError, MlxdError, ModelUnavailable
 from transports.messages import Progress
 from workers.blas import openblas_is_loaded
 from workers.engine import OnProgress
@@ -57,17 +59,10 @@ def choose_device(section: str, wanted: str) -> str:
     return "metal" if mx.metal.is_available() else "cuda"
 
 
-def densify(model: Model) -> Model:
-    """Dense float32 weights: quantised and half-precision ones are far slower on a CPU.
-
-    Scales become float32 first, so that the product of scale and integer is not rounded to half.
-    """
-    model.set_dtype(mx.float32)
-    return dequantize_model(model)
-
-
-def materialise(model: Model, on_progress: OnProgress) -> None:
-    """Read and convert the weights, a portion at a time."""
+def materialise(model: Model, device: str, on_progress: OnProgress) -> Model:
+    """Read the weights, a portion at a time, and convert them to what *device* computes with."""
+    if device == "cpu":
+        model = _densify(model)
     weights = [weight for _, weight in tree_flatten(model.parameters())]
     size = max(1, -(-len(weights) // _NUM_PORTIONS))
     for at in range(0, len(weights), size):
@@ -77,6 +72,31 @@ def materialise(model: Model, on_progress: OnProgress) -> None:
             Progress(phase="load", fraction=done / len(weights), detail=f"weights {done}/{len(weights)}")
         )
     mx.clear_cache()
+    return model
+
+
+def _densify(model: Model) -> Model:
+    """Dense float32 weights: quantised and half-precision ones are far slower on a CPU.
+
+    Scales become float32 first, so that the product of scale and integer is not rounded to half.
+    """
+    model.set_dtype(mx.float32)
+    return dequantize_model(model)
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """For loading the model in *path*: libraries raise whatever they like for one that they cannot read.
+
+    Raises:
+        ModelUnavailable: In place of that.
+    """
+    try:
+        yield
+    except MlxdError:
+        raise
+    except Exception as e:
+        raise ModelUnavailable(f"{path}: cannot be loaded: {reason(e)}") from e
 
 
 def reason(error: Exception) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import load_model, load_tokenizer
 
-from transports.errors import MlxdError, ModelUnavailable
+from transports.errors import ModelUnavailable
 from transports.messages import Progress
 from transports.settings import TextSettings
 from workers.engine import OnProgress
@@ -22,7 +22,7 @@ from workers.generation.loading import (
 )
 from workers.generation.model_files import Config, vet
 from workers.generation.prompts import Prompts
-from workers.generation.weights import check_settings, choose_device, densify, materialise, reason
+from workers.generation.weights import check_settings, choose_device, explained, materialise, reason
 from workers.text.engine import TextEngine
 
 
@@ -41,20 +41,13 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
     device = choose_device("text", checked.device)
     keep_off(wired_limit=checked.wired_limit)
     on_progress(Progress(phase="load", fraction=0.0, detail="reading"))
-    try:
+    with explained(path):
         model, _ = load_model(path, lazy=True)
-        if device == "cpu":
-            model = densify(model)
-        materialise(model, on_progress)
+        model = materialise(model, device, on_progress)
         tokenizer = _tokenizer(path, config)
         cache = make_prompt_cache(model)
         prompts = Prompts(tokenizer, *measure(model, config, checked, cache))
         loaded = assemble(path, model, tokenizer, prompts, checked, device, KvSizes.of(cache))
-    except MlxdError:
-        raise
-    except Exception as e:
-        # mlx and mlx-lm raise whatever they like for a model that they cannot read.
-        raise ModelUnavailable(f"{path}: cannot be loaded: {reason(e)}") from e
     return TextEngine(loaded, checked)
 
 

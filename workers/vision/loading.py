@@ -12,7 +12,7 @@ from mlx_lm.tokenizer_utils import TokenizerWrapper
 from mlx_vlm.utils import load_image_processor, load_model, load_processor
 from PIL import Image
 
-from transports.errors import MlxdError, ModelUnavailable
+from transports.errors import ModelUnavailable
 from transports.messages import Progress
 from transports.settings import VisionSettings
 from workers.engine import OnProgress
@@ -24,7 +24,7 @@ from workers.generation.loading import (
     measure,
 )
 from workers.generation.model_files import Config, vet
-from workers.generation.weights import check_settings, choose_device, densify, materialise, reason
+from workers.generation.weights import check_settings, choose_device, explained, materialise, reason
 from workers.vision.engine import VisionEngine
 from workers.vision.model import VisionModel
 from workers.vision.pictures import Picture
@@ -62,25 +62,19 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
     on_progress(Progress(phase="load", fraction=0.0, detail="reading"))
     max_pixels = Image.MAX_IMAGE_PIXELS
     try:
-        model = load_model(path, lazy=True)
-        if device == "cpu":
-            model = densify(model)
-        materialise(model, on_progress)
-        processor = _processor(path, model)
-        tokenizer = _tokenizer(path, config, processor)
-        seeing = VisionModel(model)
-        placeholders = _placeholders(processor, tokenizer)
-        prompts = VisionPrompts(tokenizer, *measure(seeing, config, checked), placeholders)
-        pictures = PictureProcessor(
-            processor, prompts.placeholder, _image_token(model), tokenizer.bos_token_id
-        )
-        kv_sizes = KvSizes.of(_try_picture(path, seeing, pictures))
-        loaded = assemble(path, seeing, tokenizer, prompts, checked, device, kv_sizes)
-    except MlxdError:
-        raise
-    except Exception as e:
-        # mlx-vlm and its models raise whatever they like for a model that they cannot read.
-        raise ModelUnavailable(f"{path}: cannot be loaded: {reason(e)}") from e
+        with explained(path):
+            model = load_model(path, lazy=True)
+            model = materialise(model, device, on_progress)
+            processor = _processor(path, model)
+            tokenizer = _tokenizer(path, config, processor)
+            seeing = VisionModel(model)
+            placeholders = _placeholders(processor, tokenizer)
+            prompts = VisionPrompts(tokenizer, *measure(seeing, config, checked), placeholders)
+            pictures = PictureProcessor(
+                processor, prompts.placeholder, _image_token(model), tokenizer.bos_token_id
+            )
+            kv_sizes = KvSizes.of(_try_picture(path, seeing, pictures))
+            loaded = assemble(path, seeing, tokenizer, prompts, checked, device, kv_sizes)
     finally:
         # One model's module lifts Pillow's limit for the whole process.
         Image.MAX_IMAGE_PIXELS = max_pixels
