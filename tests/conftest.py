@@ -41,8 +41,9 @@ def no_leftovers() -> Iterator[None]:
     """No test leaves a process behind; a kernel that a whole module shares is not the test's."""
     shared = psutil.Process().children()
     yield
-    known = {process for child in shared for process in (child, *child.children(recursive=True))}
-    left = [child for child in psutil.Process().children(recursive=True) if child not in known]
+    # Not by a list of all descendants before and after: a shared kernel may start a worker between the two.
+    new = [child for child in psutil.Process().children() if child not in shared]
+    left = [process for child in new for process in (child, *child.children(recursive=True))]
     names = [" ".join(child.cmdline()[-4:]) for child in left if _is_ours(child)]
     assert not names, f"left running: {names}"
 
