@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from plugins.openai.answer_types import ModelObject
 from transports.reports import ModelInfo
 
 
-def model_object(info: ModelInfo) -> dict[str, object]:
+def model_object(info: ModelInfo) -> ModelObject:
     """What stands in a list of models."""
-    return {
+    model: ModelObject = {
         "id": info.name,
         "object": "model",
         "created": info.created,
@@ -19,8 +20,10 @@ def model_object(info: ModelInfo) -> dict[str, object]:
         "state": info.state,
         "size_bytes": info.size_bytes,
         "context_length": info.context_length,
-        **({"alias_of": info.alias_of} if info.alias_of else {}),
     }
+    if info.alias_of:
+        model["alias_of"] = info.alias_of
+    return model
 
 
 def _capabilities(info: ModelInfo) -> list[str]:

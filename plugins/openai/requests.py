@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Struct
 
 from plugins.media.picture import Detail
 from plugins.openai.tools import (
@@ -17,6 +17,7 @@ from plugins.openai.tools import (
     InputTools,
     TemplateFields,
 )
+from plugins.openai.undecoded import NULL, RawNull, RawObject, RawSchema, RawString
 from transports.messages import MAX_GRAMMAR_CHARS
 from transports.tools import CallId, Json
 
@@ -34,13 +35,6 @@ TokenId: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_INT32)]
 StopString: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
 GrammarText: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_GRAMMAR_CHARS)]
 Choices: TypeAlias = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1, max_length=1024)]
-# For fields of any type that are only looked at: not decoded. msgspec takes no `Raw | None`.
-NULL = Raw(b"null")
-
-
-def has_value(field: Raw) -> bool:
-    """Whether a field that is not decoded was there, and not null."""
-    return bytes(field) != b"null"
 
 
 class StreamOptions(Struct, frozen=True, kw_only=True):
@@ -53,7 +47,7 @@ class ImageUrl(Struct, frozen=True, kw_only=True):
     """A picture by its URL, which may hold the picture itself."""
 
     # A string that stays in the body: as one of ours, a photograph's megabytes cost 5 ms.
-    url: Raw
+    url: RawString
     detail: Detail | None = None
 
 
@@ -95,7 +89,7 @@ class InputMessage(Struct, frozen=True, kw_only=True):
 class JsonSchema(Struct, frozen=True, kw_only=True):
     """A schema and its name, which does not matter; it is always kept to, strict or not."""
 
-    schema: Raw = NULL
+    schema: RawObject = NULL
     name: str | None = None
     description: str | None = None
     strict: bool | None = None
@@ -112,12 +106,12 @@ class StructuredOutputs(Struct, frozen=True, kw_only=True):
     """vLLM's: one of these."""
 
     # An object, or a string that holds one.
-    json: Raw = NULL
+    json: RawSchema = NULL
     json_object: bool | None = None
     regex: GrammarText | None = None
     choice: Choices | None = None
     grammar: GrammarText | None = None
-    structural_tag: Raw = NULL
+    structural_tag: RawNull = NULL
 
 
 class GenerateBody(Struct, frozen=True, kw_only=True):
@@ -148,7 +142,7 @@ class GenerateBody(Struct, frozen=True, kw_only=True):
     ignore_eos: bool | None = None
     # vLLM's: what the answer keeps to; `structured_outputs` since its version 0.11, the others before.
     structured_outputs: StructuredOutputs | None = None
-    guided_json: Raw = NULL
+    guided_json: RawSchema = NULL
     guided_regex: GrammarText | None = None
     guided_choice: Choices | None = None
     guided_grammar: GrammarText | None = None
@@ -168,14 +162,14 @@ class ChatBody(GenerateBody, frozen=True, kw_only=True):
     tool_choice: str | InputToolChoice | None = None
     parallel_tool_calls: bool | None = None
     # What OpenAI had before tools.
-    functions: Raw = NULL
-    function_call: Raw = NULL
+    functions: RawNull = NULL
+    function_call: RawNull = NULL
     reasoning_effort: Effort | None = None
     # Not OpenAI's: tokens of thought.
     thinking_budget: Annotated[int, Meta(ge=0, le=MAX_INT32)] | None = None
     chat_template_kwargs: TemplateFields | None = None
     modalities: list[str] | None = None
-    audio: Raw = NULL
+    audio: RawNull = NULL
 
 
 class CompletionBody(GenerateBody, frozen=True, kw_only=True):

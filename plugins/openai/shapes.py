@@ -10,6 +10,14 @@ from typing import Protocol
 import msgspec
 
 from plugins.openai.answer import Answer
+from plugins.openai.answer_types import (
+    AssistantMessage,
+    ChatChoice,
+    CompletionChoice,
+    EndReason,
+    TokenUsage,
+    ToolCallObject,
+)
 from plugins.openai.logprobs import chat_logprobs, completion_logprobs
 from plugins.submission import Update
 from transports.messages import Delta, Done, ReasoningDelta, Usage
@@ -87,12 +95,12 @@ class ChatShape:
         return self._frame.usage(usage)
 
     def whole(self, answers: list[Answer], usage: Usage) -> bytes:
-        choices = [
+        choices: list[ChatChoice] = [
             {
                 "index": index,
                 "message": _message(answer),
                 "logprobs": chat_logprobs(answer.logprobs) if self._with_logprobs else None,
-                "finish_reason": answer.end.finish_reason if answer.end else None,
+                "finish_reason": _finish_reason(answer),
             }
             for index, answer in enumerate(answers)
         ]
@@ -130,12 +138,12 @@ class CompletionShape:
         return self._frame.usage(usage)
 
     def whole(self, answers: list[Answer], usage: Usage) -> bytes:
-        choices = [
+        choices: list[CompletionChoice] = [
             {
                 "index": index,
                 "text": answer.text,
                 "logprobs": completion_logprobs(answer.logprobs, 0) if self._with_logprobs else None,
-                "finish_reason": answer.end.finish_reason if answer.end else None,
+                "finish_reason": _finish_reason(answer),
             }
             for index, answer in enumerate(answers)
         ]
@@ -152,16 +160,24 @@ def total(usages: list[Usage]) -> Usage:
     )
 
 
-def _message(answer: Answer) -> dict[str, object]:
+def _message(answer: Answer) -> AssistantMessage:
     calls = answer.tool_calls
     # OpenAI's schema wants "content" even when calls are all there is.
-    message: dict[str, object] = {"role": "assistant", "content": answer.text, "refusal": None}
+    message: AssistantMessage = {"role": "assistant", "content": answer.text, "refusal": None}
     if calls:
         message |= {"content": answer.text or None, "tool_calls": [_tool_call(call) for call in calls]}
-    return message | ({"reasoning_content": answer.reasoning} if answer.reasoning else {})
+    if answer.reasoning:
+        message["reasoning_content"] = answer.reasoning
+    return message
 
 
-def _tool_call(call: ToolCall) -> dict[str, object]:
+def _finish_reason(answer: Answer) -> EndReason | None:
+    reason = answer.end.finish_reason if answer.end else None
+    # Nobody is there who reads a cancelled one.
+    return None if reason == "cancelled" else reason
+
+
+def _tool_call(call: ToolCall) -> ToolCallObject:
     return {
         "id": call.id,
         "type": "function",
@@ -209,7 +225,7 @@ def _whole(
     return _head(id_, object_, created, model) + b"," + rest[1:]
 
 
-def _usage(usage: Usage) -> dict[str, object]:
+def _usage(usage: Usage) -> TokenUsage:
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,

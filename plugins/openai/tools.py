@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, TypeAlias, TypedDict
 
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Struct
 
+from plugins.openai.undecoded import NULL, RawObject
 from transports.errors import RequestError
 from transports.messages import Reasoning
 from transports.tools import (
@@ -24,8 +25,6 @@ from transports.tools import (
 FunctionName: TypeAlias = Annotated[str, Meta(pattern=r"^[\w.\-/]{1,128}$")]
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
-NULL = Raw(b"null")
-
 
 class InputFunction(Struct, frozen=True, kw_only=True):
     """What may be called."""
@@ -33,7 +32,7 @@ class InputFunction(Struct, frozen=True, kw_only=True):
     name: FunctionName
     description: Annotated[str, Meta(max_length=MAX_JSON_CHARS)] | None = None
     # JSON Schema; for the model, which reads it as text.
-    parameters: Raw = NULL
+    parameters: RawObject = NULL
     strict: bool | None = None
 
 

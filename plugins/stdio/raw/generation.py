@@ -17,7 +17,7 @@ from plugins.media.picture import Source
 from plugins.openai.answer import Answer
 from plugins.openai.content import Turn, chat_messages, read_turns
 from plugins.openai.pictures import with_pictures
-from plugins.openai.requests import NULL, ChatBody, CompletionBody, GenerateBody, has_value
+from plugins.openai.requests import ChatBody, CompletionBody, GenerateBody
 from plugins.openai.shapes import ChatShape, CompletionShape, Shape, total
 from plugins.openai.translate import (
     chat_request,
@@ -26,6 +26,7 @@ from plugins.openai.translate import (
     includes_usage,
     keep_alive_s,
 )
+from plugins.openai.undecoded import NULL, has_value
 from plugins.openai.validation import Reader
 from plugins.stdio.connection import Connection
 from plugins.stdio.files import is_file_url, read_allowed
