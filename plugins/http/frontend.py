@@ -14,9 +14,9 @@ from plugins.client import KernelClient
 from plugins.frontend import check_options
 from plugins.http.connection import Connection, Limits
 from plugins.http.cors import read_origins
+from plugins.http.dispatcher import Dispatcher
 from plugins.http.keyring import Keyring
 from plugins.http.listen import is_loopback_host, listen
-from plugins.http.routes import Dispatcher
 from plugins.http.tls import tls_context
 from plugins.keys import FILE_NAME
 from plugins.media.intake import MediaIntake

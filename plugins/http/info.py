@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Literal, TypedDict
 
 import msgspec
 from aiohttp import web
 
 from plugins.http.exchange import KERNEL_TIMEOUT_S, Exchange, not_known
+from plugins.openai.answer_types import ModelList
 from plugins.openai.models import model_object
 from transports.errors import MlxdError
 from transports.reports import ModelInfo
+
+
+class Health(TypedDict):
+    """The process lives."""
+
+    status: Literal["ok"]
+
+
+class Ready(TypedDict):
+    """All that was named at start is there."""
+
+    status: Literal["ready"]
+
+
+class Waiting(TypedDict):
+    """It is not there yet."""
+
+    status: Literal["waiting"]
+    waiting_for: tuple[str, ...]
+
 
 _encode = msgspec.json.Encoder().encode
 
@@ -32,14 +54,14 @@ async def ready(exchange: Exchange) -> web.Response:
         is_ready, waiting_for = False, ("the kernel",)
     if is_ready:
         return exchange.json(b'{"status":"ready"}')
-    body = _encode({"status": "waiting", "waiting_for": waiting_for})
+    body = _encode(Waiting(status="waiting", waiting_for=waiting_for))
     return web.Response(status=503, body=body, content_type="application/json", headers={"Retry-After": "1"})
 
 
 async def models(exchange: Exchange) -> web.Response:
     """GET /v1/models: the models that can be asked."""
     listed = [model_object(model) for model in await _served(exchange)]
-    return exchange.json(_encode({"object": "list", "data": listed}))
+    return exchange.json(_encode(ModelList(object="list", data=listed)))
 
 
 async def model(exchange: Exchange) -> web.Response:

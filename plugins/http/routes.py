@@ -1,56 +1,27 @@
-"""The table of routes, and what happens around each handler: gate, keys, errors, log, counts."""
+"""The table of routes."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from time import monotonic
-from typing import Literal
-from urllib.parse import unquote
-
-from aiohttp import web
-
-from plugins.client import KernelClient
-from plugins.http import info
-from plugins.http.connection import Connection
-from plugins.http.cors import allowing, is_preflight, preflight, read_origins
-from plugins.http.errors import error_headers
-from plugins.http.exchange import Exchange
-from plugins.http.gate import Gate
+from plugins.http import examples, info
 from plugins.http.generate import Generator
-from plugins.http.keyring import Keyring
+from plugins.http.info import Health, Ready, Waiting
 from plugins.http.metrics import Metrics
-from plugins.http.tokens import Tokenizer
+from plugins.http.reference import Reference
+from plugins.http.route import Answer, Body, Route
+from plugins.http.tokens import DetokenizeBody, Detokenized, TokenizeBody, Tokenized, Tokenizer
 from plugins.http.vectors import Vectorizer
-from plugins.keys import Scope
-from plugins.media.intake import MediaIntake
-from plugins.openai.errors import error_body
-from transports.errors import Forbidden, MethodNotAllowed, MlxdError, NotFound, RequestError
-from transports.logs import get_logger
+from plugins.openai.answer_types import (
+    ChatChunk,
+    ChatCompletion,
+    Completion,
+    CompletionChunk,
+    ModelList,
+    ModelObject,
+)
+from plugins.openai.requests import ChatBody, CompletionBody
+from plugins.openai.vector_requests import EmbeddingsBody, RerankBody
+from plugins.openai.vector_shapes import EmbeddingList, Ranking
 from transports.settings import HttpSettings
-
-# The log's status for a client that left before the answer: nginx's number.
-CLIENT_GONE = 499
-
-log = get_logger()
-
-Handler = Callable[[Exchange], Awaitable[web.StreamResponse]]
-
-
-@dataclass(frozen=True)
-class Route:
-    """A method and a path; a path that ends in "/*" takes everything below it."""
-
-    method: str
-    path: str
-    handler: Handler
-    # Who may ask where keys are needed: everybody, every key, or keys of scope "admin".
-    access: Literal["open", Scope] = "use"
-
-
-# What browsers ask before a page of an allowed origin may; on every path.
-PREFLIGHT = Route("OPTIONS", "*", preflight, access="open")
 
 
 def routes(settings: HttpSettings, metrics: Metrics) -> tuple[Route, ...]:
@@ -58,168 +29,104 @@ def routes(settings: HttpSettings, metrics: Metrics) -> tuple[Route, ...]:
     generator = Generator(strict=settings.strict)
     tokenizer = Tokenizer(strict=settings.strict)
     vectorizer = Vectorizer(strict=settings.strict)
-    return (
-        Route("GET", "/health", info.health, access="open"),
-        Route("GET", "/ready", info.ready),
-        Route("GET", "/metrics", metrics.answer, access="admin"),
-        Route("GET", "/v1/models", info.models),
-        Route("GET", "/v1/models/*", info.model),
-        Route("POST", "/v1/chat/completions", generator.chat),
-        Route("POST", "/v1/completions", generator.completion),
-        Route("POST", "/tokenize", tokenizer.tokenize),
-        Route("POST", "/detokenize", tokenizer.detokenize),
-        Route("POST", "/v1/embeddings", vectorizer.embeddings),
-        Route("POST", "/v1/rerank", vectorizer.rerank),
+    reference = Reference()
+    reference.routes = (
+        Route(
+            "POST",
+            "/v1/chat/completions",
+            generator.chat,
+            "Answer a conversation, whole or streamed.",
+            "Text",
+            Answer(schema=ChatCompletion, event=ChatChunk),
+            Body(schema=ChatBody, example=examples.CHAT),
+        ),
+        Route(
+            "POST",
+            "/v1/completions",
+            generator.completion,
+            "Continue one prompt or up to 32.",
+            "Text",
+            Answer(schema=Completion, event=CompletionChunk),
+            Body(schema=CompletionBody, example=examples.COMPLETION),
+        ),
+        Route(
+            "POST",
+            "/v1/embeddings",
+            vectorizer.embeddings,
+            "Make texts vectors.",
+            "Embeddings and rerank",
+            Answer(schema=EmbeddingList),
+            Body(schema=EmbeddingsBody, example=examples.EMBEDDINGS),
+        ),
+        Route(
+            "POST",
+            "/v1/rerank",
+            vectorizer.rerank,
+            "Sort documents by how well they answer a query.",
+            "Embeddings and rerank",
+            Answer(schema=Ranking),
+            Body(schema=RerankBody, example=examples.RERANK),
+        ),
+        Route(
+            "POST",
+            "/tokenize",
+            tokenizer.tokenize,
+            "The tokens of a text or conversation.",
+            "Tokens",
+            Answer(schema=Tokenized),
+            Body(schema=TokenizeBody, example=examples.TOKENIZE),
+        ),
+        Route(
+            "POST",
+            "/detokenize",
+            tokenizer.detokenize,
+            "The text of tokens.",
+            "Tokens",
+            Answer(schema=Detokenized),
+            Body(schema=DetokenizeBody, example=examples.DETOKENIZE),
+        ),
+        Route(
+            "GET",
+            "/v1/models",
+            info.models,
+            "The models that can be asked, and what each takes.",
+            "Models",
+            Answer(schema=ModelList),
+        ),
+        Route("GET", "/v1/models/*", info.model, "One model.", "Models", Answer(schema=ModelObject)),
+        Route(
+            "GET",
+            "/health",
+            info.health,
+            "Whether the HTTP process lives; says nothing of models.",
+            "Server",
+            Answer(schema=Health),
+            access="open",
+        ),
+        Route(
+            "GET",
+            "/ready",
+            info.ready,
+            "Whether the models named at start are loaded.",
+            "Server",
+            Answer(schema=Ready, other={503: Waiting}),
+        ),
+        Route(
+            "GET",
+            "/metrics",
+            metrics.answer,
+            "Counts and times for Prometheus.",
+            "Server",
+            Answer(schema=str, media_type="text/plain"),
+            access="admin",
+        ),
+        Route(
+            "GET",
+            "/openapi.json",
+            reference.document,
+            "This description of all routes.",
+            "Server",
+            Answer(schema=dict),
+        ),
     )
-
-
-class Dispatcher:
-    """Answers requests; every one of them gets exactly one answer and one line in the log."""
-
-    def __init__(
-        self, settings: HttpSettings, client: KernelClient, intake: MediaIntake, keyring: Keyring
-    ) -> None:
-        self._settings = settings
-        self._client = client
-        self._intake = intake
-        self._keyring = keyring
-        self._gate = Gate(settings.host, settings.allowed_hosts, read_origins(settings.allowed_origins))
-        self._metrics = Metrics()
-        self._routes = routes(settings, self._metrics)
-        self.idle = asyncio.Event()
-        self.idle.set()
-
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Called by aiohttp for each request."""
-        exchange = Exchange(request, self._client, self._settings, self._intake, self._keyring)
-        connection = request.protocol
-        if not isinstance(connection, Connection):
-            raise TypeError("expected our own connection class")
-        connection.begin_answer()
-        self._metrics.num_active += 1
-        self.idle.clear()
-        began = monotonic()
-        route: Route | None = None
-        status = CLIENT_GONE
-        try:
-            try:
-                route = await self._admit(exchange)
-                response = await route.handler(exchange)
-            except MlxdError as e:
-                response = await _failed(exchange, e)
-            except (ConnectionError, asyncio.CancelledError):
-                raise
-            except Exception:
-                log.exception("handler_failed", route=_name(route))
-                response = await _failed(exchange, MlxdError("internal error; the log has more"))
-            if self._client.stopping.is_set():
-                response.force_close()
-            await self._write(response, exchange)
-            status = response.status
-            return response
-        finally:
-            connection.end_answer()
-            self._metrics.num_active -= 1
-            if not self._metrics.num_active:
-                self.idle.set()
-            duration_s = monotonic() - began
-            self._metrics.measures.ended(
-                _name(route), status, exchange.error_code, exchange.model, duration_s, exchange.ends
-            )
-            log.info(
-                "request_ended",
-                method=request.method,
-                route=_name(route),
-                status=status,
-                key=exchange.key.name if exchange.key else "",
-                model=exchange.model,
-                request_id=exchange.request_id,
-                duration_s=round(duration_s, 4),
-            )
-
-    async def _admit(self, exchange: Exchange) -> Route:
-        """Find the route of a request that may take it.
-
-        Raises:
-            RequestError: It comes from where we do not answer, has no key that would do, or no route.
-            RateLimited: Its key has had its requests.
-        """
-        request = exchange.request
-        origin = self._gate.check(request.headers, _local_address(request))
-        if origin is not None:
-            exchange.headers |= allowing(origin)
-            if is_preflight(request.method, request.headers):
-                return PREFLIGHT
-        target = request.raw_path
-        if not target.startswith("/"):
-            raise RequestError("request: expected a path that begins with /")
-        path = target.partition("?")[0]
-        found = [route for route in self._routes if _matches(route.path, path)]
-        method = "GET" if request.method == "HEAD" else request.method
-        route = next((route for route in found if route.method == method), None)
-        # What is no route is closed too: without a key nobody learns which there are.
-        if route is None or route.access != "open":
-            await self._identify(exchange, route)
-        if route is None:
-            raise _no_route(exchange, found)
-        if route.path.endswith("*"):
-            exchange.rest = unquote(path[len(route.path) - 1 :])
-        return route
-
-    async def _identify(self, exchange: Exchange, route: Route | None) -> None:
-        key = exchange.key = await self._keyring.admit(exchange.request.headers)
-        if key is None:
-            return
-        self._keyring.count(key)
-        if route and route.access == "admin" and key.scope != "admin":
-            raise Forbidden("this API key may not administrate; `mlxd keys new NAME --admin` makes one")
-
-    async def _write(self, response: web.StreamResponse, exchange: Exchange) -> None:
-        """Send the answer while we still watch the time; aiohttp would wait for ever."""
-        transport = exchange.request.transport
-        if transport is None or transport.is_closing():
-            return
-        try:
-            async with asyncio.timeout(self._settings.write_timeout_s):
-                await response.prepare(exchange.request)
-                await response.write_eof()
-        except TimeoutError:
-            transport.abort()
-
-
-async def _failed(exchange: Exchange, error: MlxdError) -> web.StreamResponse:
-    exchange.error_code = error.code
-    if exchange.stream and exchange.stream.is_started:
-        await exchange.stream.abort(error)
-        log.warning("stream_aborted", request_id=exchange.request_id, code=error.code)
-        return exchange.stream.response
-    return web.Response(
-        status=error.http_status,
-        body=error_body(error),
-        content_type="application/json",
-        headers={**exchange.headers, **error_headers(error)},
-    )
-
-
-def _no_route(exchange: Exchange, found: list[Route]) -> MlxdError:
-    if not found:
-        return NotFound("path: no such route; docs/api.md has them all")
-    allowed = [route.method for route in found]
-    exchange.headers["Allow"] = ", ".join(allowed)
-    return MethodNotAllowed(f"method: expected {' or '.join(allowed)} on this path")
-
-
-def _local_address(request: web.BaseRequest) -> str:
-    """The address of ours that the client connected to; "" if it has gone."""
-    address = request.transport.get_extra_info("sockname") if request.transport else None
-    return str(address[0]) if address else ""
-
-
-def _matches(pattern: str, path: str) -> bool:
-    if pattern.endswith("*"):
-        return path.startswith(pattern[:-1]) and len(path) >= len(pattern)
-    return path == pattern
-
-
-def _name(route: Route | None) -> str:
-    return route.path if route else "none"
+    return tuple(reference.routes)

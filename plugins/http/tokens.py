@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import msgspec
 from aiohttp import web
@@ -43,6 +43,29 @@ class DetokenizeBody(Struct, frozen=True, kw_only=True):
     tokens: Annotated[list[TokenId], Meta(max_length=MAX_PROMPT_TOKENS)]
 
 
+class TokenPiece(TypedDict):
+    """A token and its text; its bytes where they are part of a character."""
+
+    id: int
+    piece: str | list[int]
+
+
+class Tokenized(TypedDict):
+    """The tokens of a text."""
+
+    tokens: list[int | TokenPiece]
+    count: int
+    max_model_len: int
+    token_strs: list[str] | None
+
+
+class Detokenized(TypedDict):
+    """The text of tokens, under vLLM's name and llama.cpp's."""
+
+    prompt: str
+    content: str
+
+
 class Tokenizer:
     """The two routes."""
 
@@ -57,13 +80,13 @@ class Tokenizer:
         name = _given(body)
         found = await _tokens(exchange, body.model, _asked(body, name), name)
         texts = [piece.decode(errors="replace") for piece in found.pieces]
-        tokens: list[object] = list(found.ids)
+        tokens: list[int | TokenPiece] = list(found.ids)
         if body.with_pieces:
             # llama.cpp: the bytes where they are no text.
             pieces = map(_piece, found.pieces)
             tokens = [{"id": token, "piece": piece} for token, piece in zip(found.ids, pieces, strict=True)]
         models = {info.name: info for info in await exchange.models()}
-        answer = {
+        answer: Tokenized = {
             "tokens": tokens,
             "count": len(found.ids),
             "max_model_len": models[body.model].context_length if body.model in models else 0,
@@ -80,8 +103,7 @@ class Tokenizer:
         request = CompletionRequest(prompt=tuple(body.tokens), count_only=True, tell_tokens=True)
         found = await _tokens(exchange, body.model, request, "tokens")
         text = b"".join(found.pieces).decode(errors="replace")
-        # vLLM's name and llama.cpp's.
-        return exchange.json(_encode({"prompt": text, "content": text}))
+        return exchange.json(_encode(Detokenized(prompt=text, content=text)))
 
 
 def _given(body: TokenizeBody) -> str:

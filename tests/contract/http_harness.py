@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import described
+
 from plugins.client import Submission, Update
 from plugins.http.frontend import HttpFrontend
 from plugins.vectors import NumberRows
@@ -176,12 +178,15 @@ class Door:
         return await self.post("/v1/completions", {"model": MODEL, "prompt": "Once", **fields})
 
     async def request(self, method: str, path: str, body: object = b"", **headers: str) -> Reply:
-        """A request on a connection of its own, read to its end."""
+        """A request on a connection of its own, read to its end; both are as /openapi.json says."""
         connection = await self.raw(self.bytes_of(method, path, body, **headers))
         try:
-            return await connection.reply(has_body=method != "HEAD")
+            reply = await connection.reply(has_body=method != "HEAD")
         finally:
             connection.close()
+        media_type = reply.headers.get("content-type", "").partition(";")[0]
+        described.check(method, path, body, reply.status, media_type, reply.body)
+        return reply
 
     def bytes_of(self, method: str, path: str, body: object = b"", **headers: str) -> bytes:
         """A request as it goes over the wire; underscores in header names stand for hyphens."""

@@ -1,0 +1,61 @@
+"""A route: what is asked, who answers, and what /openapi.json says of it. Knows none in particular."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import msgspec
+from aiohttp import web
+
+from plugins.http.exchange import Exchange
+from plugins.keys import Scope
+from plugins.openai.errors import ErrorBody
+
+Handler: TypeAlias = Callable[[Exchange], Awaitable[web.StreamResponse]]
+# What belongs together on the page of the reference, in this order.
+Group: TypeAlias = Literal["Text", "Embeddings and rerank", "Tokens", "Models", "Server"]
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a route answers with."""
+
+    # Of its JSON; str: a text of another media type.
+    schema: type
+    media_type: str = JSON
+    # Of the JSON of each event, where the request may ask to stream.
+    event: type | None = None
+    # Status -> what the body is then; besides errors.
+    other: Mapping[int, type] = field(default_factory=dict)
+    error: type = ErrorBody
+
+
+@dataclass(frozen=True, kw_only=True)
+class Body:
+    """What a route takes."""
+
+    schema: type[msgspec.Struct]
+    # One that is taken as it stands, by a demo model.
+    example: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Route:
+    """A method and a path; a path that ends in "/*" takes everything below it."""
+
+    method: str
+    path: str
+    handler: Handler
+    # A sentence: what it does.
+    summary: str
+    group: Group
+    answer: Answer
+    body: Body | None = None
+    # Who may ask where keys are needed: everybody, every key, or keys of scope "admin".
+    access: Literal["open", Scope] = "use"
+    # What stands for the "*" of the path.
+    rest: str = "id"

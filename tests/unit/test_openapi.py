@@ -1,0 +1,59 @@
+"""/openapi.json: a valid document with every route, made of the types that requests are read as."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from plugins.http.metrics import Metrics
+from plugins.http.openapi import document
+from plugins.http.routes import routes
+from transports.settings import HttpSettings
+
+ROUTES = routes(HttpSettings(), Metrics())
+DOCUMENT: Any = msgspec.to_builtins(document(ROUTES))
+WITH_BODY = [route for route in ROUTES if route.body]
+
+
+def test_it_is_openapi() -> None:
+    validator = pytest.importorskip("openapi_spec_validator", reason="needs the dev extra")
+
+    validator.validate(DOCUMENT, cls=validator.OpenAPIV31SpecValidator)
+
+
+def test_every_route_is_in_it() -> None:
+    found = {
+        (method.upper(), path.partition("{")[0]) for path, one in DOCUMENT["paths"].items() for method in one
+    }
+
+    assert {(route.method, route.path.removesuffix("*")) for route in ROUTES} == found
+    assert all(route.summary.endswith(".") for route in ROUTES)
+
+
+def test_every_body_has_an_example_that_is_taken() -> None:
+    assert [route.path for route in ROUTES if route.method == "POST"] == [route.path for route in WITH_BODY]
+    for route in WITH_BODY:
+        assert route.body
+        known = set(route.body.schema.__struct_fields__)
+
+        assert route.body.example.keys() <= known
+        msgspec.convert(route.body.example, route.body.schema)
+
+
+def test_the_bounds_are_those_of_the_types() -> None:
+    fields = DOCUMENT["components"]["schemas"]["ChatBody"]["properties"]
+
+    assert {"type": "number", "minimum": 0, "maximum": 2} in fields["temperature"]["anyOf"]
+    assert fields["messages"]["maxItems"] == 4096
+
+
+def test_the_keys_and_the_streams_are_in_it() -> None:
+    chat = DOCUMENT["paths"]["/v1/chat/completions"]["post"]
+    health = DOCUMENT["paths"]["/health"]["get"]
+
+    assert set(DOCUMENT["components"]["securitySchemes"]) == {"bearer", "x-api-key"}
+    assert health["security"] == []
+    assert set(chat["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
+    assert "4XX" in chat["responses"]
