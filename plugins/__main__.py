@@ -9,15 +9,15 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from importlib import import_module
+from typing import cast
 
+from plugins import installed
 from plugins.client import KernelClient
 from plugins.frontend import Build, Frontend
 from plugins.stalls import watched
 from transports import logs, tether
 from transports.errors import MlxdError, PluginError
 from transports.logs import get_logger
-from transports.registrations import FRONTENDS, registrations
 
 # A frontend without a kernel may tell its clients for so long.
 ORPHAN_TIMEOUT_S = 1.0
@@ -45,23 +45,20 @@ def _frontend(kind: str, bootstrap: tether.PeerBootstrap) -> Frontend:
     """Import and build the frontend that is registered as *kind*.
 
     Raises:
-        PluginError: There is none, or it cannot be imported or built.
+        PluginError: There is none that the kernel can start, or it cannot be imported or built.
     """
-    found = {one.name: one.value for one in registrations(FRONTENDS) if not one.error}
-    if kind not in found:
-        raise PluginError(f"frontend {kind!r}: not installed; there are: {', '.join(sorted(found))}")
-    module, _, name = found[kind].partition(":")
     try:
-        build: Build = getattr(import_module(module), name)
-        frontend = build(bootstrap.settings, bootstrap.media)
+        build = installed.load(kind)
+        if installed.is_command(build):
+            raise PluginError(f"frontend {kind!r}: people start it; take it out of kernel.frontends")
+        frontend = cast(Build, build)(bootstrap.settings, bootstrap.media)
     except MlxdError:
         raise
     except Exception as e:
-        # Whatever a stranger's package raises, trying again would raise it again.
         log.exception("frontend_not_built", frontend=kind)
-        raise PluginError(f"frontend {kind!r}: {type(e).__name__}: {e}") from e
+        raise installed.failure(kind, e) from e
     if not isinstance(frontend, Frontend):
-        raise PluginError(f"frontend {kind!r}: {found[kind]} made no frontend: a {type(frontend).__name__}")
+        raise PluginError(f"frontend {kind!r}: made no frontend: a {type(frontend).__name__}")
     return frontend
 
 

@@ -34,6 +34,15 @@ class Commands(LazyGroup):
         "completion": Lazy("plugins.cli.completion:completion", "Print the completion script of a shell."),
     }
 
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One of ours, else what others have installed."""
+        if command := super().get_command(ctx, cmd_name):
+            return command
+        # Imported here: looking through what is installed takes a while.
+        from plugins.cli.others import find_command  # noqa: PLC0415
+
+        return find_command(cmd_name)
+
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:

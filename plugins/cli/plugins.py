@@ -62,34 +62,40 @@ async def _ask() -> tuple[PluginInfo, ...]:
     enabled = resolve().settings.kernel.frontends
     async with session.any_kernel() as client:
         found = (await client.admin("plugins.list", Admin(), PluginsReply)).plugins
-        running = {one.kind: one for one in (await client.status()).frontends if one.supervised}
+        running = (await client.status()).frontends
     return with_processes(found, enabled, running)
 
 
 def with_processes(
-    found: tuple[PluginInfo, ...], enabled: tuple[str, ...], running: dict[str, FrontendInfo]
+    found: tuple[PluginInfo, ...], enabled: tuple[str, ...], running: tuple[FrontendInfo, ...]
 ) -> tuple[PluginInfo, ...]:
     """*found* with the states of the frontends' processes, and those that are enabled and not installed.
 
     Args:
         found: What is installed.
         enabled: `kernel.frontends`.
-        running: The kernel's frontends by kind.
+        running: The kernel's frontends.
     """
+    processes = {one.kind: one for one in running if one.supervised}
+    attached = {one.kind for one in running if not one.supervised}
     known = {one.name for one in found if one.role == "frontend"}
     missing = tuple(
         PluginInfo(name=name, role="frontend", distribution="", version="", state="missing")
-        for name in dict.fromkeys((*enabled, *running))
+        for name in dict.fromkeys((*enabled, *processes))
         if name not in known
     )
-    return tuple(_with_process(one, enabled, running.get(one.name)) for one in (*missing, *found))
+    return tuple(_with_process(one, enabled, processes.get(one.name), attached) for one in (*missing, *found))
 
 
-def _with_process(one: PluginInfo, enabled: tuple[str, ...], process: FrontendInfo | None) -> PluginInfo:
+def _with_process(
+    one: PluginInfo, enabled: tuple[str, ...], process: FrontendInfo | None, attached: set[str]
+) -> PluginInfo:
     if one.role != "frontend" or one.state == "broken":
         return one
     if process is not None:
         return msgspec.structs.replace(one, state=process.state, error=process.error)
     if one.state == "installed" and one.name in enabled:
         return msgspec.structs.replace(one, state="enabled")
+    if one.state == "installed" and one.name in attached:
+        return msgspec.structs.replace(one, state="attached")
     return one

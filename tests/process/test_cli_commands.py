@@ -187,7 +187,9 @@ def test_envs_lists_each_worker_kind(served: Path) -> None:
 def test_plugins_lists_what_is_installed_and_how_it_is(served: Path) -> None:
     found = {one["name"]: one for one in json.loads(mlxd(served, "plugins", "--json").stdout)}
 
-    assert (found["http"]["role"], found["http"]["distribution"]) == ("frontend", "mlxd")
+    for name in ("http", "cli", "stdio"):
+        assert (found[name]["role"], found[name]["distribution"]) == ("frontend", "mlxd")
+    assert (found["cli"]["state"], found["stdio"]["state"]) == ("attached", "installed")
     assert (found["echo"]["state"], found["text"]["state"]) == ("installed", "missing")
 
 

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from plugin_packages import install_frontend
+from cli_harness import mlxd
+from plugin_packages import install, install_frontend
 from running import RunningKernel, run_kernel
 
 from transports.reports import FrontendInfo
@@ -53,9 +54,18 @@ REASONS = {
     "misled": "[misled]: Expected `int`, got `str` - at `$.num`",
     "unimportable": "frontend 'unimportable': ModuleNotFoundError: No module named 'nothing_of_this_name'",
     "raiser": "frontend 'raiser': RuntimeError: a bug",
-    "liar": "frontend 'liar': mlxd_liar.frontend:build made no frontend: a str",
+    "liar": "frontend 'liar': made no frontend: a str",
     "absent": "frontend 'absent': not installed; there are: ",
+    # Ours goes through the same door as theirs, and is told the same.
+    "stdio": "frontend 'stdio': people start it; take it out of kernel.frontends",
 }
+
+
+DOC = (Path(__file__).parents[2] / "docs" / "writing-a-frontend.md").read_text()
+# The whole module of the command that the page has.
+TITLE = (
+    DOC.partition("`mlxd-title/mlxd_title/frontend.py`")[2].partition("```python\n")[2].partition("```")[0]
+)
 
 
 @pytest.fixture
@@ -66,7 +76,10 @@ async def kernel(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
     settings = Settings(
         kernel=KernelSettings(
-            frontends=(*FRONTENDS, "absent"), restart_first_delay_s=0.05, max_start_crashes=1, max_crashes=1
+            frontends=(*FRONTENDS, "absent", "stdio"),
+            restart_first_delay_s=0.05,
+            max_start_crashes=1,
+            max_crashes=1,
         ),
         plugins={"asker": {"answer_file": str(tmp_path / "answer")}, "misled": {"num": "one"}},
     )
@@ -85,6 +98,17 @@ async def test_frontends_of_strangers_work_or_fail_alone(kernel: RunningKernel, 
 
     assert (tmp_path / "answer").read_text() == "hello"
     assert await kernel.say("still here") == "still here"
+
+
+def test_a_strangers_command_runs_as_one_of_ours(home: Path, tmp_path: Path) -> None:
+    """The one of the page, to the letter."""
+    point = {"title": "mlxd_title.frontend:title"}
+    install(tmp_path, "mlxd-title", {"mlxd_title/frontend.py": TITLE}, {"mlxd.frontends": point})
+    (home / "config.toml").write_text('[title]\nmodel = "echo/plain"\n')
+
+    done = mlxd(home, "title", stdin="A text.", PYTHONPATH=str(tmp_path))
+
+    assert (done.stdout, done.stderr, done.returncode) == ("Give this a title: A text.\n", "", 0)
 
 
 async def settled(kernel: RunningKernel) -> dict[str, FrontendInfo]:
