@@ -53,6 +53,8 @@ class ProcessExited(Struct, frozen=True):
     last_words: tuple[str, ...] = ()
     # "SIGABRT"; "" if no signal ended it.
     signal_name: str = ""
+    # The system killed for want of memory at that time.
+    memory_ran_out: bool = False
 
     @property
     def reason(self) -> str:
@@ -62,12 +64,19 @@ class ProcessExited(Struct, frozen=True):
             return f"it could not be started{last}"
         if self.returncode < 0:
             name = f" ({self.signal_name})" if self.signal_name else ""
-            # The kernel's own kills have a reason of their own.
-            hint = ", as the system sends when memory runs out" if self.signal_name == "SIGKILL" else ""
-            return f"signal {-self.returncode}{name}{hint}{last}"
+            return f"signal {-self.returncode}{name}{self._hint}{last}"
         if self.is_refusal and self.last_words:
             return self.last_words[-1].removeprefix("mlxd: ")
         return f"exit code {self.returncode}{last}"
+
+    @property
+    def _hint(self) -> str:
+        """The kernel's own kills have a reason of their own."""
+        if self.signal_name != "SIGKILL":
+            return ""
+        if self.memory_ran_out:
+            return ", sent by the system because memory ran out"
+        return ", as the system sends when memory runs out"
 
     @property
     def is_refusal(self) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from kernel.events import Event, ProcessExited, ProcessStarted
 from kernel.leftovers import Children
 from kernel.logfiles import LogFiles
+from kernel.oom import OomKills
 
 # Kept of a child's stderr to tell why it ended.
 NUM_LAST_WORDS = 20
@@ -35,6 +36,7 @@ class Processes:
         self._noted = noted
         self._children: dict[str, asyncio.subprocess.Process] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._oom_kills = OomKills()
 
     def spawn(
         self, name: str, command: Sequence[str | Path], env: Mapping[str, str], cwd: Path, bootstrap: bytes
@@ -85,6 +87,7 @@ class Processes:
             self._on_event(ProcessExited(name, None, (f"{command[0]}: {reason}",)))
             return
         self._children[name] = child
+        self._oom_kills.rose()  # What was before is none of this one's.
         self._on_event(ProcessStarted(name, child.pid))
         if child.stdin is None or child.stderr is None:
             raise RuntimeError("asyncio gave a child without the pipes that we asked for")
@@ -94,6 +97,7 @@ class Processes:
         reader = asyncio.create_task(self._read(name, child.stderr, last_words))
         await asyncio.to_thread(self._noted.add, child.pid)
         returncode = await child.wait()
+        memory_ran_out = self._oom_kills.rose()
         self._noted.remove(child.pid)
         del self._children[name]
         # Its own children die with it, and with them the last holders of its stderr.
@@ -103,7 +107,8 @@ class Processes:
         await asyncio.wait([reader], timeout=READ_TIMEOUT_S)
         reader.cancel()
         child.stdin.close()
-        self._on_event(ProcessExited(name, returncode, tuple(last_words), _signal_name(returncode)))
+        signal_name = _signal_name(returncode)
+        self._on_event(ProcessExited(name, returncode, tuple(last_words), signal_name, memory_ran_out))
 
     async def _read(self, name: str, stderr: asyncio.StreamReader, last_words: deque[str]) -> None:
         while True:

@@ -62,12 +62,13 @@ def _is_alive(process: psutil.Process) -> bool:
         return False
 
 
-def _working_in(home: Path) -> set[int]:
-    """Pids of the living processes that were started for this home."""
+def working_in(home: Path) -> set[int]:
+    """Pids of the living processes that were started for this home: told of it, or working in it."""
     found = set()
     for process in filter(_is_alive, psutil.process_iter()):
         try:
-            if process.cwd().startswith(str(home)):
+            told = process.environ().get("MLXD_HOME") == str(home)
+            if told or process.cwd().startswith(str(home.resolve())):
                 found.add(process.pid)
         except psutil.Error:
             continue
@@ -88,7 +89,7 @@ async def _kill_once(home: Path) -> tuple[int, float]:
     gone_s = time.perf_counter() - killed_s
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
-    left = await asyncio.to_thread(_working_in, home)
+    left = await asyncio.to_thread(working_in, home)
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     return len(left), gone_s

@@ -31,6 +31,7 @@ BENCHMARKS = {
     "residency": ("bench_residency", 8, 2),
     "leaving": ("bench_leaving", 40, 8),
     "orphans": ("bench_orphans", 200, 20),
+    "interrupts": ("bench_interrupts", 200, 20),
     "idle": ("bench_idle", 1000, 250),
     "decode": ("bench_decode", 7, 3),
     "grammar": ("bench_grammar", 7, 3),

@@ -15,6 +15,7 @@ import psutil
 import pytest
 from aiohttp import ClientSession
 from cli_harness import MLXD, mlxd
+from control_groups import control_group
 from pictures import data_url, plain, png
 from running import RunningKernel, StartKernel
 
@@ -67,18 +68,38 @@ async def test_without_descriptors_new_connections_wait_and_old_ones_go_on(
 
 @linux
 async def test_a_kernel_that_can_start_nothing_says_so_and_waits(start_kernel: StartKernel) -> None:
-    """Row 41, by descriptors: root has no limit of processes. It starts the model once it can."""
+    """Row 41, for want of descriptors. It starts the model once it can."""
     kernel = await start_kernel(restart_first_delay_s=0.1, crash_loop_retry_s=1.0)
     process = psutil.Process(kernel.pid)
     # Enough to look at folders, too few for the pipes of a process.
     with limited(process, resource.RLIMIT_NOFILE, process.num_fds() + 2):
-        with pytest.raises(MlxdError, match="Too many open files"):
-            await kernel.say("x")
-        before_s = sum(process.cpu_times()[:2])
-        await asyncio.sleep(2)
-        used_s = sum(process.cpu_times()[:2]) - before_s
+        await says_so_and_waits(kernel, "Too many open files")
 
-    assert used_s / 2 < 0.05
+    await works_again(kernel)
+
+
+@linux
+async def test_a_kernel_that_may_not_fork_says_so_and_waits(start_kernel: StartKernel) -> None:
+    """Row 41, for want of processes and threads."""
+    kernel = await start_kernel(restart_first_delay_s=0.1, crash_loop_retry_s=1.0)
+    with control_group("pids", {"pids.max": 1}) as members:
+        members.write_text(str(kernel.pid))
+        await says_so_and_waits(kernel, "Resource temporarily unavailable")
+
+    await works_again(kernel)
+
+
+async def says_so_and_waits(kernel: RunningKernel, words: str) -> None:
+    """A request is told why its model cannot be started, and trying again costs nothing worth naming."""
+    process = psutil.Process(kernel.pid)
+    with pytest.raises(MlxdError, match=words):
+        await kernel.say("x")
+    before_s = sum(process.cpu_times()[:2])
+    await asyncio.sleep(2)
+    assert (sum(process.cpu_times()[:2]) - before_s) / 2 < 0.05
+
+
+async def works_again(kernel: RunningKernel) -> None:
     async with asyncio.timeout(10):
         while True:
             with contextlib.suppress(MlxdError):

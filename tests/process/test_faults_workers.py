@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from aiohttp import ClientSession
+from control_groups import control_group
 from running import RunningKernel, StartKernel, add_model
 
 from transports.errors import (
@@ -122,7 +123,7 @@ async def test_a_slow_worker_lives_and_its_client_hears_that_it_does(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no limit for another process")
 async def test_a_worker_without_memory_ends_alone(kernel: RunningKernel) -> None:
-    """Row 9, as far as a test may go: allocating fails. A kill by the system is row 1."""
+    """Row 9 where the system refuses memory: allocating fails."""
     worker = psutil.Process(await kernel.load("echo/faulty"))
     most = worker.memory_info().vms + 200 * MIB
     worker.rlimit(resource.RLIMIT_AS, (most, most))
@@ -132,6 +133,22 @@ async def test_a_worker_without_memory_ends_alone(kernel: RunningKernel) -> None
         # Without memory it takes a while to end: its connection may be missed before.
         with pytest.raises(WorkerError, match=r"MemoryError|its connection was lost"):
             await kernel.say("ALLOCATE", model="echo/faulty")
+
+    assert await undisturbed == LONG
+    assert await kernel.say("again", model="echo/faulty") == "again"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
+async def test_a_worker_that_the_system_kills_for_memory_says_so(kernel: RunningKernel) -> None:
+    """Row 9, for real: the system's own kill, by a control group."""
+    pid = await kernel.load("echo/faulty")
+    undisturbed = asyncio.create_task(kernel.say(LONG, model="echo/slow"))
+
+    with control_group("memory", {"memory.max": 64 * MIB}) as members:
+        members.write_text(str(pid))
+        async with asyncio.timeout(20):
+            with pytest.raises(WorkerError, match=r"SIGKILL\), sent by the system because memory ran out"):
+                await kernel.say("ALLOCATE", model="echo/faulty")
 
     assert await undisturbed == LONG
     assert await kernel.say("again", model="echo/faulty") == "again"
