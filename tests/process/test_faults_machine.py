@@ -9,6 +9,7 @@ import resource
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -17,9 +18,10 @@ from aiohttp import ClientSession
 from cli_harness import MLXD, mlxd
 from control_groups import control_group
 from pictures import data_url, plain, png
-from running import RunningKernel, StartKernel
+from running import RunningKernel, StartKernel, add_echo_models
 
 from transports.errors import MlxdError
+from transports.reports import Admin, DoneReply
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="no limits for another process")
 LONG = " ".join(f"word{i}" for i in range(200))
@@ -121,6 +123,60 @@ async def test_a_full_disk_keeps_nobody_from_being_served(http_kernel: RunningKe
                     assert answer["choices"][0]["message"]["content"] == f"turn {turn}"
 
     assert await http_kernel.say("still here") == "still here"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Leave no byte free."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+    return filler
+
+
+@linux
+async def test_a_disk_that_fills_up_keeps_nobody_from_being_served(
+    small_disk: Path, start_kernel: StartKernel
+) -> None:
+    """Row 35, where home and logs are; the log goes on once there is room."""
+    add_echo_models(small_disk)
+    kernel = await start_kernel(at=small_disk)
+    assert await kernel.say("before") == "before"
+    filler = fill(small_disk)
+
+    for turn in range(20):
+        assert await kernel.say(f"turn {turn}", model=f"echo/{('plain', 'eyes')[turn % 2]}") == f"turn {turn}"
+    filler.unlink()
+    await kernel.client.admin("unload", Admin(model="echo/eyes"), DoneReply)
+
+    log = (small_disk / "logs" / "kernel.log").read_text()
+    assert "name=echo:echo/eyes state=stopp" in log
+
+
+@linux
+def test_a_kernel_on_a_full_disk_is_one_line(small_disk: Path) -> None:
+    """Row 35: it cannot write where it is to be found."""
+    add_echo_models(small_disk)
+    fill(small_disk)
+
+    done = mlxd(small_disk, "run", "echo/plain", "hello")
+
+    assert (done.returncode == 0, done.stdout, done.stderr.count("\n")) == (False, "", 1), done.stderr
+    assert "No space left on device" in done.stderr
 
 
 @linux
