@@ -116,7 +116,7 @@ class Dispatcher:
         if not target.startswith("/"):
             raise RequestError("request: expected a path that begins with /")
         path = target.partition("?")[0]
-        found = [route for route in self._routes if _matches(route.path, path)]
+        found = [route for route in self._routes if route.rest_of(path) is not None]
         method = "GET" if request.method == "HEAD" else request.method
         route = next((route for route in found if route.method == method), None)
         # What is no route is closed too: without a key nobody learns which there are.
@@ -124,8 +124,7 @@ class Dispatcher:
             await self._identify(exchange, route)
         if route is None:
             raise _no_route(exchange, found)
-        if route.path.endswith("*"):
-            exchange.rest = unquote(path[len(route.path) - 1 :])
+        exchange.rest = unquote(route.rest_of(path) or "")
         return route
 
     async def _identify(self, exchange: Exchange, route: Route | None) -> None:
@@ -175,12 +174,6 @@ def _local_address(request: web.BaseRequest) -> str:
     """The address of ours that the client connected to; "" if it has gone."""
     address = request.transport.get_extra_info("sockname") if request.transport else None
     return str(address[0]) if address else ""
-
-
-def _matches(pattern: str, path: str) -> bool:
-    if pattern.endswith("*"):
-        return path.startswith(pattern[:-1]) and len(path) >= len(pattern)
-    return path == pattern
 
 
 def _name(route: Route | None) -> str:

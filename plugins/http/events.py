@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import cast
 
 from aiohttp import web
@@ -21,6 +22,11 @@ def event(content: bytes) -> bytes:
     return b"data: %b\n\n" % content if content else b""
 
 
+def error_event(error: MlxdError) -> bytes:
+    """How a stream of /v1/chat/completions says that it failed."""
+    return event(error_body(error))
+
+
 class EventStream:
     """Writes events. Nothing is sent, not even the status, before the first one.
 
@@ -28,12 +34,20 @@ class EventStream:
         request: The request that is answered.
         headers: Further headers of the answer.
         write_timeout_s: A client that took nothing for so long is gone.
+        failure: What is written last when the answer fails.
     """
 
-    def __init__(self, request: web.BaseRequest, headers: dict[str, str], write_timeout_s: float) -> None:
+    def __init__(
+        self,
+        request: web.BaseRequest,
+        headers: dict[str, str],
+        write_timeout_s: float,
+        failure: Callable[[MlxdError], bytes] = error_event,
+    ) -> None:
         self._request = request
         self._unsent = Unsent(write_timeout_s)
         self._write_timeout_s = write_timeout_s
+        self._failure = failure
         self.response = web.StreamResponse(
             headers={
                 "Content-Type": "text/event-stream; charset=utf-8",
@@ -76,7 +90,7 @@ class EventStream:
             # It does not read: an event would only wait.
             transport.abort()
             return
-        await cast(StreamWriter, self._request.writer).write(event(error_body(error)), drain=False)
+        await cast(StreamWriter, self._request.writer).write(self._failure(error), drain=False)
         # Sends what is buffered, then ends the connection.
         transport.close()
         asyncio.get_running_loop().call_later(self._write_timeout_s, transport.abort)

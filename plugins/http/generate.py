@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from aiohttp import web
 
-from plugins.client import Submission, Update
+from plugins.client import Submission
 from plugins.http.asker import terms_of
 from plugins.http.body import read_body
 from plugins.http.events import DONE, EventStream, event
 from plugins.http.exchange import Exchange
+from plugins.http.waiting import streamed_updates
 from plugins.image_models import ImageModels
 from plugins.openai.answer import Answer
 from plugins.openai.content import read_turns
@@ -32,9 +32,7 @@ from plugins.openai.validation import Reader, aside
 from plugins.submission import not_cancelled
 from plugins.terms import Terms
 from plugins.tool_models import ToolModels
-from transports.messages import ChatRequest, CompletionRequest, Done, Prefill, Progress, Usage
-
-KEEP_ALIVE = b": keep-alive\n\n"
+from transports.messages import ChatRequest, CompletionRequest, Done, Progress, Usage
 
 
 class Generator:
@@ -154,52 +152,21 @@ async def _stream(
 async def _stream_choice(
     exchange: Exchange, stream: EventStream, submission: Submission, shape: Shape, index: int
 ) -> Usage:
-    silence_s = exchange.settings.sse_keepalive_s
-    comment = KEEP_ALIVE
     is_first = True
-    while True:
-        updates = await _next_updates(submission, silence_s)
-        if not updates:
-            await stream.send(comment)
-            continue
+    usage = Usage(prompt_tokens=0, completion_tokens=0)
+    async for updates in streamed_updates(submission, stream, exchange.settings.sse_keepalive_s):
         chunks: list[bytes] = []
         for update in updates:
-            match update:
-                case Progress() | Prefill():
-                    comment = _comment(update)
-                case Done():
-                    if is_first:
-                        chunks.append(event(shape.first(index)))
-                    chunks.append(event(shape.last(index, _ended(exchange, update))))
-                    await stream.send(b"".join(chunks))
-                    return update.usage
-                case _:
-                    comment = KEEP_ALIVE
-                    if is_first:
-                        chunks.append(event(shape.first(index)))
-                        is_first = False
-                    chunks.append(event(shape.chunk(index, update)))
-        if chunks:
-            await stream.send(b"".join(chunks))
-
-
-async def _next_updates(submission: Submission, silence_s: float) -> list[Update]:
-    """All updates that are there, after waiting for one; none after a silence of *silence_s* seconds."""
-    try:
-        async with asyncio.timeout(silence_s):
-            first = await anext(submission)
-    except TimeoutError:
-        return []
-    return [first, *submission.ready()]
-
-
-def _comment(update: Progress | Prefill) -> bytes:
-    """Why it is silent, as a comment that clients skip."""
-    if isinstance(update, Prefill):
-        return f": waiting for prefill {update.num_done}/{update.num_total} tokens\n\n".encode()
-    percent = "" if update.fraction is None else f" {update.fraction:.0%}"
-    position = f", position {update.position}" if update.position else ""
-    return f": waiting for {update.phase}{percent}{position}\n\n".encode()
+            if is_first:
+                chunks.append(event(shape.first(index)))
+                is_first = False
+            if isinstance(update, Done):
+                chunks.append(event(shape.last(index, _ended(exchange, update))))
+                usage = update.usage
+            else:
+                chunks.append(event(shape.chunk(index, update)))
+        await stream.send(b"".join(chunks))
+    return usage
 
 
 def _ended(exchange: Exchange, end: Done) -> Done:

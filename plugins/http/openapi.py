@@ -83,7 +83,7 @@ def _types(route: Route) -> Iterable[type]:
 
 
 def _path(route: Route) -> str:
-    return route.path.removesuffix("*") + f"{{{route.rest}}}" if route.path.endswith("*") else route.path
+    return route.path.replace("*", f"{{{route.rest}}}")
 
 
 def _operation(route: Route, schema_of: Mapping[type, Schema]) -> dict[str, object]:
@@ -94,7 +94,7 @@ def _operation(route: Route, schema_of: Mapping[type, Schema]) -> dict[str, obje
         "responses": _responses(route.answer, schema_of),
     }
     parameters: list[dict[str, object]] = []
-    if route.path.endswith("*"):
+    if "*" in route.path:
         parameters.append(
             {"in": "path", "name": route.rest, "required": True, "schema": {"type": "string", "minLength": 1}}
         )

@@ -45,7 +45,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Route:
-    """A method and a path; a path that ends in "/*" takes everything below it."""
+    """A method and a path; a "*" in the path takes everything there, slashes too."""
 
     method: str
     path: str
@@ -59,3 +59,11 @@ class Route:
     access: Literal["open", Scope] = "use"
     # What stands for the "*" of the path.
     rest: str = "id"
+
+    def rest_of(self, path: str) -> str | None:
+        """What stands in *path* for the "*", or "" without one; None if it is another path."""
+        before, star, after = self.path.partition("*")
+        if not star:
+            return "" if path == before else None
+        rest = path[len(before) : len(path) - len(after)]
+        return rest if rest and path == before + rest + after else None

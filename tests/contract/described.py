@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from typing import Any
 
@@ -61,8 +62,7 @@ def json_of(body: object) -> bytes:
 
 def _operation(method: str, path: str) -> Any:
     for pattern, operations in described()["paths"].items():
-        prefix, brace, _ = pattern.partition("{")
-        if path == pattern or (brace and path.startswith(prefix) and path != prefix):
+        if re.fullmatch(re.sub(r"\{\w+\}", ".+", pattern), path):
             return operations.get(method.lower())
     return None
 

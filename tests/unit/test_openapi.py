@@ -25,10 +25,12 @@ def test_it_is_openapi() -> None:
 
 def test_every_route_is_in_it() -> None:
     found = {
-        (method.upper(), path.partition("{")[0]) for path, one in DOCUMENT["paths"].items() for method in one
+        (method.upper(), path.replace("{id}", "*"))
+        for path, one in DOCUMENT["paths"].items()
+        for method in one
     }
 
-    assert {(route.method, route.path.removesuffix("*")) for route in ROUTES} == found
+    assert {(route.method, route.path) for route in ROUTES} == found
     assert all(route.summary.endswith(".") for route in ROUTES)
 
 
