@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import zmq
 
@@ -18,7 +19,8 @@ from transports.frames import Frame
 # Messages read before other tasks of the loop get their turn.
 MAX_DRAINED = 256
 # Messages after which libzmq is made to look for those of other peers. By itself it does so at every
-# hundredth while one peer's come without a pause: 6 ms for somebody who waits.
+# hundredth while one peer's come without a pause: 6 ms for somebody who waits. The first look is after one
+# message, which mostly comes alone: to ask takes half the time of being refused.
 LOOK_EVERY = 8
 # Frames from this size on are handed to and taken from libzmq without a copy; pyzmq's own default.
 COPY_THRESHOLD_BYTES = 64 * 1024
@@ -30,6 +32,12 @@ NEVER_MS = 24 * 3600 * 1000
 # Plain integers: pyzmq's own are enumerations, and to combine two takes longer than to send.
 NO_WAIT = int(zmq.NOBLOCK)
 MORE = int(zmq.SNDMORE)
+EVENTS = int(zmq.EVENTS)
+READABLE = int(zmq.POLLIN)
+
+# What pyzmq's `send` calls. That one looks for options of sockets that we do not have, which takes longer
+# than to send.
+_send = cast("Callable[[zmq.Socket[bytes], Frame, int, bool], object]", zmq.backend.Socket.send)
 
 OnFrames = Callable[[list[Frame]], None]
 
@@ -98,8 +106,8 @@ class DrainedSocket:
                 raise PeerGone("no peer has this identity") from None
             raise
         # Sending may swallow the descriptor's edge for a message that came meanwhile.
-        if not self._is_draining and int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-            self._again()
+        if not self._is_draining:
+            self._look()
 
     def disconnect_sender(self) -> None:
         """Close the connection that the message being handled came through; its peer may connect again."""
@@ -110,7 +118,7 @@ class DrainedSocket:
         """Of a DEALER: call *on_gone* when the other side's connection ends, after its last messages."""
 
         def gone(_: list[Frame]) -> None:
-            while not self._socket.closed and int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            while not self._socket.closed and is_readable(self._socket):
                 self._drain(MAX_DRAINED)
             on_gone()
 
@@ -132,9 +140,18 @@ class DrainedSocket:
         if self._scheduled is None:
             self._scheduled = self._loop.call_soon(self._on_scheduled)
 
+    def _look(self) -> None:
+        if is_readable(self._socket):
+            self._again()
+        elif self._scheduled:
+            # The descriptor signals what comes from now on.
+            self._scheduled.cancel()
+            self._scheduled = None
+
     def _on_scheduled(self) -> None:
         self._scheduled = None
-        self._drain(MAX_DRAINED)
+        if is_readable(self._socket):
+            self._drain(MAX_DRAINED)
 
     def _on_readable(self) -> None:
         if self._scheduled:
@@ -148,8 +165,8 @@ class DrainedSocket:
             for count in range(max_drained):
                 if self._socket.closed:
                     return
-                if count % LOOK_EVERY == LOOK_EVERY - 1:
-                    self._socket.getsockopt(zmq.EVENTS)
+                if count % LOOK_EVERY == 1 and not is_readable(self._socket):
+                    return
                 self._first = self._socket.recv(NO_WAIT, copy=False)
                 self._on_frames(_with_rest(self._socket, self._first))
             self._again()
@@ -164,6 +181,11 @@ class DrainedSocket:
             self._on_drained()
 
 
+def is_readable(socket: zmq.Socket[bytes]) -> bool:
+    """Whether a message has come; if not, the descriptor signals the next one."""
+    return bool(int(socket.getsockopt(EVENTS)) & READABLE)
+
+
 def send_frames(socket: zmq.Socket[bytes], frames: Sequence[Frame], flags: int = 0) -> None:
     """Hand a message to libzmq; large frames are not copied.
 
@@ -171,8 +193,8 @@ def send_frames(socket: zmq.Socket[bytes], frames: Sequence[Frame], flags: int =
         zmq.Again: With `NO_WAIT`, as many messages as allowed are there already.
     """
     for frame in frames[:-1]:
-        socket.send(frame, flags | MORE, copy=len(frame) < COPY_THRESHOLD_BYTES)
-    socket.send(frames[-1], flags, copy=len(frames[-1]) < COPY_THRESHOLD_BYTES)
+        _send(socket, frame, flags | MORE, len(frame) < COPY_THRESHOLD_BYTES)
+    _send(socket, frames[-1], flags, len(frames[-1]) < COPY_THRESHOLD_BYTES)
 
 
 def receive_frames(socket: zmq.Socket[bytes], flags: int) -> list[Frame]:

@@ -19,7 +19,7 @@ from transports.errors import RemoteProtocolError
 from transports.frames import Parcel, join, parcel, split
 from transports.logs import get_logger
 from transports.messages import Failed, Hello, Ping, Pong, Progress
-from transports.sockets import NO_WAIT, open_dealer, receive_frames, send_frames
+from transports.sockets import NO_WAIT, is_readable, open_dealer, receive_frames, send_frames
 from transports.tether import PeerBootstrap
 
 log = get_logger()
@@ -130,7 +130,7 @@ class Link:
 
     def _take_all(self) -> None:
         # To ask first takes half the time of being refused.
-        while int(self._dealer.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+        while is_readable(self._dealer):
             self._take(NO_WAIT)
 
     def _take(self, flags: int) -> None:

@@ -176,7 +176,9 @@ class Inbox:
         self._ours, self._theirs = socket.socketpair()
 
     def getsockopt(self, option: int) -> int:
-        return self._theirs.fileno() if option == zmq.FD else 0
+        if option == zmq.FD:
+            return self._theirs.fileno()
+        return zmq.POLLIN if self._messages else 0
 
     def put(self, *messages: bytes) -> None:
         self._messages += messages
