@@ -79,6 +79,8 @@ class EchoConfig(msgspec.Struct, frozen=True, kw_only=True):
     vector_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_VECTOR_SIZE)] = 8
     # What a last message has in it -> the answer to it, which is said instead.
     script: dict[str, str] = {}
+    # Take a grammar too, where the script says what keeps to it; nothing here looks.
+    grammars: bool = False
 
 
 @dataclass(slots=True)
@@ -131,7 +133,7 @@ class EchoEngine:
                 prompt = f"{prompt}<middle>{body.suffix}"
         else:
             raise WorkerError(f"{task}: echo cannot do this")
-        if body.grammar is not None:
+        if body.grammar is not None and not self._config.grammars:
             param = body.grammar.param
             raise TaskNotSupported(f"{param}: this model cannot keep to a grammar", param=param)
         num_prompt = len(_words(prompt))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from transports.errors import RequestError
-from transports.messages import ChatMessage, ChatRequest, Delta, Done, Item, ReasoningDelta
+from transports.errors import RequestError, TaskNotSupported
+from transports.messages import ChatMessage, ChatRequest, Delta, Done, Grammar, Item, ReasoningDelta
 from transports.tools import Tool, ToolCallBegin, ToolCallDelta, ToolChoice
 from workers.echo import EchoConfig, EchoEngine
 
@@ -13,9 +13,11 @@ CALL = '<tool_call>{"name": "look", "arguments": {"at": "here"}}</tool_call>'
 TOOLS = (Tool(name="look", parameters='{"type": "object"}'),)
 
 
-def answer(text: str, *, script: dict[str, str] | None = None, **fields: object) -> list[Item]:
+def answer(
+    text: str, *, script: dict[str, str] | None = None, grammars: bool = False, **fields: object
+) -> list[Item]:
     body = ChatRequest(messages=(ChatMessage(role="user", content=text),), **fields)  # type: ignore[arg-type]
-    engine = EchoEngine(EchoConfig(model_type="echo", script=script or {}))
+    engine = EchoEngine(EchoConfig(model_type="echo", script=script or {}, grammars=grammars))
     engine.add("request-1", "chat", body, ())
     items: list[Item] = []
     while engine.has_work():
@@ -49,6 +51,16 @@ def test_a_script_says_what_is_answered() -> None:
     items = answer("weather?", script={"weather": CALL}, tools=TOOLS)
 
     assert "tool_calls" == end(items).finish_reason
+
+
+def test_a_script_may_be_for_requests_with_a_grammar() -> None:
+    grammar = Grammar(kind="regex", text="[0-9]")
+
+    items = answer("x", script={"x": "7"}, grammars=True, grammar=grammar)
+
+    assert "7" == "".join(item.text for item in items if isinstance(item, Delta))
+    with pytest.raises(TaskNotSupported):
+        answer("x", script={"x": "7"}, grammar=grammar)
 
 
 def test_max_tokens_within_a_call_leaves_text() -> None:
