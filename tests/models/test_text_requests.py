@@ -69,6 +69,9 @@ def test_the_message_says_how_long_a_prompt_may_be(run: Run) -> None:
     report = run(one(CompletionRequest(prompt=(5,) * 9000)))
 
     assert "at most 8191 tokens" in report.error("only").message
+    # Known by clients (workers/generation/too_long.py).
+    assert "this model's maximum context length is 8192" in report.error("only").message
+    assert "prompt is too long" in report.error("only").message
     assert "got 9000" in report.error("only").message
 
 

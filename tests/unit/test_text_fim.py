@@ -213,7 +213,8 @@ def test_a_prompt_too_long_is_cut_for_the_answer_to_fit(limits: dict[str, int], 
 def test_an_answer_longer_than_the_context_is_refused() -> None:
     body = CompletionRequest(prompt="p", suffix="s", max_tokens=CONTEXT)
 
-    with pytest.raises(ContextLengthExceeded):
+    # Known by clients (workers/generation/too_long.py).
+    with pytest.raises(ContextLengthExceeded, match="this model's maximum context length is"):
         reader(*QWEN).row("r", body, 0.0)
 
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from transports.errors import ContextLengthExceeded, RequestError, TaskNotSupported
+from transports.errors import RequestError, TaskNotSupported
 from transports.messages import ChatMessage, Reasoning
 from workers.generation.fim import recognise
 from workers.generation.rendering import TemplateLimit, check_size, limited
+from workers.generation.too_long import prompt_too_long
 from workers.generation.tool_calls import Tools
 from workers.generation.turns import NO_FIELDS, Fields, called_names, fields_of, turn_of
 
@@ -182,12 +183,8 @@ class Prompts:
             at_least += len(self._tokenizer.encode(piece, add_special_tokens=False))
             at_least -= _TOKENS_PER_CUT + _TOKENS_PER_BREAK * piece.count(_BREAK)
             if at_least >= self.context_length:
-                raise ContextLengthExceeded(
-                    f"{param}: expected at most {self.context_length - 1} tokens, one less than this "
-                    f"model's context, got {at_least} or more in the first {start + len(piece)} of "
-                    f"{len(text)} characters",
-                    param=param,
-                )
+                seen = f"{at_least} or more in the first {start + len(piece)} of {len(text)} characters"
+                raise prompt_too_long(param, self.context_length, seen)
 
     def _turns(self, messages: Sequence[ChatMessage]) -> list[dict[str, object]]:
         """Messages as templates know them."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from transports.envelope import Message
-from transports.errors import ContextLengthExceeded, RequestError, TaskNotSupported
+from transports.errors import RequestError, TaskNotSupported
 from transports.messages import ChatRequest, CompletionRequest, Generate
 from transports.tokens import Tokens
 from workers.generation.answers import PLAIN, AnswerFormat
@@ -19,6 +19,7 @@ from workers.generation.prompts import Prompts
 from workers.generation.rows import Row
 from workers.generation.stops import StopMatcher
 from workers.generation.thoughts import NO_THINKING, ThinkingTokens
+from workers.generation.too_long import answer_too_long, prompt_too_long
 
 AnyRow = TypeVar("AnyRow", bound=Row)
 
@@ -146,19 +147,11 @@ class RequestReader:
         wanted, param = body.max_tokens, "messages" if isinstance(body, ChatRequest) else "prompt"
         room = self.context_length - num_prompt
         if room < (0 if wanted == 0 else 1):
-            raise ContextLengthExceeded(
-                f"{param}: expected at most {self.context_length - 1} tokens, one less than this model's "
-                f"context, got {num_prompt}",
-                param=param,
-            )
+            raise prompt_too_long(param, self.context_length, str(num_prompt))
         if wanted is None:
             return min(room, body.default_max_tokens or room)
         if wanted > room:
-            raise ContextLengthExceeded(
-                f"max_tokens: expected at most {room}: the model's context of {self.context_length} less "
-                f"{num_prompt} tokens of {counted}, got {wanted}",
-                param="max_tokens",
-            )
+            raise answer_too_long(self.context_length, num_prompt, counted, wanted)
         if wanted < 1 and not tells_prompt(body):
             raise RequestError(f"max_tokens: expected at least 1, got {wanted}", param="max_tokens")
         return wanted

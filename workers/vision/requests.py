@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from transports.envelope import Message
-from transports.errors import ContextLengthExceeded, RequestError, TaskNotSupported
+from transports.errors import RequestError, TaskNotSupported
 from transports.frames import Buffer
 from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Generate, ImagePart
 from workers.generation.requests import RequestReader
+from workers.generation.too_long import prompt_too_long
 from workers.vision.pictures import Picture
 from workers.vision.prompts import VisionPrompts
 from workers.vision.rows import VisionRow
@@ -65,13 +66,9 @@ class VisionReader:
         Raises:
             ContextLengthExceeded: It is too long whatever they are.
         """
-        limit = self.reader.context_length - 1
-        if row.num_known > limit:
-            raise ContextLengthExceeded(
-                f"messages: expected at most {limit} tokens, one less than this model's context, got "
-                f"{row.num_known} or more with pictures",
-                param="messages",
-            )
+        if row.num_known >= self.reader.context_length:
+            seen = f"{row.num_known} or more with pictures"
+            raise prompt_too_long("messages", self.reader.context_length, seen)
 
     def complete(self, row: VisionRow) -> None:
         """Put the pictures, which are all seen, into the prompt.
