@@ -19,6 +19,7 @@ STAND_STILL = signal.SIGRTMIN + 3
 # The first time: nothing more can be allocated; the second time it can again.
 LIMIT_MEMORY = signal.SIGRTMIN + 4
 FAIL_ALLOCATION = signal.SIGRTMIN + 5
+EAT_MEMORY = signal.SIGRTMIN + 6
 _LONG_S = 60
 
 
@@ -56,7 +57,15 @@ def fail_allocation() -> None:
     batch.sample = fail
 
 
+def eat_memory() -> None:
+    """Until the system ends this process; to be bounded by whoever asks."""
+    eaten = []
+    while True:
+        eaten.append(b"x" * (1 << 24))
+
+
 FAULTS = {
+    EAT_MEMORY: eat_memory,
     ABORT: abort,
     HOLD_GIL: hold_gil,
     STAND_STILL: stand_still,

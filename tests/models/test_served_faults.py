@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ import faults
 import psutil
 import pytest
 import pytest_asyncio
+from control_groups import control_group
 from running import DEFAULT_MODEL, RunningKernel, run_kernel
 from tiny_llama import write_tiny_llama
 
@@ -91,7 +93,7 @@ class Stream:
     def __init__(self, http: aiohttp.ClientSession, url: str, prompt: str) -> None:
         self._http, self._url, self._prompt = http, url, prompt
         self.has_text = asyncio.Event()
-        self.error = ""
+        self.error = self.message = ""
         self.is_whole = False
         self.ended_s = 0.0
 
@@ -119,7 +121,7 @@ class Stream:
         assert line.strip() != b"data: [DONE]"
         event = json.loads(line[6:])
         if "error" in event:
-            self.error = event["error"]["code"]
+            self.error, self.message = event["error"]["code"], event["error"]["message"]
         elif event["choices"][0]["delta"].get("content"):
             self.has_text.set()
 
@@ -232,6 +234,25 @@ async def test_without_memory_streams_fail_and_with_memory_the_next_works(
         strike(pid, faults.LIMIT_MEMORY)
 
     assert {stream.error for stream in streams} <= {"worker_crashed", "out_of_memory"}
+    assert await say(kernel, "with memory again")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
+async def test_when_the_system_kills_it_for_memory_that_is_said(
+    kernel: RunningKernel, http: aiohttp.ClientSession
+) -> None:
+    pid = (await until(kernel, lambda one: one.state == "ready")).pid
+    streams = [Stream(http, kernel.url, f"story {n} in little memory") for n in range(8)]
+    reading = asyncio.gather(*[stream.read() for stream in streams])
+    await asyncio.gather(*[stream.has_text.wait() for stream in streams])
+
+    with control_group("memory", {"memory.max": 64 << 20}) as members:
+        members.write_text(str(pid))
+        strike(pid, faults.EAT_MEMORY)
+        await reading
+
+    assert [stream.error for stream in streams] == ["worker_crashed"] * 8
+    assert all("sent by the system because memory ran out" in stream.message for stream in streams)
     assert await say(kernel, "with memory again")
 
 
