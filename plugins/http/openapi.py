@@ -8,15 +8,18 @@ from typing import TypeAlias, get_args
 
 import msgspec
 
+from plugins.http.field_words import WORDS
 from plugins.http.route import JSON, Answer, Group, Route
 from transports.version import VERSION
 
 OPENAPI = "3.1.0"
 EVENTS = "text/event-stream"
+SCHEMA = "#/components/schemas/"
 
 ABOUT = (
-    "mlxd serves language and vision models. As long as no API key was made, and mlxd listens on this "
-    "machine only, any key will do, or none."
+    "mlxd serves language and vision models. API keys go into `Authorization: Bearer KEY` or "
+    "`x-api-key: KEY`; as long as none was made, and mlxd listens on this machine only, any or none will do. "
+    "A field that is `null` counts as left out."
 )
 HEADERS = {
     "X-Request-Id": "The answer's id, which is in the log too.",
@@ -50,8 +53,10 @@ Schema: TypeAlias = dict[str, object]
 def document(routes: Sequence[Route]) -> dict[str, object]:
     """The whole of it, as JSON has it."""
     types = tuple(dict.fromkeys(type_ for route in routes for type_ in _types(route)))
-    schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    schemas, components = msgspec.json.schema_components(types, ref_template=SCHEMA + "{name}")
     schema_of = dict(zip(types, schemas, strict=True))
+    for name in reached(components, [schema_of[route.body.schema] for route in routes if route.body]):
+        _explain(name, components[name])
     paths: dict[str, dict[str, object]] = {}
     for route in routes:
         paths.setdefault(_path(route), {})[route.method.lower()] = _operation(route, schema_of)
@@ -71,6 +76,33 @@ def document(routes: Sequence[Route]) -> dict[str, object]:
             },
         },
     }
+
+
+def reached(components: Mapping[str, object], schemas: Iterable[object]) -> list[str]:
+    """The names of all components that these schemas refer to, at once or through others."""
+    found: dict[str, None] = {}
+    waiting = [*schemas]
+    while waiting:
+        match waiting.pop():
+            case {"$ref": str(ref)} if ref.startswith(SCHEMA):
+                name = ref.removeprefix(SCHEMA)
+                if name not in found:
+                    found[name] = None
+                    waiting.append(components[name])
+            case dict() as schema:
+                waiting += schema.values()
+            case list() as schemas_:
+                waiting += schemas_
+    return list(found)
+
+
+def _explain(type_name: str, schema: Schema) -> None:
+    """Say of each field of a body what it is for."""
+    match schema:
+        case {"properties": dict(fields)}:
+            for name, field in fields.items():
+                if words := WORDS.get(f"{type_name}.{name}") or WORDS.get(name):
+                    field.setdefault("description", words)
 
 
 def _types(route: Route) -> Iterable[type]:

@@ -128,5 +128,13 @@ def routes(settings: HttpSettings, metrics: Metrics) -> tuple[Route, ...]:
             "Server",
             Answer(schema=dict),
         ),
+        Route(
+            "GET",
+            "/docs",
+            reference.page,
+            "The same as a page.",
+            "Server",
+            Answer(schema=str, media_type="text/html"),
+        ),
     )
     return tuple(reference.routes)

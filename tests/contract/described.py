@@ -12,7 +12,7 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from plugins.http.metrics import Metrics
-from plugins.http.openapi import EVENTS, document
+from plugins.http.openapi import EVENTS, document, reached
 from plugins.http.route import JSON
 from plugins.http.routes import routes
 from transports.settings import HttpSettings
@@ -25,9 +25,14 @@ MAX_BODY_BYTES = 64 * 1024
 def described() -> Any:
     """The document; in what we answer nothing may stand that it does not name."""
     whole: Any = document(routes(HttpSettings(), Metrics()))
-    taken = {ref for path in whole["paths"].values() for one in path.values() for ref in _refs_of_body(one)}
     schemas = whole["components"]["schemas"]
-    _reach(schemas, taken)
+    bodies = [
+        one["requestBody"]
+        for path in whole["paths"].values()
+        for one in path.values()
+        if "requestBody" in one
+    ]
+    taken = reached(schemas, bodies)
     for name, schema in schemas.items():
         if name not in taken and "properties" in schema:
             schema["additionalProperties"] = False
@@ -43,12 +48,12 @@ def check(method: str, path: str, body: object, status: int, media_type: str, an
         _validate(operation["requestBody"]["content"][JSON]["schema"], json.loads(json_of(body)))
     responses = operation["responses"]
     said = responses.get(str(status)) or responses[f"{status // 100}XX"]
-    schema = said["content"][media_type]["schema"]
-    if len(answer) > MAX_BODY_BYTES:
+    if media_type not in (JSON, EVENTS) or len(answer) > MAX_BODY_BYTES:
         return
+    schema = said["content"][media_type]["schema"]
     if media_type == JSON:
         _validate(schema, json.loads(answer))
-    elif media_type == EVENTS:
+    else:
         for line in answer.decode().split("\n"):
             if line.startswith("data: {"):
                 event = json.loads(line[6:])
@@ -76,21 +81,3 @@ def _validator(ref: str) -> Any:
 def _validate(schema: Any, instance: object) -> None:
     if "$ref" in schema:
         _validator(schema["$ref"]).validate(instance)
-
-
-def _refs_of_body(operation: Any) -> list[str]:
-    if "requestBody" not in operation:
-        return []
-    return [operation["requestBody"]["content"][JSON]["schema"]["$ref"].rpartition("/")[2]]
-
-
-def _reach(schemas: Any, names: set[str]) -> None:
-    """Add the names of all that these refer to."""
-    waiting = list(names)
-    while waiting:
-        text = json.dumps(schemas[waiting.pop()])
-        for part in text.split('"$ref": "#/components/schemas/')[1:]:
-            name = part.partition('"')[0]
-            if name not in names:
-                names.add(name)
-                waiting.append(name)

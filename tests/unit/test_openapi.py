@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from plugins.http.field_words import WORDS
 from plugins.http.metrics import Metrics
-from plugins.http.openapi import document
+from plugins.http.openapi import document, reached
 from plugins.http.routes import routes
 from transports.settings import HttpSettings
 
@@ -42,6 +43,28 @@ def test_every_body_has_an_example_that_is_taken() -> None:
 
         assert route.body.example.keys() <= known
         msgspec.convert(route.body.example, route.body.schema)
+
+
+def test_every_field_of_a_body_is_explained() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    bodies = [
+        one["requestBody"]
+        for path in DOCUMENT["paths"].values()
+        for one in path.values()
+        if "requestBody" in one
+    ]
+    names = reached(schemas, bodies)
+    silent = {
+        f"{name}.{field}"
+        for name in names
+        for field, schema in schemas[name].get("properties", {}).items()
+        if "description" not in schema
+    }
+    fields = {field for name in names for field in schemas[name].get("properties", {})}
+    named = {word.rpartition(".")[2] for word in WORDS}
+
+    assert set() == silent
+    assert set() == named - fields
 
 
 def test_the_bounds_are_those_of_the_types() -> None:
