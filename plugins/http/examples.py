@@ -7,7 +7,7 @@ CHAT = {
     "messages": [{"role": "user", "content": "What is the capital of France?"}],
 }
 COMPLETION = {"model": "demo/smollm2-135m", "prompt": "Once upon a time", "max_tokens": 32}
-EMBEDDINGS = {"model": "sentence-transformers/all-MiniLM-L6-v2", "input": ["A cat.", "A dog."]}
+EMBEDDINGS = {"model": "demo/all-minilm-l6-v2", "input": ["A cat.", "A dog."]}
 RERANK = {
     "model": "cross-encoder/ms-marco-MiniLM-L6-v2",
     "query": "Which animal purrs?",
