@@ -26,10 +26,10 @@ from kernel.environment_build import (
     smoke,
 )
 from kernel.environment_choice import EnvironmentChoice, Target
-from kernel.filelock import locked
 from kernel.isolation import LinkDirs
 from kernel.worker_kinds import WorkerKinds
 from transports.errors import EnvironmentFailed, NotFound
+from transports.filelock import locked
 from transports.messages import Progress
 from transports.reports import EnvironmentInfo
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from kernel.environment_build import BUILDING, TRASH
-from kernel.filelock import locked
 from kernel.provision import INCOMING
 from kernel.removal import REMOVED
+from transports.filelock import locked
 from transports.logs import get_logger
 
 log = get_logger()

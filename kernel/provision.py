@@ -19,11 +19,11 @@ from pathlib import Path
 import msgspec
 
 from kernel.demos import Demo
-from kernel.filelock import locked
 from kernel.isolation import worker_environment
 from kernel.tools import run_tool
 from kernel.uv import explain, growth, run_uv, uv_cache
 from transports.errors import EnvironmentFailed, ModelUnavailable, RequestError, from_failed
+from transports.filelock import locked
 from transports.messages import Failed, Progress
 
 OnProgress = Callable[[Progress], None]

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import msgspec
 
-from kernel.filelock import locked
 from kernel.isolation import hub_environment
 from kernel.tools import run_tool
 from kernel.uv import explain
 from transports.errors import ModelUnavailable, RequestError, from_failed
+from transports.filelock import locked
 from transports.messages import Failed, Progress
 
 OnProgress = Callable[[Progress], None]

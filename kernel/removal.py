@@ -10,10 +10,10 @@ import shutil
 from pathlib import Path
 
 from kernel.catalog import CatalogEntry
-from kernel.filelock import locked
 from kernel.hub_cache import HubModel, hub_models
 from kernel.pull import lock_path
 from transports.errors import NotFound, RequestError
+from transports.filelock import locked
 
 # What is on its way out; the catalog looks at no name with a dot in front.
 REMOVED = ".removed-"

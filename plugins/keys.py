@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import re
 import secrets
 import stat
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -19,6 +16,7 @@ from msgspec import Meta, Struct
 
 from transports.envelope import ModelName
 from transports.errors import ConfigError
+from transports.filelock import locked_blocking
 
 # In MLXD_HOME. As long as it is there, nobody is answered without a key, also if it holds none.
 FILE_NAME = "keys.json"
@@ -30,7 +28,6 @@ SECRET_BYTES = 32
 PREFIX = "mlxd-"
 # For another command that writes the file.
 LOCK_TIMEOUT_S = 5.0
-LOCK_POLL_S = 0.02
 
 Scope = Literal["use", "admin"]
 # What a key may be called.
@@ -123,11 +120,13 @@ def change_keys(path: Path, change: Callable[[tuple[Key, ...]], tuple[Key, ...]]
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(path.parent):
+        with locked_blocking(path.parent, timeout_s=LOCK_TIMEOUT_S):
             content = msgspec.json.encode(_File(keys=change(read_keys(path) or ())))
             # What could not be read again would keep everybody out.
             msgspec.json.decode(content, type=_File)
             _write(path, msgspec.json.format(content) + b"\n")
+    except TimeoutError:
+        raise ConfigError(f"{path}: another command is changing the keys; try again") from None
     except msgspec.ValidationError as e:
         raise ConfigError(f"this key cannot be kept: {e}") from None
     except OSError as e:
@@ -156,22 +155,3 @@ def _write(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        deadline = time.monotonic() + LOCK_TIMEOUT_S
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise ConfigError(f"{folder}: another command is changing the keys; try again") from None
-                time.sleep(LOCK_POLL_S)
-        yield
-    finally:
-        os.close(descriptor)

@@ -22,9 +22,6 @@ class Terms(NamedTuple):
     keep_alive_s: float | None = None
 
 
-DEFAULT_TERMS = Terms()
-
-
 def parse_priority(text: str) -> int:
     """What a priority is called.
 

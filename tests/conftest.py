@@ -23,10 +23,10 @@ from running import (
 
 from kernel.demos import EMBEDDED
 from kernel.environment_build import environment_name
-from kernel.filelock import locked
 from plugins.client import KernelClient
 from plugins.launch import KernelProcess
 from transports import rundir
+from transports.filelock import locked
 from transports.registrations import OURS, registrations
 from transports.reports import Admin, DoneReply
 from transports.settings import HttpSettings, KernelSettings, Settings

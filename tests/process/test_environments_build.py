@@ -18,11 +18,11 @@ from small_wheels import make_wheel, make_workers
 from kernel.declaration import Declaration, Rule
 from kernel.environment_build import BUILDING
 from kernel.environments import Environments
-from kernel.filelock import locked
 from kernel.isolation import LinkDirs
 from kernel.tools import run_tool
 from kernel.worker_kinds import WorkerKind, WorkerKinds
 from transports.errors import EnvironmentFailed, NotFound
+from transports.filelock import locked
 from transports.messages import Progress
 from transports.registrations import WORKERS, Registration
 

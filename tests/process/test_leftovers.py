@@ -14,9 +14,9 @@ import psutil
 import pytest
 from running import StartKernel
 
-from kernel.filelock import locked
 from kernel.leftovers import Children, sweep_folders
 from transports import rundir
+from transports.filelock import locked
 from transports.settings import HttpSettings
 
 

@@ -130,6 +130,20 @@ def test_commands_at_the_same_time_lose_nothing(path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["keys.json"]
 
 
+def test_a_command_that_hangs_over_them_is_not_waited_for(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plugins.keys.LOCK_TIMEOUT_S", 0.0)
+
+    def change_again(_: tuple[Key, ...]) -> tuple[Key, ...]:
+        add(path, key("bob"))
+        return (key("ann"),)
+
+    with pytest.raises(ConfigError, match="another command is changing the keys"):
+        change_keys(path, change_again)
+    assert read_keys(path) is None
+
+
 def test_every_change_has_another_stamp(path: Path) -> None:
     stamps = [stamp_of(path)]
     for name in ("a", "b"):

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from kernel.catalog import Catalog
-from kernel.filelock import locked
 from kernel.isolation import package_dir
 from kernel.pull import lock_path
 from kernel.removal import remove
 from transports.errors import NotFound, RequestError
+from transports.filelock import locked
 
 
 @pytest.fixture
