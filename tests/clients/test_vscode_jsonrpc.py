@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from cli_harness import MLXD, TIMEOUT_S, environment
+from node_packages import node_modules
 from running import RunningKernel
 
 CLIENT = Path(__file__).with_name("vscode_client.js")
 
 
-def is_installed() -> bool:
-    """Whether node is there and finds the package, such as through NODE_PATH."""
-    if not shutil.which("node"):
-        return False
-    found = subprocess.run(
-        ["node", "-e", "require('vscode-jsonrpc/node')"], capture_output=True, check=False, timeout=TIMEOUT_S
-    )
-    return found.returncode == 0
+@pytest.fixture
+def modules(request: pytest.FixtureRequest) -> Path:
+    """The package, installed."""
+    return node_modules(CLIENT.with_name("package.json"), request)
 
 
-async def test_vscode_jsonrpc_streams_cancels_and_ends(kernel: RunningKernel) -> None:
-    if not is_installed():
-        pytest.skip("needs node and the npm package vscode-jsonrpc (NODE_PATH names where)")
+async def test_vscode_jsonrpc_streams_cancels_and_ends(modules: Path, kernel: RunningKernel) -> None:
     done = subprocess.run(
         ["node", str(CLIENT), MLXD],
-        env=environment(kernel.home),
+        env=environment(kernel.home, NODE_PATH=str(modules)),
         capture_output=True,
         check=False,
         timeout=TIMEOUT_S,

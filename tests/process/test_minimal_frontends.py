@@ -5,19 +5,17 @@ from __future__ import annotations
 import ast
 import asyncio
 import contextlib
-import hashlib
-import json
 import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from node_packages import node_modules, packages
 from running import RunningKernel, add_echo_models, run_kernel
 
 from plugins.client import KernelClient
@@ -28,8 +26,8 @@ from transports.settings import KernelSettings, Settings
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 PYTHON = EXAMPLES / "minimal_frontend.py"
 NODE = EXAMPLES / "minimal_frontend.mjs"
+MANIFEST = EXAMPLES / "package.json"
 MAX_LINES = 80
-INSTALL_TIMEOUT_S = 60
 
 # A frontend that says nothing for a second is forgotten.
 HEARTBEAT_S = 0.1
@@ -51,36 +49,13 @@ async def kernel(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runn
     await kernel.end()
 
 
-@pytest.fixture(scope="session")
-def node_packages(request: pytest.FixtureRequest) -> Path:
-    """A folder that outlives the run with node_modules of the example."""
-    npm = shutil.which("npm")
-    if not npm or not shutil.which("node"):
-        pytest.skip("needs node and npm")
-    wanted = (EXAMPLES / "package.json").read_bytes()
-    cache = Path(os.environ.get("MLXD_TEST_CACHE") or request.config.cache.mkdir("mlxd"))
-    folder = cache / f"node-{hashlib.sha256(wanted).hexdigest()[:16]}"
-    if not (folder / "installed").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "package.json").write_bytes(wanted)
-        # zeromq brings its binaries along: no script of a package is run.
-        command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"]
-        try:
-            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=INSTALL_TIMEOUT_S)
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as e:
-            pytest.skip(f"npm cannot install {', '.join(packages_of_node())}: {e}")
-        (folder / "installed").touch()
-    return folder
-
-
 @pytest.fixture(params=["python", "node"])
 def command(request: pytest.FixtureRequest, tmp_path: Path) -> Command:
     """How to start the example in that language."""
     if request.param == "python":
         # -I: neither our folder nor our variables reach it.
         return (sys.executable, "-I", PYTHON)
-    packages: Path = request.getfixturevalue("node_packages")
-    (tmp_path / "node_modules").symlink_to(packages / "node_modules")
+    (tmp_path / "node_modules").symlink_to(node_modules(MANIFEST, request))
     return ("node", shutil.copy(NODE, tmp_path))
 
 
@@ -209,9 +184,4 @@ async def test_the_one_in_javascript_is_short_and_needs_two_packages() -> None:
     imports = set(re.findall(r'^import .* from "(.*)";$', text, re.MULTILINE))
 
     assert len(text.splitlines()) < MAX_LINES
-    assert {name for name in imports if not name.startswith("node:")} == set(packages_of_node())
-
-
-def packages_of_node() -> list[str]:
-    """What package.json asks for."""
-    return list(json.loads((EXAMPLES / "package.json").read_text())["dependencies"])
+    assert {name for name in imports if not name.startswith("node:")} == set(packages(MANIFEST))
