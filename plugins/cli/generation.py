@@ -11,10 +11,10 @@ import click
 import msgspec
 import msgspec.inspect
 
-from transports.messages import ChatRequest, Generate, Sampling
+from transports.messages import ChatRequest, Generate, Reasoning, Sampling
 from transports.setting_types import describe
 
-# Field of Generate or Sampling -> its help.
+# Field of Generate, Sampling or, by `REASONING`, of Reasoning -> its help.
 OPTIONS: Mapping[str, str] = {
     "max_tokens": "Longest answer. Default: up to the end of the context.",
     "temperature": "Randomness; 0 always takes the most likely token.",
@@ -28,7 +28,12 @@ OPTIONS: Mapping[str, str] = {
     "frequency_penalty": "The same, for each time that it has them.",
     "seed": "The same seed, prompt and settings give the same answer.",
     "stop": "End the answer before this text. May be given several times.",
+    "reasoning_effort": "Whether and how hard a model thinks first: none, minimal, low, medium, high, xhigh.",
+    "thinking_budget": "Tokens of thought at most; then the answer begins.",
 }
+METAVARS = {"stop": "TEXT", "reasoning_effort": "EFFORT"}
+# Option -> its field of Reasoning.
+REASONING = {"reasoning_effort": "effort", "thinking_budget": "max_tokens"}
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -39,7 +44,7 @@ def generation_flags(command: F) -> F:
         command = click.option(
             flag(name),
             multiple=name == "stop",
-            metavar="TEXT" if name == "stop" else "NUMBER",
+            metavar=METAVARS.get(name, "NUMBER"),
             callback=_check_flag,
             help=help_,
         )(command)
@@ -84,9 +89,14 @@ def chat_request(
 ) -> ChatRequest:
     """The request with these messages and the options that were given."""
     sampling = {name: value for name, value in options.items() if name in Sampling.__struct_fields__}
-    other = {name: value for name, value in options.items() if name not in sampling}
+    reasoning = {REASONING[name]: value for name, value in options.items() if name in REASONING}
+    if "effort" in reasoning:
+        reasoning["enabled"] = reasoning["effort"] != "none"
+    other = {name: value for name, value in options.items() if name not in {*sampling, *REASONING}}
     return msgspec.convert(
-        {"messages": messages, "sampling": sampling, **other}, ChatRequest, from_attributes=True
+        {"messages": messages, "sampling": sampling, "reasoning": reasoning, **other},
+        ChatRequest,
+        from_attributes=True,
     )
 
 
@@ -107,4 +117,9 @@ def _as_texts(value: object) -> tuple[str, ...]:
 # Any: an annotation may be a class, Annotated or a union, and typing has no name for all of them.
 @functools.cache
 def _annotations() -> dict[str, Any]:
-    return get_type_hints(Generate, include_extras=True) | get_type_hints(Sampling, include_extras=True)
+    of_reasoning = get_type_hints(Reasoning, include_extras=True)
+    return (
+        get_type_hints(Generate, include_extras=True)
+        | get_type_hints(Sampling, include_extras=True)
+        | {option: of_reasoning[field] for option, field in REASONING.items()}
+    )
