@@ -53,6 +53,8 @@ class Scenario(msgspec.Struct, kw_only=True):
     # There is no memory for the step with this number, counted from 1; nor for steps of more rows than this.
     out_of_memory_at: int | None = None
     out_of_memory_above: int | None = None
+    # Caches cannot be cut back to fewer tokens, like those of models with states.
+    is_uncuttable: bool = False
 
 
 class Failed(msgspec.Struct, tag="failed", kw_only=True):
@@ -73,6 +75,8 @@ class Report(msgspec.Struct, kw_only=True):
     most_kv_bytes: int = 0
     # What mlx had allocated at most, more than before the first step.
     peak_bytes: int = 0
+    # Tokens of prompts that mlx-lm's generator read.
+    num_read: int = 0
     # How often a row was taken out of the batch to wait again.
     num_withdrawn: int = 0
     load_error: Failed | None = None
@@ -141,6 +145,7 @@ def play(scenario: Scenario, engine) -> Report:  # type: ignore[no-untyped-def]
     count_withdrawn(engine, report)
     mx.reset_peak_memory()
     before_bytes = mx.get_active_memory()
+    read_before = engine._generator.num_read
     while engine.has_work() or any(job.add_at >= step for job in scenario.jobs):
         outputs = []
         for job in scenario.jobs:
@@ -160,6 +165,7 @@ def play(scenario: Scenario, engine) -> Report:  # type: ignore[no-untyped-def]
         kv_bytes = engine._generator.prompt_cache_nbytes + engine._prompt_cache.size_bytes
         report.most_kv_bytes = max(report.most_kv_bytes, kv_bytes)
         step += 1
+    report.num_read = engine._generator.num_read - read_before
     report.peak_bytes = mx.get_peak_memory() - before_bytes
     return report
 
@@ -199,6 +205,15 @@ def break_sampling(scenario: Scenario, original) -> None:  # type: ignore[no-unt
     batch.sample = sample
 
 
+def cut_nothing(scenario: Scenario, original) -> None:  # type: ignore[no-untyped-def]
+    """Say of all caches that they cannot be cut back, or the truth."""
+    from workers.generation import engine, twins
+
+    engine.can_trim_prompt_cache = twins.can_trim_prompt_cache = (
+        (lambda _: False) if scenario.is_uncuttable else original
+    )
+
+
 def main() -> None:
     """Load and play, a line a scenario; an engine is kept while path and settings stay the same."""
     from workers.blas import preload_openblas
@@ -206,6 +221,8 @@ def main() -> None:
     preload_openblas(sys.orig_argv)
     # stdout is the pipe.
     logs.configure("info", "text", "engine_host")
+    from mlx_lm.models.cache import can_trim_prompt_cache
+
     from workers.generation import sampling
     from workers.kinds import loader
 
@@ -226,6 +243,7 @@ def main() -> None:
                 engine = loader(LOADERS[scenario.kind])(Path(scenario.path), scenario.settings, on_progress)
                 loaded = wanted
             break_sampling(scenario, sampling.sample)
+            cut_nothing(scenario, can_trim_prompt_cache)
             report = play(scenario, engine)
         except MlxdError as e:
             loaded, report.load_error = None, failed(e, "")

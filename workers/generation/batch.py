@@ -6,6 +6,7 @@ that turns logits into tokens. Written against mlx-lm 0.32.2, which requirements
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from mlx_lm.generate import (
     StopSequences,
     _merge_caches,
 )
-from mlx_lm.models.cache import make_prompt_cache
+from mlx_lm.models.cache import make_prompt_cache, trim_prompt_cache
 
 from workers.generation.kv_memory import is_full
 from workers.generation.logprobs import Chosen, StepLogprobs
@@ -155,6 +156,17 @@ def single_caches(batch_of_one: list[KvCache]) -> list[KvCache]:
             # Now, so that this layer's old arrays go before the next one is copied.
             mx.eval(batch_of_one[layer].state)
     return batch_of_one
+
+
+def beginning(caches: list[KvCache], num_tokens: int, num_wanted: int) -> list[KvCache]:
+    """The caches of a sequence's first *num_wanted* tokens, from those of all its *num_tokens*.
+
+    The arrays are shared until mlx-lm copies them into the batch; only the lengths are the caller's.
+    """
+    copied = copy.deepcopy(caches)
+    if num_tokens > num_wanted:
+        trim_prompt_cache(copied, num_tokens - num_wanted)
+    return copied
 
 
 class RowPrompts(PromptProcessingBatch):  # type: ignore[misc]  # untyped base

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from abc import ABC, abstractmethod
@@ -12,14 +11,14 @@ from concurrent.futures import wait
 from typing import Any, Generic, TypeVar
 
 import mlx.core as mx
-from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
+from mlx_lm.models.cache import can_trim_prompt_cache
 
 from transports.envelope import Message
 from transports.errors import OutOfMemory
 from transports.logs import get_logger
 from transports.messages import ChatRequest, CompletionRequest, FinishReason, Prefill, TokenLogprob
 from workers.engine import Failure, Output
-from workers.generation.batch import LogprobsOfRow, RowGenerator, RowSampler
+from workers.generation.batch import LogprobsOfRow, RowGenerator, RowSampler, beginning
 from workers.generation.endings import Endings
 from workers.generation.failures import as_error, is_out_of_memory
 from workers.generation.kv_memory import KvBudget
@@ -156,19 +155,23 @@ class BatchEngine(ABC, Generic[AnyRow]):
             return self._let_in(self._on_trial)
         outputs: list[Output] = []
         # Nobody new while rows are tried: a failure must point at one row.
-        while self._waiting and self._on_trial is None:
-            row, inside = self._waiting[0], self._rows_inside()
+        while self._on_trial is None and (row := self._next_waiting()) is not None:
+            inside = self._rows_inside()
             left = self._left([*inside, row])
             # Nobody overtakes: a long prompt would wait for ever.
             if left < 0 and inside:
                 break
-            self._waiting.popleft()
+            self._waiting.remove(row)
             if left < 0:
                 outputs += self._give_up(row, now)
                 continue
             outputs += [*row.start(now), *self._let_in(row)]
             self._prompt_cache.shrink(left)
         return outputs
+
+    def _next_waiting(self) -> AnyRow | None:
+        """Whose turn it is to join."""
+        return self._waiting[0] if self._waiting else None
 
     def _let_in(self, row: AnyRow) -> list[Output]:
         row.is_reading = True
@@ -178,14 +181,7 @@ class BatchEngine(ABC, Generic[AnyRow]):
     def _insert(self, row: AnyRow) -> list[Output]:
         """Let a row into the batch; its failure if that cannot be done."""
 
-    def _join(
-        self,
-        row: AnyRow,
-        sampler: RowSampler,
-        prompt: list[int],
-        cache: list[KvCache] | None,
-        cached: list[int],
-    ) -> None:
+    def _join(self, row: AnyRow, prompt: list[int], cache: list[KvCache] | None, cached: list[int]) -> None:
         """Give a row to the generator.
 
         Args:
@@ -194,13 +190,16 @@ class BatchEngine(ABC, Generic[AnyRow]):
         """
         uid = self._generator.insert_row(
             prompt,
-            sampler,
+            self._sampler(row),
             max_tokens=row.num_left,
             stops=self._endings.of(row),
             cache=cache,
             cached=cached,
         )
         self._running[uid] = row
+
+    def _sampler(self, row: AnyRow) -> RowSampler:
+        return RowSampler(row, self._loaded.reader.vocab_size)
 
     # --- memory for keys and values -------------------------------------------------------
 
@@ -329,13 +328,9 @@ class BatchEngine(ABC, Generic[AnyRow]):
         hit = self._prompt_cache.match(row.cache_key(row.tokens), MIN_CACHED_TOKENS)
         if hit is None:
             return None, 0
-        # The arrays are shared until mlx-lm copies them into the batch; only the lengths are ours.
-        cache = copy.deepcopy(hit.cache)
-        if hit.num_stored > hit.num_cached:
-            trim_prompt_cache(cache, hit.num_stored - hit.num_cached)
         if not row.answer:
             row.num_cached = hit.num_cached
-        return cache, hit.num_cached
+        return beginning(hit.cache, hit.num_stored, hit.num_cached), hit.num_cached
 
     def _store(self, row: AnyRow, tokens: Sequence[int], cache: list[KvCache]) -> None:
         if not tokens or self._settings.prompt_cache_bytes == 0 or not can_trim_prompt_cache(cache):

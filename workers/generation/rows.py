@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -56,6 +58,15 @@ class Row:
     is_reading: bool = False
     num_cached: int = 0
     first_delta: float | None = None
+    _prompt_name: bytes = b""
+
+    @property
+    def prompt_name(self) -> bytes:
+        """Equal for rows whose prompts have the same keys and values; not before the prompt is complete."""
+        if not self._prompt_name:
+            key = array("Q", self.cache_key(self.prompt)).tobytes()
+            self._prompt_name = hashlib.sha256(key).digest()
+        return self._prompt_name
 
     @property
     def tokens(self) -> list[int]:

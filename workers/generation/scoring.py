@@ -14,9 +14,10 @@ from mlx_lm.models.cache import make_prompt_cache
 
 from transports.messages import TokenLogprob
 from workers.engine import Output
-from workers.generation.engine import AnyRow, BatchEngine
+from workers.generation.engine import AnyRow
 from workers.generation.loaded import BatchSettings, LoadedModel
 from workers.generation.logprobs import StepLogprobs
+from workers.generation.twins import TwinEngine
 
 # Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
 Array = Any
@@ -35,8 +36,8 @@ class _Reading(Generic[AnyRow]):
     num_read: int = 0
 
 
-class ScoringEngine(BatchEngine[AnyRow]):
-    """A `BatchEngine` that can say what its model thought of a prompt.
+class ScoringEngine(TwinEngine[AnyRow]):
+    """A `TwinEngine` that can say what its model thought of a prompt.
 
     What it reads for that goes into the prompt cache, where the row finds it when it joins.
     """

@@ -9,7 +9,7 @@ from transports.envelope import Message
 from transports.frames import Buffer
 from transports.settings import TextSettings
 from workers.engine import Output
-from workers.generation.batch import RowGenerator, RowSampler
+from workers.generation.batch import RowGenerator
 from workers.generation.loaded import LoadedModel
 from workers.generation.rows import Row
 from workers.generation.scoring import ScoringEngine
@@ -30,8 +30,7 @@ class TextEngine(ScoringEngine[Row]):
         try:
             tokens = row.tokens
             cache, num_cached = self._cached(row)
-            sampler = RowSampler(row, self._loaded.reader.vocab_size)
-            self._join(row, sampler, tokens[num_cached:], cache, tokens[:num_cached])
+            self._join(row, tokens[num_cached:], cache, tokens[:num_cached])
         except Exception as e:  # noqa: BLE001 - see `step`
             return [self._failure(row, e)]
         return []

@@ -170,16 +170,20 @@ class VisionEngine(ScoringEngine[VisionRow]):
             self._model.read(tokens[start:end], reading.cache, _parts(row, start, end), **inputs)
             reading.num_read = end
             self._pace.read(time.monotonic() - started, end - start)
+        outputs: list[Output] = []
         if end < last:
             self._turns.append(row)
         else:
             row.reading = None
-            sampler = VisionSampler(row, self._loaded.reader.vocab_size)
-            self._join(row, sampler, tokens[last:], reading.cache, tokens[:last])
+            self._join(row, tokens[last:], reading.cache, tokens[:last])
+            outputs = self._share(row, reading.cache, tokens[:last])
         # A row that is let in again said this once before.
         if row.answer or len(tokens) - row.num_cached <= self._settings.prefill_step_tokens:
-            return []
-        return [Prefill(id=row.id, num_done=end + (end == last), num_total=len(tokens))]
+            return outputs
+        return [Prefill(id=row.id, num_done=end + (end == last), num_total=len(tokens)), *outputs]
+
+    def _sampler(self, row: VisionRow) -> VisionSampler:
+        return VisionSampler(row, self._loaded.reader.vocab_size)
 
     def _model_inputs(self, row: VisionRow, start: int, end: int) -> dict[str, Array]:
         if row.positions is None:
