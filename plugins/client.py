@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -29,7 +30,6 @@ from transports.messages import (
     Events,
     Failed,
     Hello,
-    Image,
     Item,
     Pong,
     Progress,
@@ -66,6 +66,8 @@ class KernelClient:
         self.lost = asyncio.Event()
         self.welcome: Welcome | None = None
         self._submissions: dict[str, Submission] = {}
+        # Shared file -> the submissions that need it.
+        self._shared: Counter[str] = Counter()
         self._replies: dict[str, tuple[type[Message], asyncio.Future[Message], OnProgress | None]] = {}
         self._welcomed: asyncio.Future[Welcome] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
@@ -130,10 +132,11 @@ class KernelClient:
     ) -> Submission:
         """Send a request; its end comes through the submission, also when it cannot be sent.
 
-        Shared files that the body names belong to the submission from here on.
+        Shared files that the body names are removed when all submissions that name them have ended.
         """
-        images = body.images if isinstance(body, ChatRequest) else ()
-        submission = Submission(new_id(), self._cancel, lambda: self._release(images))
+        names = pixels.shared_names(body.images) if isinstance(body, ChatRequest) else ()
+        self._shared.update(names)
+        submission = Submission(new_id(), self._cancel, lambda: self._release(names))
         if self.lost.is_set():
             submission.put(_gone())
             return submission
@@ -221,9 +224,12 @@ class KernelClient:
     def _cancel(self, request_id: str) -> None:
         self.send(parcel("cancel", Cancel(), ids=(request_id,)))
 
-    def _release(self, images: Sequence[Image]) -> None:
-        for name in pixels.shared_names(images):
-            pixels.remove_shared(self.shared_folder, name)
+    def _release(self, names: Sequence[str]) -> None:
+        self._shared.subtract(names)
+        for name in names:
+            if not self._shared[name]:
+                del self._shared[name]
+                pixels.remove_shared(self.shared_folder, name)
 
     # --- what arrives ---------------------------------------------------------------------
 

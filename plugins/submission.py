@@ -40,14 +40,15 @@ class Submission(AsyncIterator[Update]):
         Args:
             request_id: Its id.
             cancel: Tells the kernel that it is no longer wanted.
-            release: Called when it has ended, or the block was left; may be called again.
+            release: Called once, when it has ended or the block was left.
         """
         self.id = request_id
         self._cancel = cancel
-        self._release = release
+        self._release: Callable[[], None] | None = release
         self._updates: deque[Update | MlxdError] = deque()
         # Of whoever waits for the next update; resolved when one comes.
         self._waiter: asyncio.Future[None] | None = None
+        self._listener: Callable[[], None] | None = None
         self._ended = False
 
     def __aiter__(self) -> Submission:
@@ -77,6 +78,15 @@ class Submission(AsyncIterator[Update]):
             taken.append(self._updates.popleft())  # type: ignore[arg-type]
         return taken
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more will arrive."""
+        return self._ended
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Have *listener* called whenever something arrives; it takes the place of the one before."""
+        self._listener = listener
+
     def cancel(self) -> None:
         """Say that the answer is no longer wanted; the end still comes."""
         if not self._ended:
@@ -91,7 +101,7 @@ class Submission(AsyncIterator[Update]):
         try:
             self.cancel()
         finally:
-            self._release()
+            self._let_go()
 
     def put(self, update: Update | MlxdError) -> None:
         """Called by the client when something arrived; what comes after the end is dropped."""
@@ -101,5 +111,12 @@ class Submission(AsyncIterator[Update]):
         self._ended = isinstance(update, (Done, MlxdError))
         if self._waiter and not self._waiter.done():
             self._waiter.set_result(None)
+        if self._listener:
+            self._listener()
         if self._ended:
-            self._release()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        release, self._release = self._release, None
+        if release:
+            release()

@@ -12,13 +12,14 @@ from plugins.http.asker import terms_of
 from plugins.http.body import read_body
 from plugins.http.events import DONE, EventStream, event
 from plugins.http.exchange import Exchange
-from plugins.http.waiting import streamed_updates
+from plugins.http.waiting import streamed_together
 from plugins.image_models import ImageModels
 from plugins.openai.answer import Answer
+from plugins.openai.choices import Choices, choices_of
 from plugins.openai.content import read_turns
 from plugins.openai.pictures import with_pictures
 from plugins.openai.requests import ChatBody, CompletionBody, GenerateBody
-from plugins.openai.shapes import ChatShape, CompletionShape, Shape, total
+from plugins.openai.shapes import ChatShape, CompletionShape, Shape
 from plugins.openai.translate import (
     chat_request,
     check_chat,
@@ -31,8 +32,9 @@ from plugins.openai.translate import (
 from plugins.openai.validation import Reader, aside
 from plugins.submission import not_cancelled
 from plugins.terms import Terms
+from plugins.together import together
 from plugins.tool_models import ToolModels
-from transports.messages import ChatRequest, CompletionRequest, Done, Progress, Usage
+from transports.messages import ChatRequest, CompletionRequest, Done, Usage
 
 
 class Generator:
@@ -89,12 +91,14 @@ async def _answer(
     exchange: Exchange,
     body: GenerateBody,
     task: str,
-    requests: Sequence[ChatRequest | CompletionRequest],
+    prompts: Sequence[ChatRequest | CompletionRequest],
     shape: Shape,
     terms: Terms,
     buffers: Sequence[bytes] = (),
 ) -> web.StreamResponse:
     terms = terms._replace(keep_alive_s=keep_alive_s(body))
+    choices = choices_of(body)
+    requests = choices.requests(prompts)
     if exchange.key:
         # Of the first one the door has taken count.
         exchange.keyring.count(exchange.key, len(requests) - 1)
@@ -107,66 +111,57 @@ async def _answer(
             for request in requests
         ]
         if body.stream:
-            return await _stream(exchange, submissions, shape, include_usage=includes_usage(body))
-        return await _whole(exchange, submissions, shape)
+            return await _stream(exchange, submissions, shape, choices, include_usage=includes_usage(body))
+        return await _whole(exchange, submissions, shape, choices)
 
 
-# --- whole ------------------------------------------------------------------------------------
-
-
-async def _whole(exchange: Exchange, submissions: Sequence[Submission], shape: Shape) -> web.Response:
+async def _whole(
+    exchange: Exchange, submissions: Sequence[Submission], shape: Shape, choices: Choices
+) -> web.Response:
     answers = [Answer() for _ in submissions]
-    usages: list[Usage] = []
-    for submission, answer in zip(submissions, answers, strict=True):
-        async for update in submission:
-            match update:
-                case Done():
-                    answer.take(_ended(exchange, update))
-                    usages.append(update.usage)
-                case Progress():
-                    pass
-                case _:
-                    answer.take(update)
-    return exchange.json(shape.whole(answers, total(usages)))
+    usages: dict[int, Usage] = {}
+    async for updates in together(submissions):
+        for index, update in updates:
+            answers[index].take(update)
+            if isinstance(update, Done):
+                usages[index] = _ended(exchange, update).usage
+    usage = choices.usage([usages[index] for index in sorted(usages)])
+    return exchange.json(shape.whole(choices.given(answers), usage))
 
 
 # --- streamed ---------------------------------------------------------------------------------
 
 
 async def _stream(
-    exchange: Exchange, submissions: Sequence[Submission], shape: Shape, *, include_usage: bool
+    exchange: Exchange,
+    submissions: Sequence[Submission],
+    shape: Shape,
+    choices: Choices,
+    *,
+    include_usage: bool,
 ) -> web.StreamResponse:
     stream = EventStream(exchange.request, exchange.headers, exchange.settings.write_timeout_s)
     exchange.stream = stream
-    usages = [
-        await _stream_choice(exchange, stream, submission, shape, index)
-        for index, submission in enumerate(submissions)
-    ]
-    end = DONE
-    if include_usage:
-        end = event(shape.usage(total(usages))) + end
-    await stream.send(end)
-    return stream.response
-
-
-async def _stream_choice(
-    exchange: Exchange, stream: EventStream, submission: Submission, shape: Shape, index: int
-) -> Usage:
-    is_first = True
-    usage = Usage(prompt_tokens=0, completion_tokens=0)
-    async for updates in streamed_updates(submission, stream, exchange.settings.sse_keepalive_s):
+    begun: set[int] = set()
+    usages: dict[int, Usage] = {}
+    async for updates in streamed_together(submissions, stream, exchange.settings.sse_keepalive_s):
         chunks: list[bytes] = []
-        for update in updates:
-            if is_first:
+        for index, update in updates:
+            if index not in begun:
+                begun.add(index)
                 chunks.append(event(shape.first(index)))
-                is_first = False
             if isinstance(update, Done):
-                chunks.append(event(shape.last(index, _ended(exchange, update))))
-                usage = update.usage
+                usages[index] = _ended(exchange, update).usage
+                chunks.append(event(shape.last(index, update)))
             else:
                 chunks.append(event(shape.chunk(index, update)))
         await stream.send(b"".join(chunks))
-    return usage
+    end = DONE
+    if include_usage:
+        usage = choices.usage([usages[index] for index in sorted(usages)])
+        end = event(shape.usage(usage)) + end
+    await stream.send(end)
+    return stream.response
 
 
 def _ended(exchange: Exchange, end: Done) -> Done:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from plugins.http.events import EventStream
 from plugins.submission import Submission, Update
-from transports.messages import Done, Prefill, Progress
+from plugins.together import Placed, together
+from transports.messages import Prefill, Progress
 
 KEEP_ALIVE = b": keep-alive\n\n"
 
@@ -22,32 +22,27 @@ async def streamed_updates(
         stream: Gets a comment after each silence.
         silence_s: How long that is, seconds.
     """
+    async for updates in streamed_together([submission], stream, silence_s):
+        yield [update for _, update in updates]
+
+
+async def streamed_together(
+    submissions: Sequence[Submission], stream: EventStream, silence_s: float
+) -> AsyncIterator[list[Placed]]:
+    """As `streamed_updates`, of several answers; the last one of each is Done."""
     comment = KEEP_ALIVE
-    while True:
-        updates = await _next_updates(submission, silence_s)
+    async for updates in together(submissions, silence_s):
         if not updates:
             await stream.send(comment)
-        new: list[Update] = []
-        for update in updates:
+        new: list[Placed] = []
+        for place, update in updates:
             if isinstance(update, (Progress, Prefill)):
                 comment = _comment(update)
             else:
                 comment = KEEP_ALIVE
-                new.append(update)
+                new.append((place, update))
         if new:
             yield new
-            if isinstance(new[-1], Done):
-                return
-
-
-async def _next_updates(submission: Submission, silence_s: float) -> list[Update]:
-    """All updates that are there, after waiting for one; none after a silence of *silence_s* seconds."""
-    try:
-        async with asyncio.timeout(silence_s):
-            first = await anext(submission)
-    except TimeoutError:
-        return []
-    return [first, *submission.ready()]
 
 
 def _comment(update: Progress | Prefill) -> bytes:

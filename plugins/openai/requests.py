@@ -24,6 +24,8 @@ from transports.tools import CallId, Json
 MAX_INT32 = 2**31 - 1
 # Prompts of one completion request: lm-eval sends its batch as a list.
 MAX_PROMPTS = 32
+# Answers of one request, OpenAI's own limit. They wait for the model's slots as requests do.
+MAX_CHOICES = 128
 # The codec's limit for an array (transports.codec.MAX_ARRAY_ITEMS).
 MAX_PROMPT_TOKENS = 1 << 20
 
@@ -130,7 +132,7 @@ class GenerateBody(Struct, frozen=True, kw_only=True):
         Annotated[dict[TokenId, Annotated[float, Meta(ge=-100, le=100)]], Meta(max_length=1024)] | None
     ) = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
-    n: Annotated[int, Meta(ge=1, le=1)] | None = None
+    n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
     # Not OpenAI's: the samplers of local models. -1 is "off" in other servers.
     top_k: Annotated[int, Meta(ge=-1, le=MAX_INT32)] | None = None
     min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
@@ -188,7 +190,7 @@ class CompletionBody(GenerateBody, frozen=True, kw_only=True):
     logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     echo: bool | None = None
     suffix: str | None = None
-    best_of: Annotated[int, Meta(ge=1, le=1)] | None = None
+    best_of: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
 
 
 # OpenAI's fields that are taken and have no effect here; clients send them in every request.

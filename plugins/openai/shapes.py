@@ -150,16 +150,6 @@ class CompletionShape:
         return _whole(self.id, "text_completion", self._created, self._model, choices, usage)
 
 
-def total(usages: list[Usage]) -> Usage:
-    """The usage of a request with several prompts."""
-    return Usage(
-        prompt_tokens=sum(usage.prompt_tokens for usage in usages),
-        completion_tokens=sum(usage.completion_tokens for usage in usages),
-        cached_tokens=sum(usage.cached_tokens for usage in usages),
-        reasoning_tokens=sum(usage.reasoning_tokens for usage in usages),
-    )
-
-
 def _message(answer: Answer) -> AssistantMessage:
     calls = answer.tool_calls
     # OpenAI's schema wants "content" even when calls are all there is.

@@ -38,7 +38,7 @@ BAD_COMMON = {
     "frequency_penalty": [-2.1, 2.1, *BAD_NUMBERS],
     "logit_bias": [5, [], "x", {"a": 1}, {"-1": 1}, {"1": 101}, {"1": "x"}, {str(i): 1 for i in range(1025)}],
     "seed": [1.5, INT63, -INT63 - 1, 10**4000, *BAD_NUMBERS],
-    "n": [0, 2, 10**9, 1.5, *BAD_NUMBERS],
+    "n": [0, 129, 10**9, 1.5, *BAD_NUMBERS],
     "ignore_eos": ["yes", 1],
     "keep_alive": ["soon", "", "5 m", "x" * 41, True, [], {}],
     "stream_options": [5, "x", [], {"include_usage": True}],
@@ -142,7 +142,7 @@ BAD_COMPLETION = {
     "logprobs": [-1, 21, 1.5, *BAD_NUMBERS],
     "echo": ["yes", 1],
     "suffix": [5, ["x"]],
-    "best_of": [0, 2, *BAD_NUMBERS],
+    "best_of": [0, 129, *BAD_NUMBERS],
 }
 
 
@@ -243,7 +243,7 @@ async def test_malformed_json_is_a_400(name):
     [
         ({"temperature": "hot"}, 'temperature: expected a number in [0, 2], got "hot"'),
         ({"max_tokens": 0}, "max_tokens: expected an integer in [1, 2147483647], got 0"),
-        ({"n": 2}, "n: expected 1, got 2"),
+        ({"n": 129}, "n: expected an integer in [1, 128], got 129"),
         ({"stream": 1}, "stream: expected true or false, got 1"),
         (
             {"messages": [{"role": "owner", "content": "x"}]},

@@ -41,7 +41,7 @@ async def test_prompts_and_answers_are_not_logged(capsys):
     messages = [{"role": "user", "content": SECRET}]
     async with open_door() as door:
         door.client.script = say(SECRET)
-        for fields in ({}, {"stream": True}, {"n": 2}, {"stop": [""]}, {"temperature": SECRET}):
+        for fields in ({}, {"stream": True}, {"n": 500}, {"stop": [""]}, {"temperature": SECRET}):
             await door.chat(messages=messages, user=SECRET, **fields)
         await door.complete(prompt=SECRET, suffix=SECRET)
         await door.post("/v1/completions", b"{" + SECRET.encode())

@@ -138,7 +138,7 @@ async def test_a_killed_worker_breaks_every_stream_within_250_ms(http_kernel: Ru
 
 async def test_bad_input_leaves_the_worker_alone(http_kernel: RunningKernel) -> None:
     pid = await http_kernel.load("echo/plain")
-    bad = [{"temperature": "hot"}, {"n": 5}, {"messages": []}, {"logit_bias": {"a": 1}}, {"max_tokens": 0}]
+    bad = [{"temperature": "hot"}, {"n": 500}, {"messages": []}, {"logit_bias": {"a": 1}}, {"max_tokens": 0}]
     async with ClientSession(http_kernel.url) as session:
         for fields in bad:
             async with session.post("/v1/chat/completions", json=chat("x") | fields) as reply:

@@ -129,6 +129,19 @@ async def test_a_large_picture_arrives_both_ways(kernel: RunningKernel) -> None:
     assert answer == "4000x3000:ff0000-0000ff 4000x3000:ff0000-0000ff"
 
 
+async def test_a_file_stays_until_all_that_name_it_have_ended(kernel: RunningKernel) -> None:
+    """The choices of one request look at the same picture, and the last may wait long."""
+    shown = [image(put(kernel.client))]
+    first, *others = [look(kernel.client, shown, model="echo/narrow", text="a " * 20) for _ in range(3)]
+
+    answers = [await seen(first)]
+    assert len(files(kernel.client)) == 1
+    answers += [await seen(one) for one in others]
+
+    assert len(set(answers)) == 1
+    assert files(kernel.client) == []
+
+
 # --- nothing is left ------------------------------------------------------------------------------
 
 

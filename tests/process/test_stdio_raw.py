@@ -56,6 +56,19 @@ def test_a_chat_is_answered_in_the_shape_of_openai(program: Program) -> None:
     assert 4 == result["usage"]["completion_tokens"]
 
 
+def test_several_answers_are_streamed_by_their_index(program: Program) -> None:
+    id_ = program.request("chat.completions.create", **chat("one two", n=2, stream=True))
+    chunks = []
+    while (message := program.message()).get("id") != id_:
+        if message["method"] == "chunk":
+            chunks += message["params"]["chunk"]["choices"]
+    result = message["result"]
+
+    assert {0, 1} == {one["index"] for one in chunks}
+    assert ["one two"] * 2 == [one["message"]["content"] for one in result["choices"]]
+    assert (2, 4) == (result["usage"]["prompt_tokens"], result["usage"]["completion_tokens"])
+
+
 def test_a_stream_comes_as_notifications_before_the_whole_answer(program: Program) -> None:
     id_ = program.request("chat.completions.create", **chat("one two three", stream=True))
     messages = []

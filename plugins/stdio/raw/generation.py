@@ -10,15 +10,16 @@ from dataclasses import replace
 import msgspec
 from msgspec import Raw
 
-from plugins.client import KernelClient, Submission
+from plugins.client import KernelClient, Submission, Update
 from plugins.image_models import ImageModels
 from plugins.media.intake import MediaIntake
 from plugins.media.picture import Source
 from plugins.openai.answer import Answer
+from plugins.openai.choices import choices_of
 from plugins.openai.content import Turn, chat_messages, read_turns
 from plugins.openai.pictures import with_pictures
 from plugins.openai.requests import ChatBody, CompletionBody, GenerateBody
-from plugins.openai.shapes import ChatShape, CompletionShape, Shape, total
+from plugins.openai.shapes import ChatShape, CompletionShape, Shape
 from plugins.openai.translate import (
     chat_request,
     check_chat,
@@ -33,7 +34,8 @@ from plugins.stdio.files import is_file_url, read_allowed
 from plugins.stdio.jsonrpc import Request
 from plugins.stdio.kernel_link import KernelLink
 from plugins.submission import not_cancelled
-from transports.errors import RequestError, WorkerError
+from plugins.together import together
+from transports.errors import RequestError
 from transports.messages import ChatRequest, CompletionRequest, Done, Prefill, Progress, Usage
 from transports.settings import Settings
 
@@ -99,7 +101,8 @@ class Generation:
         for one in asked:
             counted = msgspec.structs.replace(one, count_only=True)
             async with client.submit(task=task, model=body.model, body=counted) as submission:
-                num_tokens += (await _read(submission, 0, Answer(), None)).prompt_tokens
+                (usage,) = await _read([submission], [Answer()], None)
+                num_tokens += usage.prompt_tokens
         return {"input_tokens": num_tokens}
 
     async def close(self) -> None:
@@ -133,10 +136,11 @@ class Generation:
         client: KernelClient,
         body: GenerateBody,
         task: str,
-        asked: Sequence[ChatRequest | CompletionRequest],
+        prompts: Sequence[ChatRequest | CompletionRequest],
         shape: Shape,
         buffers: Sequence[bytes] = (),
     ) -> Raw:
+        choices = choices_of(body)
         async with AsyncExitStack() as stack:
             # All at once: the worker batches them. Leaving the stack cancels what has not ended.
             submissions = [
@@ -149,17 +153,14 @@ class Generation:
                         keep_alive_s=keep_alive_s(body),
                     )
                 )
-                for one in asked
+                for one in choices.requests(prompts)
             ]
             chunks = _Chunks(self._connection, request.id, shape) if body.stream else None
             answers = [Answer() for _ in submissions]
-            usages = [
-                await _read(submission, index, answer, chunks)
-                for index, (submission, answer) in enumerate(zip(submissions, answers, strict=True))
-            ]
+            usages = await _read(submissions, answers, chunks)
             if chunks and includes_usage(body):
-                await chunks.send(shape.usage(total(usages)))
-            return Raw(shape.whole(answers, total(usages)))
+                await chunks.send(shape.usage(choices.usage(usages)))
+            return Raw(shape.whole(choices.given(answers), choices.usage(usages)))
 
 
 class _Chunks:
@@ -168,7 +169,14 @@ class _Chunks:
     def __init__(self, connection: Connection, id_: Raw, shape: Shape) -> None:
         self._connection = connection
         self._id = id_
-        self.shape = shape
+        self._shape = shape
+
+    async def add(self, index: int, update: Update, *, is_first: bool) -> None:
+        """What is new of a choice."""
+        if is_first:
+            await self.send(self._shape.first(index))
+        shape = self._shape
+        await self.send(shape.last(index, update) if isinstance(update, Done) else shape.chunk(index, update))
 
     async def send(self, chunk: bytes) -> None:
         """A chunk in OpenAI's shape; b"" is none."""
@@ -187,23 +195,22 @@ class _Chunks:
         await self._connection.stream("progress", {"id": self._id, **waiting})
 
 
-async def _read(submission: Submission, index: int, answer: Answer, chunks: _Chunks | None) -> Usage:
-    is_first = True
-    async for update in submission:
-        if chunks and is_first and not isinstance(update, Progress | Prefill):
-            await chunks.send(chunks.shape.first(index))
-            is_first = False
-        match update:
-            case Progress() | Prefill():
+async def _read(
+    submissions: Sequence[Submission], answers: Sequence[Answer], chunks: _Chunks | None
+) -> list[Usage]:
+    """Gather the answers, with chunks on the way; what each has used."""
+    usages: dict[int, Usage] = {}
+    begun: set[int] = set()
+    async for updates in together(submissions):
+        for index, update in updates:
+            if isinstance(update, Progress | Prefill):
                 if chunks:
                     await chunks.wait(update)
-            case Done():
-                answer.take(not_cancelled(update))
-                if chunks:
-                    await chunks.send(chunks.shape.last(index, update))
-                return update.usage
-            case _:
-                answer.take(update)
-                if chunks:
-                    await chunks.send(chunks.shape.chunk(index, update))
-    raise WorkerError("the answer ended without an end")
+                continue
+            answers[index].take(update)
+            if isinstance(update, Done):
+                usages[index] = not_cancelled(update).usage
+            if chunks:
+                await chunks.add(index, update, is_first=index not in begun)
+                begun.add(index)
+    return [usages[index] for index in sorted(usages)]
