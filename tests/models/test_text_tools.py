@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,15 @@ from engine_host import Host, Job, Report, Run, Scenario
 from engine_host import say as ask
 from tiny_llama import write_tiny_llama
 
-from transports.messages import ChatMessage, ChatRequest, Delta, Reasoning, ReasoningDelta
+from transports.messages import (
+    ChatMessage,
+    ChatRequest,
+    Delta,
+    Grammar,
+    Reasoning,
+    ReasoningDelta,
+    Sampling,
+)
 from transports.tools import Tool, ToolCall, ToolCallBegin, ToolCallDelta, ToolChoice
 
 pytestmark = pytest.mark.models
@@ -46,6 +55,11 @@ LOOK = Tool(
     ),
 )
 ADD = Tool(name="add")
+GRAMMARS = {
+    "schema": Grammar(kind="json_schema", text=LOOK.parameters),
+    "regex": Grammar(kind="regex", text="/[0-9]{3}"),
+    "lark": Grammar(kind="lark", text='start: call0 | "no"\ncall0: "yes"'),
+}
 NO_THINKING = Reasoning(enabled=False)
 
 
@@ -66,6 +80,8 @@ def answers(host: Host, noise: str) -> Report:
     def job(id_: str, **fields: object) -> Job:
         return Job(id=id_, chat=ask("hi", **{"max_tokens": 60, "reasoning": NO_THINKING, **fields}))
 
+    tokens = json.loads(Path(noise, "tokenizer.json").read_text())["added_tokens"]
+    (call_token,) = [one["id"] for one in tokens if one["content"] == "<tool_call>"]
     required = {"tools": (LOOK, ADD), "tool_choice": ToolChoice(mode="required")}
     named = {"tools": (LOOK, ADD), "tool_choice": ToolChoice(mode="required", name="look")}
     call = ChatMessage(
@@ -91,7 +107,21 @@ def answers(host: Host, noise: str) -> Report:
                     parallel_tool_calls=False,
                     reasoning=Reasoning(enabled=True, max_tokens=5),
                 ),
-                job("both", tools=(LOOK,), grammar={"kind": "regex", "text": "a"}),
+                *[
+                    job(
+                        f"{name}-{way}",
+                        tools=(LOOK,),
+                        parallel_tool_calls=False,
+                        grammar=grammar,
+                        max_tokens=200,
+                        # Without a bias noise would choose between them.
+                        sampling=Sampling(logit_bias={call_token: bias}),
+                        reasoning=Reasoning(enabled=name == "schema", max_tokens=3),
+                    )
+                    for name, grammar in GRAMMARS.items()
+                    for way, bias in (("calls", 100.0), ("answers", -100.0))
+                ],
+                job("forced", **named, parallel_tool_calls=False, grammar=GRAMMARS["schema"]),
                 *[
                     job(
                         f"budget{n}",
@@ -146,8 +176,24 @@ def test_a_forced_call_comes_after_the_thought(answers: Report) -> None:
     assert answers.done("thinking").usage.reasoning_tokens == 6
 
 
-def test_a_grammar_beside_tools_is_refused(answers: Report) -> None:
-    assert ("invalid_request", "grammar") == (answers.error("both").code, answers.error("both").param)
+@pytest.mark.parametrize("grammar", GRAMMARS)
+def test_with_a_grammar_an_answer_calls_or_keeps_to_it(answers: Report, grammar: str) -> None:
+    name, arguments = call_of(answers, f"{grammar}-calls")
+    text = answers.text(f"{grammar}-answers").strip()
+    ends = [answers.done(f"{grammar}-{way}").finish_reason for way in ("calls", "answers")]
+
+    assert ("look", {"at", "n"}) == (name, set(arguments))  # type: ignore[call-overload]
+    assert "" == answers.text(f"{grammar}-calls")
+    if grammar == "schema":
+        assert {"at", "n"} == set(json.loads(text))
+        assert 4 == answers.done("schema-answers").usage.reasoning_tokens
+    else:
+        assert re.fullmatch({"regex": "/[0-9]{3}", "lark": "yes|no"}[grammar], text)
+    assert ["tool_calls", "stop"] == ends
+
+
+def test_a_forced_call_does_not_keep_to_a_grammar_of_the_text(answers: Report) -> None:
+    assert "look" == call_of(answers, "forced")[0]
 
 
 @pytest.mark.parametrize("budget", [0, 1, 4])

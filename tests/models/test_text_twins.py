@@ -1,10 +1,16 @@
-"""Several answers to one prompt: the model reads it once, and each answer is what it would be alone."""
+"""Several answers to one prompt: the model reads it once, and each answer is what it would be alone.
+
+Of the text a model of noise, which loads in no time.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from engine_host import Job, Report, Run, say
+from engine_host import Host, Job, Report, Run, Scenario, say
 from test_vision_engine import CARD
+from tiny_llama import write_tiny_llama
 from vision_jobs import job
 
 from transports.messages import ChatRequest, CompletionRequest, Sampling
@@ -14,6 +20,18 @@ pytestmark = [pytest.mark.models, pytest.mark.timeout(300)]
 QUESTION = "Tell me about the sea, the ships on it and the people who live by it."
 # An engine of its own, which has read nothing: each test has other settings.
 SMALL_STEPS = {"prefill_step_tokens": 16, "prompt_cache_bytes": 0}
+
+
+@pytest.fixture(scope="module")
+def run(host: Host, smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Run jobs on the model of noise; keyword arguments are fields of `Scenario`."""
+    folder = tmp_path_factory.mktemp("noise") / "model"
+    write_tiny_llama(folder, smollm2)
+
+    def run(*jobs: Job, **fields: object) -> Report:
+        return host.run(Scenario(path=str(folder), jobs=list(jobs), settings=SMALL_STEPS, **fields))  # type: ignore[arg-type]
+
+    return run
 
 
 def asked(seed: int, **fields: object) -> ChatRequest:
@@ -27,9 +45,9 @@ def cached(report: Report, names: str) -> list[int]:
 @pytest.mark.parametrize("is_uncuttable", [False, True])
 def test_a_prompt_is_read_once_for_all_its_answers(run: Run, is_uncuttable: bool) -> None:
     jobs = [Job(id=name, chat=asked(seed)) for name, seed in zip("abc", (5, 6, 5), strict=True)]
-    alone = [run(one, settings=SMALL_STEPS).text(one.id) for one in jobs[:2]]
+    alone = [run(one).text(one.id) for one in jobs[:2]]
 
-    report = run(*jobs, settings=SMALL_STEPS, is_uncuttable=is_uncuttable)
+    report = run(*jobs, is_uncuttable=is_uncuttable)
 
     num_prompt = report.done("a").usage.prompt_tokens
     assert report.num_read == num_prompt - 1
@@ -45,7 +63,7 @@ def test_who_comes_while_a_twin_reads_or_answers_reads_nothing(run: Run) -> None
     stranger = Job(id="e", chat=asked(5, cache_salt=1, max_tokens=1))
     other = Job(id="d", chat=say("Hello", sampling=Sampling(temperature=0), max_tokens=1), add_at=2)
 
-    report = run(*jobs, late, stranger, other, settings=SMALL_STEPS)
+    report = run(*jobs, late, stranger, other)
 
     num_prompt = report.done("a").usage.prompt_tokens
     assert cached(report, "abce") == [0, num_prompt - 1, num_prompt - 1, 0]
@@ -57,7 +75,7 @@ def test_who_comes_while_a_twin_reads_or_answers_reads_nothing(run: Run) -> None
 def test_the_next_one_reads_on_when_the_reader_is_cancelled(run: Run) -> None:
     jobs = [Job(id="a", chat=asked(5), cancel_at=2), *(Job(id=n, chat=asked(6)) for n in "bc")]
 
-    report = run(*jobs, settings=SMALL_STEPS)
+    report = run(*jobs)
 
     assert report.done("a").finish_reason == "cancelled"
     assert report.text("b") == report.text("c") != ""
@@ -70,7 +88,7 @@ def test_who_wants_the_logprobs_of_the_prompt_reads_it(run: Run) -> None:
         prompt=QUESTION, max_tokens=2, echo=True, top_logprobs=0, sampling=Sampling(temperature=0)
     )
 
-    report = run(Job(id="a", completion=plain), Job(id="b", completion=told), settings=SMALL_STEPS)
+    report = run(Job(id="a", completion=plain), Job(id="b", completion=told))
 
     logprobs = [one for _, item in report.of("b") for one in getattr(item, "logprobs", ())]
     assert len(logprobs) == report.done("b").usage.prompt_tokens + 2

@@ -28,11 +28,12 @@ def read(
     tools: Tools | None = TOOLS,
     is_thinking: bool = False,
     is_whole: bool = True,
+    calls_first: bool = False,
     seed: int | None = None,
 ) -> list[Item]:
     """The items of *text*, fed whole, or in pieces with a seed."""
     random = Random(seed)
-    reader = AnswerReader(ID, form, tools, is_thinking=is_thinking)
+    reader = AnswerReader(ID, form, tools, is_thinking=is_thinking, calls_first=calls_first)
     items: list[Item] = []
     while text:
         size = len(text) if seed is None else random.choice([1, 1, 2, 3, 7, 20])
@@ -278,3 +279,16 @@ def test_what_mutation_makes_of_a_call_is_neither_lost_nor_an_error() -> None:
         said = told(read("".join(text), seed=random.randrange(100)))
 
         assert all(isinstance(json.loads(what), dict) for kind, what in said if kind != "text")
+
+
+@pytest.mark.parametrize("seed", [None, 1, 2])
+@pytest.mark.parametrize("before", ["", " \n", "<think>Hm.</think>\n"])
+def test_what_looks_like_a_call_within_an_answer_of_a_grammar_is_text(before: str, seed: int | None) -> None:
+    """A schema's string may hold anything, also what somebody told the model to write."""
+    answer = '{"said": "' + ADD.replace('"', "'") + '"}'
+    called = told(read(before + LOOK, calls_first=True, seed=seed))
+    answered = told(read(before + answer, calls_first=True, seed=seed))
+
+    assert ("look", '{"at": "a {b} </x>"}') in called
+    assert answered[-1][0] == "text"
+    assert answered[-1][1].strip() == answer

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from transports.errors import RequestError, TaskNotSupported
-from transports.messages import MAX_GRAMMAR_CHARS, ChatMessage, ChatRequest
+from transports.messages import MAX_GRAMMAR_CHARS, ChatMessage, ChatRequest, Grammar
 from transports.tools import Tool, ToolChoice
-from workers.generation.call_grammars import forced_calls
+from workers.generation.call_grammars import calls_or_answer, forced_calls
 from workers.generation.tool_calls import Tools, tools_of
 from workers.generation.tool_formats import HERMES, call_format
 
@@ -96,3 +96,23 @@ def test_a_schema_that_cannot_be_kept_to_is_refused(schema: object, param: str) 
         forced_calls(HERMES, tools(schema), REQUIRED, no_token)
 
     assert caught.value.param == param
+
+
+ANSWER = Grammar(kind="json_schema", text=json.dumps(SCHEMA), param="response_format")
+
+
+def test_an_answer_may_be_calls_or_what_the_other_grammar_says() -> None:
+    either = calls_or_answer(HERMES, tools(SCHEMA), ANSWER, no_token)
+
+    assert either.calls.text.splitlines()[0].endswith(" | @answer")
+    assert either.answer == ANSWER
+    assert either.param == "response_format"
+
+
+def test_a_family_whose_calls_are_no_grammar_takes_no_other_beside_them() -> None:
+    form = call_format("qwen3_coder", "<tool_call>", "</tool_call>", lambda _text, _tools: None)
+
+    with pytest.raises(TaskNotSupported, match="response_format: not together with tools") as caught:
+        calls_or_answer(form, tools(SCHEMA), ANSWER, no_token)
+
+    assert caught.value.param == "response_format"

@@ -36,13 +36,20 @@ class AnswerReader:
     """
 
     def __init__(
-        self, request_id: str, form: AnswerFormat, tools: Tools | None, *, is_thinking: bool = False
+        self,
+        request_id: str,
+        form: AnswerFormat,
+        tools: Tools | None,
+        *,
+        is_thinking: bool = False,
+        calls_first: bool = False,
     ) -> None:
         """Nothing was said yet.
 
         Args:
             tools: None: what looks like a call is text.
             is_thinking: The prompt ends with the tag that begins a thought.
+            calls_first: What looks like a call after text is text.
         """
         self.is_thinking = is_thinking
         # Of the texts that were fed, those that began or ended within a thought: its tokens.
@@ -50,11 +57,14 @@ class AnswerReader:
         self._id = request_id
         self._form = form
         self._tools = tools if form.calls else None
+        self._calls_first = calls_first
         self._count = CallCount()
         self._calls: CallReader | None = None
         self._held = ""
         # Whether something else than white space was said.
         self._has_begun = is_thinking
+        # The same of the answer itself.
+        self._has_answered = False
         # A thought has ended, and nothing was said since.
         self._has_just_thought = False
         # Tags are followed by white space that is no part of what follows.
@@ -171,14 +181,15 @@ class AnswerReader:
         if self._form.think_end and self._has_just_thought:
             # Where it was forced just when the model wrote it.
             tags.append(self._form.think_end)
-        if self._tools is not None and self._form.calls is not None:
+        may_call = not (self._calls_first and self._has_answered)
+        if self._tools is not None and self._form.calls is not None and may_call:
             tags.append(self._form.calls.start)
         return tags
 
     def _may_stand(self, tag: str, before: str) -> bool:
         """Whether a tag is one there: thoughts begin answers, and are no part of them."""
-        in_front = (self._form.think_start, self._form.think_end)
-        return self.is_thinking or tag not in in_front or not before.strip()
+        is_anywhere = tag not in (self._form.think_start, self._form.think_end) and not self._calls_first
+        return self.is_thinking or is_anywhere or not before.strip()
 
     def _pass(self, tag: str) -> None:
         """What follows is of another kind."""
@@ -201,4 +212,5 @@ class AnswerReader:
         if self.is_thinking:
             return ReasoningDelta(id=self._id, text=text)
         self._has_begun = self._has_begun or not text.isspace()
+        self._has_answered = self._has_answered or not text.isspace()
         return Delta(id=self._id, text=text)

@@ -1,4 +1,4 @@
-"""Calls that are forced: what a family of models writes for them, as a grammar. Knows no llguidance."""
+"""What a family of models writes when it calls tools, as a grammar. Knows no llguidance."""
 
 from __future__ import annotations
 
@@ -57,6 +57,29 @@ _LAYOUTS = {
 }
 
 
+# The name under which the grammar of calls knows that of the answer.
+ANSWER = "answer"
+
+
+@dataclass(frozen=True, slots=True)
+class CallsOrAnswer:
+    """What an answer keeps to that either calls tools or says what a grammar has it say."""
+
+    # Refers to the other one as `ANSWER`.
+    calls: Grammar
+    answer: Grammar
+
+    @property
+    def param(self) -> str:
+        """See `Grammar.param`."""
+        return self.answer.param
+
+    @property
+    def text(self) -> str:
+        """Of both."""
+        return f"{self.calls.text}\n{self.answer.text}"
+
+
 def forced_calls(form: CallFormat, tools: Tools, choice: ToolChoice, find: FindToken) -> Grammar:
     """The grammar of an answer that calls at least one tool, with arguments of its schema.
 
@@ -69,7 +92,28 @@ def forced_calls(form: CallFormat, tools: Tools, choice: ToolChoice, find: FindT
             f'{_PARAM}: expected "auto" or "none": calls as this model writes them cannot be forced here',
             param=_PARAM,
         )
+    return _grammar(layout, tools, choice, find)
 
+
+def calls_or_answer(form: CallFormat, tools: Tools, answer: Grammar, find: FindToken) -> CallsOrAnswer:
+    """What an answer keeps to that calls tools as in `forced_calls`, or keeps to *answer*.
+
+    Raises:
+        RequestError: As `forced_calls`.
+    """
+    layout = _LAYOUTS.get(form.family)
+    if layout is None:
+        raise TaskNotSupported(
+            f"{answer.param}: not together with tools: calls as this model writes them cannot be part of a "
+            f'grammar here; leave out {answer.param} or tools, or send tool_choice "none"',
+            param=answer.param,
+        )
+    return CallsOrAnswer(_grammar(layout, tools, ToolChoice(), find, f" | @{ANSWER}"), answer)
+
+
+def _grammar(
+    layout: _Layout, tools: Tools, choice: ToolChoice, find: FindToken, otherwise: str = ""
+) -> Grammar:
     def pieces(texts: tuple[str, ...], name: str = "") -> str:
         return " ".join(_piece(text.replace("NAME", name), find) for text in texts)
 
@@ -81,7 +125,7 @@ def forced_calls(form: CallFormat, tools: Tools, choice: ToolChoice, find: FindT
             rules.append(f"call{at}: {pieces(layout.head, name)} args{at} {pieces(layout.tail)}")
             rules.append(f"args{at}: {_arguments(schema, at)}")
     more = f"({pieces(layout.between)} call)*" if tools.parallel else ""
-    start = f"start: {pieces(layout.before)} call {more} {pieces(layout.after)}"
+    start = f"start: {pieces(layout.before)} call {more} {pieces(layout.after)}{otherwise}"
     text = "\n".join([start, f"call: {' | '.join(calls)}", *rules])
     if len(text) > MAX_GRAMMAR_CHARS:
         raise RequestError(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transports.errors import RequestError, TaskNotSupported
+from transports.errors import TaskNotSupported
 from transports.messages import ChatRequest, Grammar
 from workers.generation.answers import AnswerFormat, AnswerReader
-from workers.generation.call_grammars import forced_calls
+from workers.generation.call_grammars import CallsOrAnswer, calls_or_answer, forced_calls
 from workers.generation.prompts import Prompts
 from workers.generation.thoughts import NO_THINKING, ThinkingTokens, ThoughtLimit, Thoughts
 from workers.generation.tool_calls import Tools, tools_of
@@ -24,7 +24,7 @@ class ChatTerms:
     # What the answer may call.
     tools: Tools | None
     # What the answer keeps to.
-    grammar: Grammar | None
+    grammar: Grammar | CallsOrAnswer | None
     max_thought_tokens: int | None
     form: AnswerFormat
     thinking: ThinkingTokens
@@ -34,7 +34,13 @@ class ChatTerms:
         if not self.form.think_start and self.tools is None:
             return None
         is_thinking = Thoughts(self.thinking, prompt).is_thinking
-        return AnswerReader(request_id, self.form, self.tools, is_thinking=is_thinking)
+        return AnswerReader(
+            request_id,
+            self.form,
+            self.tools,
+            is_thinking=is_thinking,
+            calls_first=isinstance(self.grammar, CallsOrAnswer),
+        )
 
     def limit(self, reader: AnswerReader) -> ThoughtLimit | None:
         """Of the thoughts in that answer."""
@@ -67,14 +73,14 @@ def terms_of(body: ChatRequest, prompts: Prompts, form: AnswerFormat, thinking: 
     )
 
 
-def _grammar(body: ChatRequest, prompts: Prompts, form: AnswerFormat, tools: Tools | None) -> Grammar | None:
+def _grammar(
+    body: ChatRequest, prompts: Prompts, form: AnswerFormat, tools: Tools | None
+) -> Grammar | CallsOrAnswer | None:
     if tools is None or form.calls is None:
         return body.grammar
-    if body.grammar is not None:
-        param = body.grammar.param
-        raise RequestError(
-            f"{param}: an answer that keeps to it calls no tools; leave out {param} or tools", param=param
-        )
     if body.tool_choice.mode == "required":
+        # What the text of the answer keeps to does not matter: there is none.
         return forced_calls(form.calls, tools, body.tool_choice, prompts.find)
+    if body.grammar is not None:
+        return calls_or_answer(form.calls, tools, body.grammar, prompts.find)
     return None

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from transports.errors import MlxdError, RequestError, WorkerError
 from transports.logs import get_logger
 from transports.messages import Grammar
+from workers.generation.call_grammars import CallsOrAnswer
 from workers.generation.thoughts import ThinkingTokens, Thoughts
 
 log = get_logger()
@@ -31,7 +32,7 @@ class Matcher(Protocol):
 class Grammars(Protocol):
     """Where matchers come from."""
 
-    def compile(self, grammar: Grammar) -> Future[Matcher]:
+    def compile(self, grammar: Grammar | CallsOrAnswer) -> Future[Matcher]:
         """The matcher at the grammar's beginning, for copies. The future may end in a RequestError."""
         ...
 

@@ -11,6 +11,7 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer, regex_to_lark
 
 from transports.errors import RequestError
 from transports.messages import Grammar
+from workers.generation.call_grammars import ANSWER, CallsOrAnswer
 from workers.generation.constraint import Matcher
 from workers.generation.grammar_trial import GrammarTrial, TrialOrder
 from workers.generation.schemas import SCHEMA_OPTIONS, check_schema
@@ -42,11 +43,11 @@ class GrammarCompiler:
         self._eos_tokens = sorted(eos_tokens)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="grammar")
         # Least recently used first.
-        self._kept: OrderedDict[Grammar, Future[Matcher]] = OrderedDict()
+        self._kept: OrderedDict[Grammar | CallsOrAnswer, Future[Matcher]] = OrderedDict()
         # Of the thread.
         self._prepared: tuple[LLTokenizer, GrammarTrial] | None = None
 
-    def compile(self, grammar: Grammar) -> Future[Matcher]:
+    def compile(self, grammar: Grammar | CallsOrAnswer) -> Future[Matcher]:
         """The matcher at the grammar's beginning, for copies. The future may end in a RequestError."""
         future = self._kept.get(grammar)
         if future is None:
@@ -68,9 +69,9 @@ class GrammarCompiler:
         ):
             self._kept.popitem(last=False)
 
-    def _compile(self, grammar: Grammar) -> Matcher:
+    def _compile(self, grammar: Grammar | CallsOrAnswer) -> Matcher:
         """In the thread."""
-        text = _as_llguidance(grammar)
+        text = _either(grammar) if isinstance(grammar, CallsOrAnswer) else _as_llguidance(grammar)
         if self._prepared is None:
             self._prepared = self._prepare(grammar)
         tokenizer, trial = self._prepared
@@ -82,7 +83,7 @@ class GrammarCompiler:
             raise refused(grammar.param, matcher.get_error())
         return matcher
 
-    def _prepare(self, grammar: Grammar) -> tuple[LLTokenizer, GrammarTrial]:
+    def _prepare(self, grammar: Grammar | CallsOrAnswer) -> tuple[LLTokenizer, GrammarTrial]:
         backend = getattr(self._source, "backend_tokenizer", None)
         if backend is None:
             raise RequestError(
@@ -100,6 +101,22 @@ class GrammarCompiler:
 def refused(param: str, reason: str) -> RequestError:
     """The error for a grammar that llguidance does not take, with its words on one line."""
     return RequestError(f"{param}: {' '.join(reason.split())[:_MAX_REASON]}", param=param)
+
+
+def _either(grammar: CallsOrAnswer) -> str:
+    """Both as one, in llguidance's own format: parts of it know each other by name.
+
+    Raises:
+        RequestError: As `_as_llguidance`.
+    """
+    answer = _as_llguidance(grammar.answer)
+    # A JSON Schema is such a collection already, Lark is a text.
+    part = (
+        json.loads(answer)["grammars"][0]
+        if grammar.answer.kind == "json_schema"
+        else {"lark_grammar": answer}
+    )
+    return json.dumps({"grammars": [{"lark_grammar": grammar.calls.text}, {**part, "name": ANSWER}]})
 
 
 def _as_llguidance(grammar: Grammar) -> str:
