@@ -15,8 +15,8 @@ from plugins.http.events import EventStream
 from plugins.http.keyring import Keyring
 from plugins.keys import Key
 from plugins.media.intake import MediaIntake
-from plugins.openai.validation import quoted
 from plugins.terms import Terms
+from plugins.validation import quoted
 from transports.envelope import Message
 from transports.errors import KernelUnavailable, ModelNotFound, ShuttingDown
 from transports.frames import Frame

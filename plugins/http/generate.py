@@ -17,7 +17,6 @@ from plugins.image_models import ImageModels
 from plugins.openai.answer import Answer
 from plugins.openai.choices import Choices, choices_of
 from plugins.openai.content import read_turns
-from plugins.openai.pictures import with_pictures
 from plugins.openai.requests import ChatBody, CompletionBody, GenerateBody
 from plugins.openai.shapes import ChatShape, CompletionShape, Shape
 from plugins.openai.translate import (
@@ -29,11 +28,12 @@ from plugins.openai.translate import (
     may_leave_out_tools,
     without_tools,
 )
-from plugins.openai.validation import Reader, aside
+from plugins.pictures import with_pictures
 from plugins.submission import not_cancelled
 from plugins.terms import Terms
 from plugins.together import together
 from plugins.tool_models import ToolModels
+from plugins.validation import Reader, aside
 from transports.messages import ChatRequest, CompletionRequest, Done, Usage
 
 

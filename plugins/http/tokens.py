@@ -11,9 +11,10 @@ from msgspec import Meta, Struct
 from plugins.http.asker import terms_of
 from plugins.http.body import read_body
 from plugins.http.exchange import Exchange
-from plugins.openai.content import chat_messages, check_text, read_turns
+from plugins.openai.content import read_turns
 from plugins.openai.requests import MAX_PROMPT_TOKENS, InputMessage, TokenId
-from plugins.openai.validation import Reader
+from plugins.turns import chat_messages, check_text
+from plugins.validation import Reader
 from transports.errors import RequestError, TaskNotSupported, WorkerError
 from transports.messages import ChatRequest, CompletionRequest
 from transports.tokens import Tokens

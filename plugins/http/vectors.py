@@ -11,7 +11,6 @@ from plugins.http.asker import terms_of
 from plugins.http.body import read_body
 from plugins.http.exchange import Exchange
 from plugins.openai.translate import keep_alive_s
-from plugins.openai.validation import Reader, aside
 from plugins.openai.vector_answer import read_rows, written
 from plugins.openai.vector_requests import (
     EmbeddingsBody,
@@ -22,6 +21,7 @@ from plugins.openai.vector_requests import (
 )
 from plugins.openai.vector_shapes import embeddings_answer, rerank_answer
 from plugins.terms import Terms
+from plugins.validation import Reader, aside
 from plugins.vectors import NumberRows
 from transports.messages import Usage
 from transports.vectors import EmbeddingsRequest, RerankRequest

@@ -2,58 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import msgspec
 from msgspec import Raw
 
 from plugins.media.data_url import UncopiedUrl
 from plugins.media.picture import Source
-from plugins.openai.requests import MAX_TEXT_CHARS, ContentPart, ImageUrl, InputFile, InputMessage
+from plugins.openai.requests import ContentPart, ImageUrl, InputFile, InputMessage
 from plugins.openai.tools import read_calls
+from plugins.turns import Turn, check_texts_of
 from transports.errors import RequestError
-from transports.messages import ChatMessage, ImagePart, TextPart
 
 # Chat templates know a place for pictures in these turns only.
 ROLES_WITH_IMAGES = frozenset({"user", "tool"})
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """A message whose parts are told apart: words are strings."""
-
-    message: InputMessage
-    parts: Sequence[str | Source]
-
-    def with_pictures(self, images: Sequence[Sequence[int]]) -> ChatMessage:
-        """The turn for a worker.
-
-        Args:
-            images: For each of its sources the images that came of it.
-        """
-        left = iter(images)
-        parts: list[TextPart | ImagePart] = []
-        for part in self.parts:
-            if isinstance(part, str):
-                parts.append(TextPart(text=part))
-            else:
-                parts += [ImagePart(image=image) for image in next(left)]
-        has_pictures = any(isinstance(part, ImagePart) for part in parts)
-        text = "".join(part for part in self.parts if isinstance(part, str))
-        return ChatMessage(
-            role=self.message.role,
-            content=tuple(parts) if has_pictures else text,
-            name=self.message.name,
-            tool_calls=read_calls(self.message.tool_calls),
-            tool_call_id=self.message.tool_call_id,
-            reasoning=self.message.reasoning_content or "",
-        )
-
-    @property
-    def sources(self) -> list[Source]:
-        """Its pictures and documents."""
-        return [part for part in self.parts if isinstance(part, Source)]
 
 
 def read_turns(messages: Sequence[InputMessage]) -> list[Turn]:
@@ -62,41 +24,20 @@ def read_turns(messages: Sequence[InputMessage]) -> list[Turn]:
     Raises:
         RequestError: A part of another type, in the wrong place, or without its content; or too much text.
     """
-    turns = [Turn(message, _parts(message, f"messages[{i}].content")) for i, message in enumerate(messages)]
-    check_text((part for turn in turns for part in turn.parts if isinstance(part, str)), "messages")
+    turns = [_turn(message, f"messages[{i}].content") for i, message in enumerate(messages)]
+    check_texts_of(turns)
     return turns
 
 
-def check_text(texts: Iterable[str], param: str) -> None:
-    """Refuse more text than any model could read.
-
-    Raises:
-        RequestError: It is.
-    """
-    num_chars = sum(map(len, texts))
-    if num_chars > MAX_TEXT_CHARS:
-        raise RequestError(
-            f"{param}: expected at most {MAX_TEXT_CHARS} characters of text, got {num_chars}", param=param
-        )
-
-
-def chat_messages(turns: Sequence[Turn], num_pictures: Sequence[int]) -> tuple[ChatMessage, ...]:
-    """The turns for a worker.
-
-    Args:
-        turns: Of one request.
-        num_pictures: How many came of each of its sources: a document has one for each page.
-    """
-    messages: list[ChatMessage] = []
-    num_sources = num_images = 0
-    for turn in turns:
-        images: list[range] = []
-        for _ in turn.sources:
-            images.append(range(num_images, num_images + num_pictures[num_sources]))
-            num_images += num_pictures[num_sources]
-            num_sources += 1
-        messages.append(turn.with_pictures(images))
-    return tuple(messages)
+def _turn(message: InputMessage, path: str) -> Turn:
+    return Turn(
+        role=message.role,
+        parts=_parts(message, path),
+        name=message.name,
+        tool_calls=read_calls(message.tool_calls),
+        tool_call_id=message.tool_call_id,
+        reasoning=message.reasoning_content or "",
+    )
 
 
 def _parts(message: InputMessage, path: str) -> list[str | Source]:

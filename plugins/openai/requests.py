@@ -29,10 +29,6 @@ MAX_CHOICES = 128
 # The codec's limit for an array (transports.codec.MAX_ARRAY_ITEMS).
 MAX_PROMPT_TOKENS = 1 << 20
 
-# All text of a request: twice what the longest contexts hold. More would only be copied and hashed, in one
-# go, in which nobody else is answered.
-MAX_TEXT_CHARS = 8 * 1024 * 1024
-
 TokenId: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_INT32)]
 StopString: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
 GrammarText: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_GRAMMAR_CHARS)]

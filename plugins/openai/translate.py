@@ -7,12 +7,12 @@ from typing import TypedDict
 import msgspec
 
 from plugins.keep_alive import read_keep_alive
-from plugins.openai.content import check_text
 from plugins.openai.grammars import grammar_of
 from plugins.openai.requests import MAX_INT32, MAX_PROMPTS, ChatBody, CompletionBody, GenerateBody
 from plugins.openai.tools import read_reasoning, read_tools
 from plugins.openai.undecoded import has_value
 from plugins.openai.vector_requests import VectorBody
+from plugins.turns import check_text
 from transports.errors import RequestError
 from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Grammar, Image, Sampling
 

@@ -20,7 +20,7 @@ from transports.settings import MediaSettings
 
 MIB = 1024 * 1024
 LARGE = 20 * MIB
-# What `plugins.openai.strict_json` lets through of a shape that is not a plain string.
+# What `plugins.strict_json` lets through of a shape that is not a plain string.
 DENSE = 4 * MIB - 64
 # Issue: 50 ms; twice that on a busy test machine, with half its processor's speed.
 MAX_BLOCK_S = 0.1

@@ -16,8 +16,7 @@ from plugins.media.intake import MediaIntake
 from plugins.media.picture import Source
 from plugins.openai.answer import Answer
 from plugins.openai.choices import choices_of
-from plugins.openai.content import Turn, chat_messages, read_turns
-from plugins.openai.pictures import with_pictures
+from plugins.openai.content import read_turns
 from plugins.openai.requests import ChatBody, CompletionBody, GenerateBody
 from plugins.openai.shapes import ChatShape, CompletionShape, Shape
 from plugins.openai.translate import (
@@ -28,13 +27,15 @@ from plugins.openai.translate import (
     keep_alive_s,
 )
 from plugins.openai.undecoded import NULL, has_value
-from plugins.openai.validation import Reader
+from plugins.pictures import with_pictures
 from plugins.stdio.connection import Connection
 from plugins.stdio.files import is_file_url, read_allowed
 from plugins.stdio.jsonrpc import Request
 from plugins.stdio.kernel_link import KernelLink
 from plugins.submission import not_cancelled
 from plugins.together import together
+from plugins.turns import Turn, chat_messages
+from plugins.validation import Reader
 from transports.errors import RequestError
 from transports.messages import ChatRequest, CompletionRequest, Done, Prefill, Progress, Usage
 from transports.settings import Settings

@@ -7,7 +7,6 @@ import secrets
 from msgspec import Raw
 
 from plugins.openai.translate import keep_alive_s
-from plugins.openai.validation import Reader, aside
 from plugins.openai.vector_answer import read_rows, written
 from plugins.openai.vector_requests import (
     EmbeddingsBody,
@@ -19,6 +18,7 @@ from plugins.openai.vector_requests import (
 from plugins.openai.vector_shapes import embeddings_answer, rerank_answer
 from plugins.stdio.jsonrpc import Request
 from plugins.stdio.kernel_link import KernelLink
+from plugins.validation import Reader, aside
 from plugins.vectors import NumberRows
 from transports.messages import Done
 from transports.settings import Settings

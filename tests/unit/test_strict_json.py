@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins.openai.strict_json import MAX_DEPTH, MAX_TOKENS, check_json
+from plugins.strict_json import MAX_DEPTH, MAX_TOKENS, check_json
 from transports.errors import RequestError
 
 VALUES = st.recursive(

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import inspect
 
 from plugins.openai.requests import WITHOUT_EFFECT
-from plugins.openai.strict_json import check_json
+from plugins.strict_json import check_json
 from transports.errors import RequestError
 
 # Of a wrong value, characters quoted in the error.
@@ -23,7 +23,7 @@ _PLACE = re.compile(r"^(?P<what>.*?)(?: - at (?:`(?:key|value)` in )?`\$\.?(?P<p
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 _STEP = re.compile(r"(\w+)|\[(\d+)\]")
 # Fields whose text is nobody's business, not even in an error.
-_PRIVATE = ("messages", "prompt", "suffix", "input", "query", "documents")
+_PRIVATE = ("messages", "prompt", "suffix", "input", "query", "documents", "system")
 # Stands for a number that JSON can write and no machine type holds.
 _OUT_OF_RANGE = object()
 
@@ -38,11 +38,15 @@ class Reader(Generic[T]):
     Args:
         type_: The route's body.
         strict: Refuse fields that are unknown.
+        without_effect: Fields that are known, and only told to have none.
     """
 
-    def __init__(self, type_: type[T], *, strict: bool) -> None:
+    def __init__(
+        self, type_: type[T], *, strict: bool, without_effect: frozenset[str] = WITHOUT_EFFECT
+    ) -> None:
         self._type = type_
         self._strict = strict
+        self._without_effect = without_effect
         self._decoder = msgspec.json.Decoder(type_)
         self._known = frozenset(type_.__struct_fields__)
 
@@ -67,7 +71,7 @@ class Reader(Generic[T]):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
             raise RequestError(f"body: {_malformed(e)}") from None
         ignored = [name for name in fields if name not in self._known]
-        unknown = [name for name in ignored if name not in WITHOUT_EFFECT]
+        unknown = [name for name in ignored if name not in self._without_effect]
         if self._strict and unknown:
             name = quoted(unknown[0])
             raise RequestError(f"{name}: not a field of this route (strict = true)", param=name)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from plugins.client import KernelClient
 from plugins.image_models import ImageModels, KnowsModels
 from plugins.media.intake import MediaIntake
-from plugins.openai.content import Turn, chat_messages
 from plugins.packing import pack_for
+from plugins.turns import Turn, chat_messages
 from transports.errors import MlxdError
 from transports.messages import ChatMessage
 from transports.pixels import Packed
