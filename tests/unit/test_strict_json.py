@@ -7,7 +7,7 @@ import json
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plugins.strict_json import MAX_DEPTH, MAX_TOKENS, check_json
@@ -20,6 +20,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(VALUES, st.booleans())
 def test_what_json_writes_passes(value: object, ascii_only: bool) -> None:
     try:
@@ -30,6 +31,7 @@ def test_what_json_writes_passes(value: object, ascii_only: bool) -> None:
     check_json(data)
 
 
+@settings(deadline=None)
 @given(st.text(), st.dictionaries(st.text(), VALUES, max_size=3))
 def test_a_key_twice_is_found_however_it_is_written(key: str, others: dict[str, object]) -> None:
     try:
@@ -43,12 +45,14 @@ def test_a_key_twice_is_found_however_it_is_written(key: str, others: dict[str, 
         check_json(data)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_junk_is_refused_or_left_to_the_decoder(data: bytes) -> None:
     with contextlib.suppress(RequestError):
         check_json(data)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), VALUES, max_size=5), st.booleans())
 def test_the_outermost_keys_are_found(value: dict[str, object], ascii_only: bool) -> None:
     assert list(value) == check_json(json.dumps(value, ensure_ascii=ascii_only).encode())
@@ -79,12 +83,12 @@ def test_values_are_limited() -> None:
     ids=["objects", "unterminated", "one string", "quotes", "spaces", "numbers"],
 )
 def test_no_body_takes_more_than_linear_time(data: bytes) -> None:
-    began_s = time.perf_counter()
+    began_s = time.process_time()
     with contextlib.suppress(RequestError):
         check_json(data)
 
     # 0.2 s alone; quadratic would be hours.
-    assert time.perf_counter() - began_s < 5
+    assert time.process_time() - began_s < 5
 
 
 @pytest.mark.parametrize("length", [99, 100, 101, 5000])
@@ -102,8 +106,8 @@ def test_a_picture_costs_hardly_more_than_reading_it() -> None:
     body = b'{"url": "data:image/png;base64,' + b"iVBORw0K" * 1_650_000 + b'"}'
     took_s = []
     for _ in range(5):
-        began_s = time.perf_counter()
+        began_s = time.process_time()
         check_json(body)
-        took_s.append(time.perf_counter() - began_s)
+        took_s.append(time.process_time() - began_s)
 
     assert min(took_s) < 0.03
