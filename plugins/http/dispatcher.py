@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from time import monotonic
 from urllib.parse import unquote
 
@@ -11,6 +12,7 @@ from aiohttp import web
 from plugins.client import KernelClient
 from plugins.http.connection import Connection
 from plugins.http.cors import allowing, is_preflight, preflight, read_origins
+from plugins.http.dialect import OPENAI, Dialect
 from plugins.http.errors import error_headers
 from plugins.http.exchange import Exchange
 from plugins.http.gate import Gate
@@ -19,7 +21,6 @@ from plugins.http.metrics import Metrics
 from plugins.http.route import Answer, Route
 from plugins.http.routes import routes
 from plugins.media.intake import MediaIntake
-from plugins.openai.errors import error_body
 from transports.errors import Forbidden, MethodNotAllowed, MlxdError, NotFound, RequestError
 from transports.logs import get_logger
 from transports.settings import HttpSettings
@@ -54,6 +55,7 @@ class Dispatcher:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Called by aiohttp for each request."""
         exchange = Exchange(request, self._client, self._settings, self._intake, self._keyring)
+        exchange.speak(_dialect_of(self._routes, request.raw_path))
         connection = request.protocol
         if not isinstance(connection, Connection):
             raise TypeError("expected our own connection class")
@@ -155,8 +157,8 @@ async def _failed(exchange: Exchange, error: MlxdError) -> web.StreamResponse:
         log.warning("stream_aborted", request_id=exchange.request_id, code=error.code)
         return exchange.stream.response
     return web.Response(
-        status=error.http_status,
-        body=error_body(error),
+        status=exchange.dialect.status(error),
+        body=exchange.dialect.body(error, exchange.request_id),
         content_type="application/json",
         headers={**exchange.headers, **error_headers(error)},
     )
@@ -168,6 +170,13 @@ def _no_route(exchange: Exchange, found: list[Route]) -> MlxdError:
     allowed = [route.method for route in found]
     exchange.headers["Allow"] = ", ".join(allowed)
     return MethodNotAllowed(f"method: expected {' or '.join(allowed)} on this path")
+
+
+def _dialect_of(routes: Sequence[Route], target: str) -> Dialect:
+    """Of whatever is asked for, also where that is no route."""
+    path = target.partition("?")[0]
+    near = (route for route in routes if path == route.path or path.startswith(f"{route.path}/"))
+    return next((route.dialect for route in near), OPENAI)
 
 
 def _local_address(request: web.BaseRequest) -> str:

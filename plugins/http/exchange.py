@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from aiohttp import web
 
 from plugins.client import KernelClient, Submission
 from plugins.http.asker import client_of
+from plugins.http.dialect import OPENAI, Dialect
 from plugins.http.events import EventStream
 from plugins.http.keyring import Keyring
 from plugins.keys import Key
@@ -44,6 +46,7 @@ class Exchange:
     keyring: Keyring
     # Whose request it is; None where no key is needed.
     key: Key | None = None
+    dialect: Dialect = OPENAI
     # What follows the route's prefix, such as a model's id.
     rest: str = ""
     # For the log and the metrics.
@@ -57,8 +60,19 @@ class Exchange:
     # Set once the answer is a stream.
     stream: EventStream | None = None
 
-    def begin(self, model: str, request_id: str) -> None:
-        """The request is well-formed: name it, and take it.
+    def speak(self, dialect: Dialect) -> None:
+        """Answer in *dialect*, and name the request if that does so before anything else is known of it."""
+        self.dialect = dialect
+        if dialect.request_prefix:
+            self.request_id = f"{dialect.request_prefix}{secrets.token_urlsafe(16)}"
+            # Anthropic's name for it, and ours.
+            self.headers |= {"request-id": self.request_id, "X-Request-Id": self.request_id}
+
+    def begin(self, model: str, request_id: str = "") -> None:
+        """The request is well-formed: take it.
+
+        Args:
+            request_id: Its name, if it has none yet.
 
         Raises:
             ShuttingDown: mlxd is ending.
@@ -68,8 +82,8 @@ class Exchange:
             raise ShuttingDown("mlxd is ending and takes no new requests")
         self.check_model(model)
         self.model = model
-        self.request_id = request_id
-        self.headers["X-Request-Id"] = request_id
+        self.request_id = self.request_id or request_id
+        self.headers["X-Request-Id"] = self.request_id
 
     def note_ignored(self, names: Sequence[str]) -> None:
         """Name the fields without effect in the answer's headers."""

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 import msgspec
 from aiohttp import web
 
+from plugins.http.dialect import OPENAI, Dialect
 from plugins.http.exchange import Exchange
 from plugins.keys import Scope
 from plugins.openai.errors import ErrorBody
@@ -59,6 +60,8 @@ class Route:
     access: Literal["open", Scope] = "use"
     # What stands for the "*" of the path.
     rest: str = "id"
+    # Of what is on this path or below it, whether it is a route or not.
+    dialect: Dialect = OPENAI
 
     def rest_of(self, path: str) -> str | None:
         """What stands in *path* for the "*", or "" without one; None if it is another path."""
