@@ -227,6 +227,8 @@ class Generate(Message, frozen=True, kw_only=True):
     sampling: Sampling = Sampling()
     # None: `default_max_tokens`.
     max_tokens: MaxTokens | None = None
+    # No more than the context has room for, instead of a refusal.
+    cut_to_context: bool = False
     # Of the frontend's API, after `Defaults.max_tokens`, as far as the context has room; None: up to its end.
     default_max_tokens: MaxTokens | None = None
     stop: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...], Meta(max_length=16)] = ()

@@ -218,6 +218,13 @@ def test_an_answer_longer_than_the_context_is_refused() -> None:
         reader(*QWEN).row("r", body, 0.0)
 
 
+def test_or_is_cut_where_the_request_says_so() -> None:
+    """Clients of APIs where a number must be said send that of another model."""
+    row = reader(*QWEN).row("r", CompletionRequest(prompt="p", max_tokens=9999, cut_to_context=True), 0.0)
+
+    assert row.max_tokens == CONTEXT - len(row.prompt)
+
+
 def test_an_empty_suffix_fills_in_and_none_goes_on() -> None:
     filled = reader(*QWEN).row("r", CompletionRequest(prompt="p", suffix=""), 0.0)
     going_on = reader(*QWEN).row("r", CompletionRequest(prompt="p"), 0.0)

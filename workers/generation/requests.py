@@ -150,11 +150,11 @@ class RequestReader:
             raise prompt_too_long(param, self.context_length, str(num_prompt))
         if wanted is None:
             return min(room, body.default_max_tokens or room)
-        if wanted > room:
+        if wanted > room and not body.cut_to_context:
             raise answer_too_long(self.context_length, num_prompt, counted, wanted)
         if wanted < 1 and not tells_prompt(body):
             raise RequestError(f"max_tokens: expected at least 1, got {wanted}", param="max_tokens")
-        return wanted
+        return min(wanted, room)
 
     def tokens(self, request_id: str, prompt: list[int]) -> Tokens:
         """What a prompt is made of."""
