@@ -6,6 +6,7 @@ import math
 import re
 
 from transports.envelope import MAX_KEEP_ALIVE_S
+from transports.errors import RequestError
 
 EXPECTED = 'seconds, or a duration like "5m" or "1h30m"; below 0 is for ever'
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -25,6 +26,20 @@ def read_keep_alive(given: float | str) -> float:
     if math.isnan(seconds):
         raise ValueError(EXPECTED)
     return -1.0 if seconds < 0 else min(seconds, MAX_KEEP_ALIVE_S)
+
+
+def keep_alive_of(given: float | str | None) -> float | None:
+    """`Envelope.keep_alive_s` of the field `keep_alive` of a request.
+
+    Raises:
+        RequestError: It is no duration.
+    """
+    if given is None:
+        return None
+    try:
+        return read_keep_alive(given)
+    except ValueError as e:
+        raise RequestError(f"keep_alive: expected {e}", param="keep_alive") from None
 
 
 def _seconds(text: str) -> float:

@@ -30,22 +30,22 @@ async def streamed_together(
     submissions: Sequence[Submission], stream: EventStream, silence_s: float
 ) -> AsyncIterator[list[Placed]]:
     """As `streamed_updates`, of several answers; the last one of each is Done."""
-    comment = KEEP_ALIVE
+    why = KEEP_ALIVE
     async for updates in together(submissions, silence_s):
         if not updates:
-            await stream.send(comment)
+            await stream.send(why)
         new: list[Placed] = []
         for place, update in updates:
             if isinstance(update, (Progress, Prefill)):
-                comment = _comment(update)
+                why = comment(update)
             else:
-                comment = KEEP_ALIVE
+                why = KEEP_ALIVE
                 new.append((place, update))
         if new:
             yield new
 
 
-def _comment(update: Progress | Prefill) -> bytes:
+def comment(update: Progress | Prefill) -> bytes:
     """Why it is silent, as a comment that clients skip."""
     if isinstance(update, Prefill):
         return f": waiting for prefill {update.num_done}/{update.num_total} tokens\n\n".encode()

@@ -20,10 +20,13 @@ class UncopiedUrl:
     """A data: URL where it stands in a JSON body, between its quotes; escapes are not resolved."""
 
     text: memoryview
+    # The URL is its base64 alone.
+    is_bare: bool = False
 
     def resolved(self) -> str:
-        """As a string of its own."""
-        return msgspec.json.decode(b'"%b"' % bytes(self.text), type=str)
+        """As a string of its own, with a head."""
+        text: str = msgspec.json.decode(b'"%b"' % bytes(self.text), type=str)
+        return f"data:image/*;base64,{text}" if self.is_bare else text
 
 
 def from_data_url(url: str | UncopiedUrl, path: str, max_bytes: int) -> bytes:
@@ -42,7 +45,8 @@ def from_data_url(url: str | UncopiedUrl, path: str, max_bytes: int) -> bytes:
         return from_base64(url[_start(url, path) :], path, max_bytes)
     try:
         head = str(url.text[:MAX_HEAD_CHARS], "utf-8", "replace")
-        return from_base64(url.text[_start(head, path) :], path, max_bytes)
+        start = 0 if url.is_bare else _start(head, path)
+        return from_base64(url.text[start:], path, max_bytes)
     except RequestError:
         # Some write "/" as "\/".
         if b"\\" not in bytes(url.text):

@@ -42,7 +42,7 @@ def _of_response_format(body: GenerateBody) -> Iterator[Grammar]:
         if not has_value(schema.schema):
             param = "response_format.json_schema.schema"
             raise RequestError(f"{param}: required, and missing", param=param)
-        yield _schema(schema.schema, "response_format.json_schema.schema")
+        yield schema_grammar(schema.schema, "response_format.json_schema.schema")
     else:
         raise RequestError(
             f"response_format.type: expected {_FORMATS}, got {wanted.type[:40]!r}",
@@ -52,7 +52,7 @@ def _of_response_format(body: GenerateBody) -> Iterator[Grammar]:
 
 def _guided(body: GenerateBody) -> Iterator[Grammar]:
     if has_value(body.guided_json):
-        yield _schema(body.guided_json, "guided_json")
+        yield schema_grammar(body.guided_json, "guided_json")
     if body.guided_regex is not None:
         yield Grammar(kind="regex", text=body.guided_regex, param="guided_regex")
     if body.guided_choice is not None:
@@ -68,7 +68,7 @@ def _structured(wanted: StructuredOutputs | None) -> Iterator[Grammar]:
     if has_value(wanted.structural_tag):
         raise RequestError(f"{name}.structural_tag: not supported", param=f"{name}.structural_tag")
     if has_value(wanted.json):
-        yield _schema(wanted.json, f"{name}.json")
+        yield schema_grammar(wanted.json, f"{name}.json")
     if wanted.json_object:
         yield Grammar(kind="json_schema", text=_ANY_OBJECT, param=f"{name}.json_object")
     if wanted.regex is not None:
@@ -79,8 +79,12 @@ def _structured(wanted: StructuredOutputs | None) -> Iterator[Grammar]:
         yield Grammar(kind="lark", text=wanted.grammar, param=f"{name}.grammar")
 
 
-def _schema(schema: msgspec.Raw, param: str) -> Grammar:
-    """A schema as it was sent: the order of its properties is that of the answer."""
+def schema_grammar(schema: msgspec.Raw, param: str) -> Grammar:
+    """A schema as it was sent: the order of its properties is that of the answer.
+
+    Raises:
+        RequestError: It is none, or too long.
+    """
     text = bytes(schema).decode()
     if text.startswith('"'):
         text = msgspec.json.decode(schema, type=str)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from plugins.json_lines import one_line
 from plugins.openai.answer import Answer
 from plugins.openai.answer_types import (
     AssistantMessage,
@@ -226,14 +227,4 @@ def _usage(usage: Usage) -> TokenUsage:
 
 
 def _text(text: str) -> bytes:
-    encoded = _encode(text)
-    if text.isascii():
-        return encoded
-    # Line ends to str.splitlines, which some clients use on an event stream; legal JSON text unescaped.
-    for raw, escaped in (
-        (b"\xc2\x85", b"\\u0085"),
-        (b"\xe2\x80\xa8", b"\\u2028"),
-        (b"\xe2\x80\xa9", b"\\u2029"),
-    ):
-        encoded = encoded.replace(raw, escaped)
-    return encoded
+    return one_line(_encode(text))

@@ -6,7 +6,7 @@ from typing import TypedDict
 
 import msgspec
 
-from plugins.keep_alive import read_keep_alive
+from plugins.keep_alive import keep_alive_of
 from plugins.openai.grammars import grammar_of
 from plugins.openai.requests import MAX_INT32, MAX_PROMPTS, ChatBody, CompletionBody, GenerateBody
 from plugins.openai.tools import read_reasoning, read_tools
@@ -117,12 +117,7 @@ def keep_alive_s(body: GenerateBody | VectorBody) -> float | None:
     Raises:
         RequestError: It is no duration.
     """
-    if body.keep_alive is None:
-        return None
-    try:
-        return read_keep_alive(body.keep_alive)
-    except ValueError as e:
-        raise RequestError(f"keep_alive: expected {e}", param="keep_alive") from None
+    return keep_alive_of(body.keep_alive)
 
 
 def _max_tokens(body: ChatBody) -> int | None:

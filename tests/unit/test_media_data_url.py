@@ -130,3 +130,16 @@ def test_what_is_wrong_in_a_body_is_refused(url: str) -> None:
         from_data_url(uncopied(url), PATH, LIMIT)
 
     assert caught.value.param == PATH
+
+
+@pytest.mark.parametrize("text", [TEXT, TEXT.replace("/", "\\/"), TEXT.replace("Y", "\\u0059")])
+def test_base64_alone_is_read_where_it_stands(text: str) -> None:
+    url = UncopiedUrl(memoryview(text.encode()), is_bare=True)
+
+    assert from_data_url(url, PATH, LIMIT) == FILE
+
+
+@pytest.mark.parametrize("text", [f"data:image/png;base64,{TEXT}", "\\", "\\q", "a b"])
+def test_base64_alone_has_no_head_and_no_wrong_escapes(text: str) -> None:
+    with pytest.raises(RequestError, match="expected"):
+        from_data_url(UncopiedUrl(memoryview(text.encode()), is_bare=True), PATH, LIMIT)
