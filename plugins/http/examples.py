@@ -6,6 +6,8 @@ CHAT = {
     "model": "demo/smollm2-135m",
     "messages": [{"role": "user", "content": "What is the capital of France?"}],
 }
+MESSAGES = {**CHAT, "max_tokens": 64}
+MESSAGES_COUNT = CHAT
 COMPLETION = {"model": "demo/smollm2-135m", "prompt": "Once upon a time", "max_tokens": 32}
 EMBEDDINGS = {"model": "demo/all-minilm-l6-v2", "input": ["A cat.", "A dog."]}
 RERANK = {

@@ -17,6 +17,7 @@ from plugins.http.events import EventStream
 from plugins.http.keyring import Keyring
 from plugins.keys import Key
 from plugins.media.intake import MediaIntake
+from plugins.submission import not_cancelled
 from plugins.terms import Terms
 from plugins.validation import quoted
 from transports.envelope import Message
@@ -89,6 +90,15 @@ class Exchange:
         """Name the fields without effect in the answer's headers."""
         if names:
             self.headers["X-Mlxd-Ignored"] = ignored_header(names)
+
+    def note_end(self, end: Done) -> Done:
+        """An answer has ended well.
+
+        Raises:
+            WorkerError: It was cancelled, and not by its client.
+        """
+        self.ends.append(not_cancelled(end))
+        return end
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """The models that the key may use.

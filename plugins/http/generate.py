@@ -29,7 +29,6 @@ from plugins.openai.translate import (
     without_tools,
 )
 from plugins.pictures import with_pictures
-from plugins.submission import not_cancelled
 from plugins.terms import Terms
 from plugins.together import together
 from plugins.tool_models import ToolModels
@@ -124,7 +123,7 @@ async def _whole(
         for index, update in updates:
             answers[index].take(update)
             if isinstance(update, Done):
-                usages[index] = _ended(exchange, update).usage
+                usages[index] = exchange.note_end(update).usage
     usage = choices.usage([usages[index] for index in sorted(usages)])
     return exchange.json(shape.whole(choices.given(answers), usage))
 
@@ -151,7 +150,7 @@ async def _stream(
                 begun.add(index)
                 chunks.append(event(shape.first(index)))
             if isinstance(update, Done):
-                usages[index] = _ended(exchange, update).usage
+                usages[index] = exchange.note_end(update).usage
                 chunks.append(event(shape.last(index, update)))
             else:
                 chunks.append(event(shape.chunk(index, update)))
@@ -162,9 +161,3 @@ async def _stream(
         end = event(shape.usage(usage)) + end
     await stream.send(end)
     return stream.response
-
-
-def _ended(exchange: Exchange, end: Done) -> Done:
-    """Note the good end of an answer."""
-    exchange.ends.append(not_cancelled(end))
-    return end

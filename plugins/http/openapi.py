@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from types import UnionType
 from typing import TypeAlias, get_args
 
 import msgspec
@@ -105,7 +106,7 @@ def _explain(type_name: str, schema: Schema) -> None:
                     field.setdefault("description", words)
 
 
-def _types(route: Route) -> Iterable[type]:
+def _types(route: Route) -> Iterable[type | UnionType]:
     if route.body:
         yield route.body.schema
     answer = route.answer
@@ -118,7 +119,7 @@ def _path(route: Route) -> str:
     return route.path.replace("*", f"{{{route.rest}}}")
 
 
-def _operation(route: Route, schema_of: Mapping[type, Schema]) -> dict[str, object]:
+def _operation(route: Route, schema_of: Mapping[type | UnionType, Schema]) -> dict[str, object]:
     operation: dict[str, object] = {
         "operationId": re.sub(r"\W+", "_", f"{route.method.lower()}{_path(route)}").strip("_"),
         "tags": [route.group],
@@ -143,7 +144,7 @@ def _operation(route: Route, schema_of: Mapping[type, Schema]) -> dict[str, obje
     return operation
 
 
-def _responses(answer: Answer, schema_of: Mapping[type, Schema]) -> dict[str, object]:
+def _responses(answer: Answer, schema_of: Mapping[type | UnionType, Schema]) -> dict[str, object]:
     good: dict[str, object] = {answer.media_type: {"schema": schema_of[answer.schema]}}
     words = "The answer."
     if answer.event:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from types import UnionType
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -29,7 +30,7 @@ class Answer:
     schema: type
     media_type: str = JSON
     # Of the JSON of each event, where the request may ask to stream.
-    event: type | None = None
+    event: type | UnionType | None = None
     # Status -> what the body is then; besides errors.
     other: Mapping[int, type] = field(default_factory=dict)
     error: type = ErrorBody

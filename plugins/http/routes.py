@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from plugins.anthropic.answers import Event, MessageObject, TokenCount
+from plugins.anthropic.errors import MessageErrorBody
+from plugins.anthropic.requests import CountBody, MessagesBody
 from plugins.http import examples, info
 from plugins.http.generate import Generator
 from plugins.http.info import Health, Ready, Waiting
+from plugins.http.messages import ANTHROPIC, Messenger
 from plugins.http.metrics import Metrics
 from plugins.http.reference import Reference
 from plugins.http.route import Answer, Body, Route
@@ -27,6 +31,7 @@ from transports.settings import HttpSettings
 def routes(settings: HttpSettings, metrics: Metrics) -> tuple[Route, ...]:
     """All routes. HEAD goes with GET."""
     generator = Generator(strict=settings.strict)
+    messenger = Messenger(strict=settings.strict)
     tokenizer = Tokenizer(strict=settings.strict)
     vectorizer = Vectorizer(strict=settings.strict)
     reference = Reference()
@@ -39,6 +44,26 @@ def routes(settings: HttpSettings, metrics: Metrics) -> tuple[Route, ...]:
             "Text",
             Answer(schema=ChatCompletion, event=ChatChunk),
             Body(schema=ChatBody, example=examples.CHAT),
+        ),
+        Route(
+            "POST",
+            "/v1/messages",
+            messenger.create,
+            "Answer a conversation as Anthropic's API does, whole or streamed.",
+            "Text",
+            Answer(schema=MessageObject, event=Event, error=MessageErrorBody),
+            Body(schema=MessagesBody, example=examples.MESSAGES),
+            dialect=ANTHROPIC,
+        ),
+        Route(
+            "POST",
+            "/v1/messages/count_tokens",
+            messenger.count_tokens,
+            "The tokens of a conversation, as Anthropic's API counts them.",
+            "Tokens",
+            Answer(schema=TokenCount, error=MessageErrorBody),
+            Body(schema=CountBody, example=examples.MESSAGES_COUNT),
+            dialect=ANTHROPIC,
         ),
         Route(
             "POST",

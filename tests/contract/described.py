@@ -73,11 +73,10 @@ def _operation(method: str, path: str) -> Any:
 
 
 @cache
-def _validator(ref: str) -> Any:
+def _validator(schema: str) -> Any:
     registry: Any = Registry().with_resource("urn:mlxd", DRAFT202012.create_resource(described()))
-    return Draft202012Validator({"$ref": f"urn:mlxd{ref}"}, registry=registry)
+    return Draft202012Validator(json.loads(schema.replace('"#/', '"urn:mlxd#/')), registry=registry)
 
 
 def _validate(schema: Any, instance: object) -> None:
-    if "$ref" in schema:
-        _validator(schema["$ref"]).validate(instance)
+    _validator(json.dumps(schema)).validate(instance)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from plugins.anthropic import requests as anthropic
 from plugins.http.metrics import Metrics
 from plugins.http.routes import routes
 from plugins.openai.requests import WITHOUT_EFFECT, ChatBody, CompletionBody
@@ -23,11 +24,11 @@ def test_every_route_is_documented() -> None:
 
 
 def test_every_field_is_documented() -> None:
-    bodies = (ChatBody, CompletionBody, EmbeddingsBody, RerankBody)
+    bodies = (ChatBody, CompletionBody, EmbeddingsBody, RerankBody, anthropic.MessagesBody)
     fields = {field for body in bodies for field in body.__struct_fields__} - {"stream_options"}
 
     assert fields <= CODE
-    assert CODE >= WITHOUT_EFFECT
+    assert CODE >= WITHOUT_EFFECT | anthropic.WITHOUT_EFFECT
     assert "stream_options.include_usage" in CODE
 
 

@@ -1,0 +1,1 @@
+"""What Anthropic's Messages API says, whatever carries it: requests translated, answers in its shape."""
