@@ -9,8 +9,9 @@ import msgspec
 from aiohttp import web
 
 from plugins.http.exchange import KERNEL_TIMEOUT_S, Exchange, not_known
-from plugins.openai.answer_types import ModelList
+from plugins.openai.answer_types import ListedModel, ModelList
 from plugins.openai.models import model_object
+from plugins.openai.open_webui import open_webui_info
 from transports.errors import MlxdError
 from transports.reports import ModelInfo
 
@@ -60,7 +61,7 @@ async def ready(exchange: Exchange) -> web.Response:
 
 async def models(exchange: Exchange) -> web.Response:
     """GET /v1/models: the models that can be asked."""
-    listed = [model_object(model) for model in await _served(exchange)]
+    listed = [_listed(info) for info in await _served(exchange)]
     return exchange.json(_encode(ModelList(object="list", data=listed)))
 
 
@@ -69,8 +70,12 @@ async def model(exchange: Exchange) -> web.Response:
     served = await _served(exchange)
     for info in served:
         if info.name == exchange.rest:
-            return exchange.json(_encode(model_object(info)))
+            return exchange.json(_encode(_listed(info)))
     raise not_known(exchange.rest, [info.name for info in served])
+
+
+def _listed(info: ModelInfo) -> ListedModel:
+    return {**model_object(info), "info": open_webui_info(info)}
 
 
 async def _served(exchange: Exchange) -> list[ModelInfo]:

@@ -19,8 +19,8 @@ from plugins.openai.answer_types import (
     ChatCompletion,
     Completion,
     CompletionChunk,
+    ListedModel,
     ModelList,
-    ModelObject,
 )
 from plugins.openai.requests import ChatBody, CompletionBody
 from plugins.openai.vector_requests import EmbeddingsBody, RerankBody
@@ -118,7 +118,7 @@ def routes(settings: HttpSettings, metrics: Metrics) -> tuple[Route, ...]:
             "Models",
             Answer(schema=ModelList),
         ),
-        Route("GET", "/v1/models/*", info.model, "One model.", "Models", Answer(schema=ModelObject)),
+        Route("GET", "/v1/models/*", info.model, "One model.", "Models", Answer(schema=ListedModel)),
         Route(
             "GET",
             "/health",

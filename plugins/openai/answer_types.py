@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, NotRequired, TypeAlias, TypedDict
 
 from plugins.openai.logprobs import ChatLogprobs, CompletionLogprobs
+from plugins.openai.open_webui import OpenWebUiInfo
 from transports.reports import Modality, ModelState
 
 EndReason: TypeAlias = Literal["stop", "length", "tool_calls"]
@@ -182,8 +183,15 @@ class ModelObject(TypedDict):
     alias_of: NotRequired[str]
 
 
+class ListedModel(ModelObject):
+    """A model over HTTP."""
+
+    # The same in Open WebUI's words.
+    info: OpenWebUiInfo
+
+
 class ModelList(TypedDict):
     """The models that can be asked."""
 
     object: Literal["list"]
-    data: list[ModelObject]
+    data: list[ListedModel]

@@ -264,6 +264,11 @@ async def test_updates_that_are_there_travel_in_one_chunk():
     assert chunk.count(b"data: ") == 9
 
 
+def told_to_open_webui(description: str) -> dict[str, object]:
+    can = {"vision": False, "builtin_tools": False, "usage": True}
+    return {"meta": {"description": description, "hidden": False, "capabilities": can}}
+
+
 async def test_models_are_listed_without_those_that_nothing_serves():
     async with open_door() as door:
         reply = await door.request("GET", "/v1/models")
@@ -283,6 +288,7 @@ async def test_models_are_listed_without_those_that_nothing_serves():
                 "state": "ready",
                 "size_bytes": 1000,
                 "context_length": 4096,
+                "info": told_to_open_webui("Takes text. Context: 4096 tokens."),
             },
             {
                 "id": "plain",
@@ -296,6 +302,7 @@ async def test_models_are_listed_without_those_that_nothing_serves():
                 "state": "available",
                 "size_bytes": 0,
                 "context_length": 0,
+                "info": told_to_open_webui("Takes text."),
             },
         ],
     }
