@@ -112,8 +112,8 @@ class HttpSettings(Section, frozen=True, kw_only=True):
     port: Port = 11440
     # Refuse unknown request fields with 400 instead of naming them in X-Mlxd-Ignored.
     strict: bool = False
-    # Leave out tools that the model does not call, and say so in X-Mlxd-Ignored, instead of a 400. Open WebUI
-    # sends its own with every turn, whichever the model.
+    # Leave out tools that the model does not call, and say so in X-Mlxd-Ignored, instead of a 400. For
+    # clients that send some with every turn, whichever the model.
     ignore_unusable_tools: bool = False
     # Images travel inside the body: Open WebUI sends 13 MB for one photograph.
     max_body_bytes: Bytes = 32 * MIB
