@@ -24,12 +24,12 @@ _PRODUCT = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
 T = TypeVar("T")
 
 
-def client_of(headers: Mapping[str, str], remote: str | None, key: Key | None) -> str:
+def client_of(headers: Mapping[str, str], remote: str | None, key: Key | None, user: str = "") -> str:
     """The client's name, such as "127.0.0.1 OpenAI key-5f0d3a9c21be": address, product, digest of its key.
 
     Two programs of one machine are two clients, and so are two people behind one program with keys of
-    their own. Whoever has proven to hold *key* is that one, wherever it is and whatever it calls itself.
-    Holds no secret.
+    their own, or whom it tells apart as *user*. Whoever has proven to hold *key* is that one, wherever it is
+    and whatever it calls itself. Holds no secret.
     """
     if key:
         return f"key {key.name}"
@@ -37,10 +37,9 @@ def client_of(headers: Mapping[str, str], remote: str | None, key: Key | None) -
     if product := _PRODUCT.match(headers.get("User-Agent", "")):
         parts.append(product[0])
     if secret := key_of(headers):
-        digest = hashlib.blake2b(
-            secret.encode("utf-8", "surrogateescape"), digest_size=DIGEST_BYTES, key=_SECRET
-        )
-        parts.append(f"key-{digest.hexdigest()}")
+        parts.append(f"key-{_digest(secret)}")
+    if user:
+        parts.append(f"user-{_digest(user)}")
     return " ".join(parts)
 
 
@@ -62,6 +61,11 @@ def key_of(headers: Mapping[str, str]) -> str:
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
     return headers.get("X-Api-Key", "").strip()
+
+
+def _digest(secret: str) -> str:
+    data = secret.encode("utf-8", "surrogateescape")
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES, key=_SECRET).hexdigest()
 
 
 def _read(headers: Mapping[str, str], name: str, parse: Callable[[str], T], default: T) -> T:

@@ -50,6 +50,8 @@ class Exchange:
     dialect: Dialect = OPENAI
     # What follows the route's prefix, such as a model's id.
     rest: str = ""
+    # Which of the people behind the client asks, as the request says.
+    user: str = ""
     # For the log and the metrics.
     model: str = ""
     request_id: str = ""
@@ -136,7 +138,7 @@ class Exchange:
             if isinstance(body, Generate):
                 # Nobody shall learn from the time of an answer what the holder of another key has asked.
                 body = msgspec.structs.replace(body, cache_salt=int(self.key.digest[:8], 16))
-        client = client_of(self.request.headers, self.request.remote, self.key)
+        client = client_of(self.request.headers, self.request.remote, self.key, self.user)
         return self.client.submit(
             task=task, model=model, body=body, buffers=buffers, client=client, **terms._asdict()
         )

@@ -20,12 +20,13 @@ from plugins.openai.content import read_turns
 from plugins.openai.requests import ChatBody, CompletionBody, GenerateBody
 from plugins.openai.shapes import ChatShape, CompletionShape, Shape
 from plugins.openai.translate import (
+    asked_terms,
     chat_request,
     check_chat,
     completion_requests,
     includes_usage,
-    keep_alive_s,
     may_leave_out_tools,
+    user_of,
     without_tools,
 )
 from plugins.pictures import with_pictures
@@ -95,7 +96,8 @@ async def _answer(
     terms: Terms,
     buffers: Sequence[bytes] = (),
 ) -> web.StreamResponse:
-    terms = terms._replace(keep_alive_s=keep_alive_s(body))
+    terms = asked_terms(body, terms)
+    exchange.user = user_of(body)
     choices = choices_of(body)
     requests = choices.requests(prompts)
     if exchange.key:

@@ -11,6 +11,7 @@ from plugins.media.data_url import UncopiedUrl
 from plugins.media.picture import Source
 from plugins.openai.requests import ContentPart, ImageUrl, InputFile, InputMessage
 from plugins.openai.tools import read_calls
+from plugins.openai.undecoded import has_value
 from plugins.turns import Turn, check_texts_of
 from transports.errors import RequestError
 
@@ -41,8 +42,10 @@ def _turn(message: InputMessage, path: str) -> Turn:
 
 
 def _parts(message: InputMessage, path: str) -> list[str | Source]:
-    _check_tool_fields(message, path.removesuffix(".content"))
+    _check_fields(message, path.removesuffix(".content"))
     if message.content is None:
+        if message.refusal is not None:
+            return [message.refusal]
         if message.role != "assistant" or not message.tool_calls:
             raise RequestError(f"{path}: required, and missing", param=path)
         return []
@@ -58,8 +61,11 @@ def _parts(message: InputMessage, path: str) -> list[str | Source]:
     return parts
 
 
-def _check_tool_fields(message: InputMessage, path: str) -> None:
-    for name, role in (("tool_calls", "assistant"), ("tool_call_id", "tool")):
+def _check_fields(message: InputMessage, path: str) -> None:
+    for name, field in (("audio", message.audio), ("function_call", message.function_call)):
+        if has_value(field):
+            raise RequestError(f"{path}.{name}: not supported; leave it out", param=f"{path}.{name}")
+    for name, role in (("tool_calls", "assistant"), ("refusal", "assistant"), ("tool_call_id", "tool")):
         if getattr(message, name) and message.role != role:
             raise RequestError(
                 f"{path}.{name}: expected in turns of the role {role}, got {message.role}",
@@ -71,6 +77,8 @@ def _part(part: ContentPart, path: str) -> str | Source:
     match part.type:
         case "text":
             return _required(part.text, f"{path}.text")
+        case "refusal":
+            return _required(part.refusal, f"{path}.refusal")
         case "image_url" | "input_image":
             return _picture(part, f"{path}.image_url")
         case "file":
@@ -81,7 +89,8 @@ def _part(part: ContentPart, path: str) -> str | Source:
         case "input_audio" | "video_url":
             raise RequestError(f"{path}: parts of type {part.type} are not supported", param=path)
     raise RequestError(
-        f"{path}.type: expected one of text, image_url, input_image, file, input_file", param=f"{path}.type"
+        f"{path}.type: expected one of text, refusal, image_url, input_image, file, input_file",
+        param=f"{path}.type",
     )
 
 

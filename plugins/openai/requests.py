@@ -39,6 +39,8 @@ class StreamOptions(Struct, frozen=True, kw_only=True):
     """How to stream."""
 
     include_usage: bool | None = None
+    # Random letters that hide the length of a chunk; there are none.
+    include_obfuscation: bool | None = None
 
 
 class ImageUrl(Struct, frozen=True, kw_only=True):
@@ -63,6 +65,8 @@ class ContentPart(Struct, frozen=True, kw_only=True):
 
     type: str
     text: str | None = None
+    # Of the assistant: what it said instead of an answer.
+    refusal: str | None = None
     # OpenAI has an object with type "image_url" and a string with "input_image"; clients mix them.
     image_url: ImageUrl | str | None = None
     detail: Detail | None = None
@@ -80,6 +84,11 @@ class InputMessage(Struct, frozen=True, kw_only=True):
     name: Annotated[str, Meta(max_length=256)] | None = None
     tool_calls: InputToolCalls | None = None
     tool_call_id: CallId | None = None
+    # Of the assistant: what it said instead of `content`.
+    refusal: str | None = None
+    # Of answers that are spoken, and of what OpenAI had before tools.
+    audio: RawNull = NULL
+    function_call: RawNull = NULL
     # Not OpenAI's: what a local model thought in an earlier turn.
     reasoning_content: Json | None = None
 
@@ -144,6 +153,10 @@ class GenerateBody(Struct, frozen=True, kw_only=True):
     guided_regex: GrammarText | None = None
     guided_choice: Choices | None = None
     guided_grammar: GrammarText | None = None
+    # Of several people behind one client, which; nobody else learns it.
+    user: Annotated[str, Meta(max_length=512)] | None = None
+    # Not OpenAI's: what the header X-Priority says, and before it.
+    priority: Literal["high", "normal", "low"] | None = None
     # Ollama's: how long the model stays in memory after this.
     keep_alive: float | Annotated[str, Meta(max_length=40)] | None = None
 
@@ -167,7 +180,17 @@ class ChatBody(GenerateBody, frozen=True, kw_only=True):
     thinking_budget: Annotated[int, Meta(ge=0, le=MAX_INT32)] | None = None
     chat_template_kwargs: TemplateFields | None = None
     modalities: list[str] | None = None
+    # OpenAI's newer name for `user`.
+    safety_identifier: Annotated[str, Meta(max_length=512)] | None = None
+    # OpenAI's classes of service, which become priorities.
+    service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | None = None
+    # Taken where they ask for what is done anyway.
+    store: bool | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+    # Not taken.
     audio: RawNull = NULL
+    moderation: RawNull = NULL
+    web_search_options: RawNull = NULL
 
 
 class CompletionBody(GenerateBody, frozen=True, kw_only=True):
@@ -189,20 +212,14 @@ class CompletionBody(GenerateBody, frozen=True, kw_only=True):
     best_of: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
 
 
-# OpenAI's fields that are taken and have no effect here; clients send them in every request.
+# OpenAI's fields that are taken and have no effect here, which their meaning allows: labels of stored
+# answers, and hints that can only make an answer quicker. docs/api.md says why of each.
 WITHOUT_EFFECT = frozenset(
     {
         "metadata",
-        "moderation",
         "prediction",
         "prompt_cache_key",
         "prompt_cache_options",
         "prompt_cache_retention",
-        "safety_identifier",
-        "service_tier",
-        "store",
-        "user",
-        "verbosity",
-        "web_search_options",
     }
 )

@@ -12,6 +12,7 @@ from plugins.openai.requests import MAX_INT32, MAX_PROMPTS, ChatBody, Completion
 from plugins.openai.tools import read_reasoning, read_tools
 from plugins.openai.undecoded import has_value
 from plugins.openai.vector_requests import VectorBody
+from plugins.terms import PRIORITIES, Terms
 from plugins.turns import check_text
 from transports.errors import RequestError
 from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Grammar, Image, Sampling
@@ -31,6 +32,17 @@ _SAME_NAME = (
     "logit_bias",
     "seed",
 )
+
+
+# What the dearer and the cheaper of OpenAI's classes of service are here; the others say nothing.
+_PRIORITY_OF_TIER = {"priority": "high", "fast": "high", "flex": "low"}
+_REFUSED = {
+    "functions": "OpenAI replaced it by tools",
+    "function_call": "OpenAI replaced it by tool_choice",
+    "audio": "only text is produced",
+    "moderation": "nothing is moderated here",
+    "web_search_options": "no model here searches the web",
+}
 
 
 class _Common(TypedDict):
@@ -109,6 +121,25 @@ def completion_requests(body: CompletionBody) -> list[CompletionRequest]:
 def includes_usage(body: GenerateBody) -> bool:
     """Whether a stream ends with a chunk that has the usage."""
     return bool(body.stream_options and body.stream_options.include_usage)
+
+
+def user_of(body: GenerateBody) -> str:
+    """Who asks, of several people behind one client; "" if it does not say."""
+    newer = body.safety_identifier if isinstance(body, ChatBody) else None
+    return newer or body.user or ""
+
+
+def asked_terms(body: GenerateBody, terms: Terms) -> Terms:
+    """*terms*, and before them what *body* says.
+
+    Raises:
+        RequestError: A duration that is none.
+    """
+    tier = body.service_tier if isinstance(body, ChatBody) else None
+    priority = body.priority or _PRIORITY_OF_TIER.get(tier or "")
+    if priority is not None:
+        terms = terms._replace(priority=PRIORITIES[priority])
+    return terms._replace(keep_alive_s=keep_alive_s(body))
 
 
 def keep_alive_s(body: GenerateBody | VectorBody) -> float | None:
@@ -201,17 +232,26 @@ def _not_empty(prompt: str | tuple[int, ...], path: str) -> str | tuple[int, ...
 
 
 def _check_stream_options(body: GenerateBody) -> None:
-    if body.stream_options is not None and not body.stream:
+    if body.stream_options is None:
+        return
+    if not body.stream:
         raise RequestError("stream_options: only with stream true", param="stream_options")
+    if body.stream_options.include_obfuscation:
+        param = "stream_options.include_obfuscation"
+        raise RequestError(f"{param}: expected false; chunks are as long as what they say", param=param)
 
 
 def _check_supported(body: ChatBody) -> None:
-    for name, field in (("functions", body.functions), ("function_call", body.function_call)):
-        if has_value(field):
-            raise RequestError(
-                f"{name}: not supported; OpenAI replaced it by tools and tool_choice", param=name
-            )
+    for name, reason in _REFUSED.items():
+        if has_value(getattr(body, name)):
+            raise RequestError(f"{name}: not supported: {reason}; leave it out", param=name)
     if body.modalities and body.modalities != ["text"]:
         raise RequestError('modalities: expected ["text"]; only text is produced', param="modalities")
-    if has_value(body.audio):
-        raise RequestError("audio: not supported; leave it out", param="audio")
+    if body.store:
+        raise RequestError("store: expected false; answers are not kept here", param="store")
+    if body.verbosity not in (None, "medium"):
+        raise RequestError(
+            'verbosity: expected "medium"; models here know no other: say in a message how long the answer '
+            "should be, or bound it with max_completion_tokens",
+            param="verbosity",
+        )

@@ -1,20 +1,47 @@
-"""Every field that the official SDK can send is known: it counts, or the answer says that it does not."""
+"""Every field that the official SDK can send counts, is refused, or is said to have no effect."""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from types import ModuleType
 from typing import get_type_hints
 
 import pytest
+from http_harness import open_door
 from openai.types import completion_create_params as completion
+from openai.types.chat import (
+    ChatCompletionAssistantMessageParam,
+    ChatCompletionStreamOptionsParam,
+    ChatCompletionSystemMessageParam,
+    ChatCompletionToolMessageParam,
+    ChatCompletionUserMessageParam,
+)
 from openai.types.chat import completion_create_params as chat
 
-from plugins.openai.requests import WITHOUT_EFFECT, ChatBody, CompletionBody
+from plugins.openai.requests import WITHOUT_EFFECT, ChatBody, CompletionBody, InputMessage, StreamOptions
+
+API = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+# What is refused whatever it says, and what only where it asks for something that is not done.
+REFUSED = {
+    "functions": [{"name": "f"}],
+    "function_call": "auto",
+    "audio": {"voice": "x"},
+    "moderation": {"model": "x"},
+    "web_search_options": {},
+    "modalities": ["text", "audio"],
+    "store": True,
+    "verbosity": "low",
+}
 
 
 def fields(module: ModuleType) -> set[str]:
     kinds = ("CompletionCreateParamsNonStreaming", "CompletionCreateParamsStreaming")
     return {name for kind in kinds for name in get_type_hints(getattr(module, kind))}
+
+
+def section(title: str) -> str:
+    return API.partition(f"## {title}\n")[2].partition("\n## ")[0]
 
 
 @pytest.mark.parametrize(("module", "body"), [(chat, ChatBody), (completion, CompletionBody)])
@@ -24,8 +51,39 @@ def test_no_field_of_the_sdk_is_unknown(module: ModuleType, body: type) -> None:
     assert fields(module) - known - WITHOUT_EFFECT == set()
 
 
+def test_no_field_of_a_turn_or_of_a_stream_is_unknown() -> None:
+    turns = (
+        ChatCompletionAssistantMessageParam,
+        ChatCompletionSystemMessageParam,
+        ChatCompletionToolMessageParam,
+        ChatCompletionUserMessageParam,
+    )
+
+    assert {name for turn in turns for name in get_type_hints(turn)} <= {*InputMessage.__struct_fields__}
+    assert set(get_type_hints(ChatCompletionStreamOptionsParam)) <= {*StreamOptions.__struct_fields__}
+
+
 def test_what_is_without_effect_is_a_field_of_the_sdk_and_none_that_counts() -> None:
     counting = {*ChatBody.__struct_fields__, *CompletionBody.__struct_fields__}
 
     assert WITHOUT_EFFECT <= fields(chat) | fields(completion)
     assert WITHOUT_EFFECT & counting == set()
+
+
+def test_the_documentation_says_why_fields_have_no_effect_or_are_refused() -> None:
+    without_effect = re.findall(r"^\| `(\w+)` \| \S", section("Fields without effect"), re.MULTILINE)
+    refused = re.findall(r"`(\w+)`", section("Fields that are refused"))
+
+    assert set(without_effect) == WITHOUT_EFFECT
+    assert set(REFUSED) <= set(refused)
+
+
+async def test_what_is_refused_is_named_with_a_reason() -> None:
+    async with open_door() as door:
+        replies = {name: await door.chat(**{name: value}) for name, value in REFUSED.items()}
+
+    assert {name: (reply.status, reply.error["param"]) for name, reply in replies.items()} == {
+        name: (400, name) for name in REFUSED
+    }
+    assert all(len(reply.error["message"]) > 30 for reply in replies.values())
+    assert door.client.submitted == []

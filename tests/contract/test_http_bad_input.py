@@ -40,8 +40,11 @@ BAD_COMMON = {
     "seed": [1.5, INT63, -INT63 - 1, 10**4000, *BAD_NUMBERS],
     "n": [0, 129, 10**9, 1.5, *BAD_NUMBERS],
     "ignore_eos": ["yes", 1],
+    "user": [5, "x" * 513, {}],
+    "priority": ["urgent", 1, ""],
     "keep_alive": ["soon", "", "5 m", "x" * 41, True, [], {}],
     "stream_options": [5, "x", [], {"include_usage": True}],
+    "stream_options.include_obfuscation": [{"include_obfuscation": True}, {"include_obfuscation": 1}],
     "guided_json": [5, [], True, "[]", {"description": "x" * 131_072}],
     "guided_regex": ["", 5, "x" * 131_073],
     "guided_choice": [[], "yes", [1], [""], ["x"] * 1025],
@@ -133,7 +136,17 @@ BAD_CHAT = {
         {"thinking_budget": -1},
     ],
     "modalities": [["text", "audio"], ["audio"], 5],
+    "safety_identifier": [5, "x" * 513, {}],
+    "service_tier": ["cheap", 1],
+    "store": [True, "yes", 1],
+    "verbosity": ["low", "high", "terse", 5],
     "audio": [{"voice": "x"}],
+    "moderation": [{"model": "x"}],
+    "web_search_options": [{}],
+    "messages[0].audio": [[{"role": "assistant", "content": "x", "audio": {"id": "x"}}]],
+    "messages[0].function_call": [[{"role": "assistant", "content": "x", "function_call": {"name": "f"}}]],
+    "messages[0].refusal": [[{"role": "user", "content": "x", "refusal": "no"}]],
+    "messages[0].content[0].refusal": [[{"role": "assistant", "content": [{"type": "refusal"}]}]],
 }
 BAD_COMPLETION = {
     "prompt": [None, "", [], 5, {}, True, [1, "a"], ["a", 1], ["a", [1]], ["a"] * 33],
@@ -154,7 +167,9 @@ def cases():
         for param, values in bad.items():
             for value in values:
                 top = param.partition("[")[0].partition(".")[0]
-                yield route, param, {**good, top: value}
+                # Options of a stream are looked at only where there is one.
+                streams = {"stream": True} if param.startswith("stream_options.") else {}
+                yield route, param, {**good, **streams, top: value}
 
 
 def is_named(param: str, got: str) -> bool:
@@ -347,10 +362,63 @@ async def test_prompts_may_be_text_or_tokens():
 async def test_fields_without_effect_are_named():
     """Other servers drop what they do not know in silence."""
     async with open_door() as door:
-        reply = await door.chat(user="me", mirostat=2, stream_options=None)
+        reply = await door.chat(metadata={"a": "b"}, mirostat=2, stream_options=None)
 
     assert reply.status == 200
-    assert reply.headers["x-mlxd-ignored"] == "user, mirostat"
+    assert reply.headers["x-mlxd-ignored"] == "metadata, mirostat"
+
+
+async def test_what_is_done_anyway_may_be_asked_for():
+    fields = {"store": False, "verbosity": "medium", "stream_options": {"include_obfuscation": False}}
+    async with open_door() as door:
+        reply = await door.chat(**fields, stream=True)
+
+    assert reply.status == 200
+    assert "x-mlxd-ignored" not in reply.headers
+
+
+@pytest.mark.parametrize(
+    ("fields", "header", "priority"),
+    [
+        ({}, {}, 0),
+        ({"priority": "low"}, {}, -1),
+        ({"priority": "low"}, {"X_Priority": "high"}, -1),
+        ({"service_tier": "flex"}, {}, -1),
+        ({"service_tier": "fast"}, {}, 1),
+        ({"service_tier": "default"}, {"X_Priority": "high"}, 1),
+        ({"service_tier": "priority", "priority": "normal"}, {}, 0),
+    ],
+)
+async def test_a_body_says_how_urgent_it_is(fields, header, priority):
+    async with open_door() as door:
+        await door.post("/v1/chat/completions", chat_body(**fields), **header)
+        await door.complete(**{name: value for name, value in fields.items() if name == "priority"})
+
+    assert door.client.submitted[0][1]["priority"] == priority
+    if "service_tier" not in fields and not header:
+        assert door.client.submitted[1][1]["priority"] == priority
+
+
+async def test_people_behind_one_client_are_told_apart():
+    async with open_door() as door:
+        for fields in ({}, {"user": "ann"}, {"user": "ben"}, {"safety_identifier": "ann", "user": "x"}):
+            await door.chat(**fields)
+        await door.complete(user="ben")
+    clients = [kwargs["client"] for _, kwargs in door.client.submitted]
+
+    assert len(set(clients)) == 3
+    assert clients[1] == clients[3]
+    assert clients[2] == clients[4]
+    assert not any("ann" in client or "ben" in client for client in clients)
+
+
+async def test_a_refusal_of_an_earlier_turn_is_what_was_said():
+    refused = {"role": "assistant", "content": None, "refusal": "I will not.", "audio": None}
+    parted = {"role": "assistant", "content": [{"type": "refusal", "refusal": "Nor I."}]}
+    async with open_door() as door:
+        await door.chat(messages=[USER, refused, parted, USER])
+
+    assert [one.content for one in door.client.body.messages[1:3]] == ["I will not.", "Nor I."]
 
 
 async def test_ignored_names_cannot_forge_a_header():
@@ -366,10 +434,10 @@ async def test_ignored_names_cannot_forge_a_header():
 async def test_strict_refuses_what_is_unknown_and_takes_what_openai_has():
     async with open_door(strict=True) as door:
         unknown = await door.chat(mirostat=2)
-        known = await door.chat(tools=[], user="me")
+        known = await door.chat(tools=[], metadata={})
 
     assert (unknown.status, unknown.error["param"]) == (400, "mirostat")
-    assert (known.status, known.headers["x-mlxd-ignored"]) == (200, "user")
+    assert (known.status, known.headers["x-mlxd-ignored"]) == (200, "metadata")
 
 
 async def test_unknown_paths_and_methods():
@@ -403,7 +471,8 @@ async def test_a_big_body_of_good_json_does_not_stop_the_others():
     async with open_door() as door:
         door.client.script = say("ok")
         big, small = await asyncio.gather(
-            door.post("/v1/chat/completions", json.dumps(chat_body(user=text)).encode()), door.chat()
+            door.post("/v1/chat/completions", json.dumps(chat_body(prompt_cache_key=text)).encode()),
+            door.chat(),
         )
 
     assert (big.status, small.status) == (200, 200)

@@ -20,11 +20,11 @@ from plugins.openai.content import read_turns
 from plugins.openai.requests import ChatBody, CompletionBody, GenerateBody
 from plugins.openai.shapes import ChatShape, CompletionShape, Shape
 from plugins.openai.translate import (
+    asked_terms,
     chat_request,
     check_chat,
     completion_requests,
     includes_usage,
-    keep_alive_s,
 )
 from plugins.openai.undecoded import NULL, has_value
 from plugins.pictures import with_pictures
@@ -33,6 +33,7 @@ from plugins.stdio.files import is_file_url, read_allowed
 from plugins.stdio.jsonrpc import Request
 from plugins.stdio.kernel_link import KernelLink
 from plugins.submission import not_cancelled
+from plugins.terms import Terms
 from plugins.together import together
 from plugins.turns import Turn, chat_messages
 from plugins.validation import Reader
@@ -141,18 +142,12 @@ class Generation:
         shape: Shape,
         buffers: Sequence[bytes] = (),
     ) -> Raw:
-        choices = choices_of(body)
+        choices, terms = choices_of(body), asked_terms(body, Terms())
         async with AsyncExitStack() as stack:
             # All at once: the worker batches them. Leaving the stack cancels what has not ended.
             submissions = [
                 await stack.enter_async_context(
-                    client.submit(
-                        task=task,
-                        model=body.model,
-                        body=one,
-                        buffers=buffers,
-                        keep_alive_s=keep_alive_s(body),
-                    )
+                    client.submit(task=task, model=body.model, body=one, buffers=buffers, **terms._asdict())
                 )
                 for one in choices.requests(prompts)
             ]
