@@ -96,10 +96,12 @@ class Residency:
         if resident is None:
             self._errors.pop(model.name, None)
             resident = self._residents[model.name] = Resident(model.name, model.kind, now, now)
-        resident.used_s = now
-        if keep_alive_s is not None:
-            resident.keep_alive_s = keep_alive_s
-        self._next_leave_s = min(self._next_leave_s, self._leaves_s(resident))
+        elif keep_alive_s is None:
+            # It leaves no sooner than before.
+            resident.used_s = now
+            return
+        resident.keep_alive_s = keep_alive_s
+        self.used(model.name, now)
 
     def shut(self) -> None:
         """Load nothing any more."""
@@ -116,7 +118,7 @@ class Residency:
 
     def has_waiting(self) -> bool:
         """Whether anybody waits for a place."""
-        return any(resident.phase == "waiting" for resident in self._residents.values())
+        return "waiting" in [resident.phase for resident in self._residents.values()]
 
     def waiting(self) -> list[Resident]:
         """Those who wait for a place, first come first; without those whose last worker has not left yet."""

@@ -41,5 +41,6 @@ class Tenure:
             return math.inf
         if keep_alive_s is not None:
             return keep_alive_s if keep_alive_s >= 0 else math.inf
-        of_model = self._options.get(model, ModelOptions()).idle_unload_s
+        options = self._options.get(model)
+        of_model = options.idle_unload_s if options else None
         return (self._settings.idle_unload_s if of_model is None else of_model) or math.inf

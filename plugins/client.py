@@ -234,7 +234,6 @@ class KernelClient:
     # --- what arrives ---------------------------------------------------------------------
 
     def _on_frames(self, frames: list[Frame]) -> None:
-        self._loop = asyncio.get_running_loop()
         self._last_heard = self._loop.time()
         try:
             message = split(frames, MAX_FRAMES)
@@ -359,7 +358,7 @@ def _check_size(message: Parcel, welcome: Welcome) -> None:
         raise errors.RequestTooLarge(
             f"request: expected at most {welcome.max_frames - 2} buffers, got {len(message.buffers)}"
         )
-    largest = max((len(frame) for frame in message.frames), default=0)
+    largest = max(map(len, message.frames), default=0)
     if largest > welcome.max_frame_bytes:
         raise errors.RequestTooLarge(
             f"request: expected at most {welcome.max_frame_bytes} bytes in one piece "

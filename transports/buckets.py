@@ -45,8 +45,13 @@ class Buckets(Generic[Owner]):
         one_s = self._holds_s / max_held
         if (wait_s := level_s + one_s - self._holds_s) > ROUNDING_S:
             return wait_s
+        if owner not in self._empty_s:
+            self._forget(now)
         self._empty_s[owner] = now + level_s + amount * one_s
         self._empty_s.move_to_end(owner)
-        while len(self._empty_s) > MAX_REMEMBERED or next(iter(self._empty_s.values()), math.inf) <= now:
-            self._empty_s.popitem(last=False)
         return 0.0
+
+    def _forget(self, now: float) -> None:
+        """Make place for another owner, and forget those whose buckets are empty."""
+        while len(self._empty_s) >= MAX_REMEMBERED or next(iter(self._empty_s.values()), math.inf) <= now:
+            self._empty_s.popitem(last=False)

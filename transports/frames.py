@@ -43,7 +43,7 @@ class Parcel(NamedTuple):
     @property
     def num_bytes(self) -> int:
         """Size of body and buffers together."""
-        return sum(len(frame) for frame in self.frames)
+        return sum(map(len, self.frames))
 
 
 def parcel(
