@@ -115,3 +115,19 @@ def test_memory_of_a_short_life_says_nothing() -> None:
     memory.samples["kernel", 1] = [(10.0 * i, (40 + i) << 20) for i in range(30)]
 
     memory.check()
+
+
+def test_one_step_of_the_allocator_is_no_slope() -> None:
+    """Half a megabyte in the middle of a quarter of an hour would be two an hour."""
+    memory = Memory()
+    memory.samples["kernel", 1] = [(30.0 * i, (80 + (i >= 30)) << 19) for i in range(45)]
+
+    memory.check()
+
+
+def test_a_slow_leak_shows_in_a_day() -> None:
+    memory = Memory()
+    memory.samples["kernel", 1] = [(600.0 * i, (40 << 20) + i * (2 << 20) // 6) for i in range(144)]
+
+    with pytest.raises(Violation, match=r"grows by 2\.00 MiB an hour"):
+        memory.check()
