@@ -133,31 +133,6 @@ async def test_a_killed_worker_gives_each_stream_an_error_event_and_the_next_req
     assert "Paris" in await _stream(http, served.url, "What is the capital of France?")
 
 
-@pytest.mark.parametrize(
-    ("fields", "param"),
-    [
-        ({"max_tokens": 0}, "max_tokens"),
-        ({"max_tokens": 100_000}, "max_tokens"),
-        ({"messages": [{"role": "user", "content": "word " * 9000}]}, "messages"),
-        ({"logit_bias": {"99999999": 1}}, "logit_bias"),
-        ({"temperature": "hot"}, "temperature"),
-        ({"top_p": 0}, "top_p"),
-    ],
-)
-async def test_a_bad_request_names_its_field_and_the_worker_lives(
-    served: RunningKernel, http: aiohttp.ClientSession, fields: dict[str, object], param: str
-) -> None:
-    pid = await served.worker_pid(DEFAULT_MODEL)
-
-    async with http.post(f"{served.url}/v1/chat/completions", json=_body("hi", **fields)) as response:
-        error = (await response.json())["error"]
-
-    assert response.status == 400
-    assert error["param"] == param
-    assert "Paris" in await _stream(http, served.url, "What is the capital of France?")
-    assert await served.worker_pid(DEFAULT_MODEL) == pid
-
-
 async def test_a_text_becomes_tokens_and_a_text_again(
     served: RunningKernel, http: aiohttp.ClientSession
 ) -> None:

@@ -1,0 +1,259 @@
+"""What other servers of models on mlx were seen to get wrong: here, of text and of pictures, it is right.
+
+One `mlxd serve` with both models for all of it: loading takes longer than the answers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import openai
+import psutil
+import pytest
+from openai import OpenAI
+from pictures import data_url, png, scorecard
+from running import DEFAULT_MODEL, VISION_MODEL
+
+pytestmark = [pytest.mark.models, pytest.mark.timeout(300)]
+
+TIMEOUT_S = 60.0
+BOTH = pytest.mark.parametrize("model", [DEFAULT_MODEL, VISION_MODEL])
+CARD = scorecard(("Tests", "98", "green"), ("Latency", "412", "red"), ("Errors", "7", "amber"))
+PICTURE = {"type": "image_url", "image_url": {"url": data_url(png(CARD))}}
+# What each model answers to in a known way, and to what without an end in sight.
+KNOWN = {
+    DEFAULT_MODEL: "What is the capital of France?",
+    VISION_MODEL: [PICTURE, {"type": "text", "text": "Which row is red?"}],
+}
+ANSWERS = {DEFAULT_MODEL: "The capital of France is Paris.", VISION_MODEL: "Latency"}
+OPEN = {
+    DEFAULT_MODEL: "Tell me a story.",
+    VISION_MODEL: [PICTURE, {"type": "text", "text": "Describe the image."}],
+}
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "row": {"enum": ["Tests", "Latency", "Errors"]},
+        "value": {"type": "integer", "maximum": 999, "minimum": 0},
+    },
+    "required": ["row", "value"],
+    "additionalProperties": False,
+}
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+
+
+@pytest.fixture(scope="module")
+def server(
+    vision_prepared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[psutil.Process, str]]:
+    """The process of `mlxd serve`, and where it answers."""
+    home = tmp_path_factory.mktemp("peers") / "home"
+    (home / "models").mkdir(parents=True)
+    (home / "envs").symlink_to(vision_prepared / "envs")
+    (home / "models" / "demo").symlink_to(vision_prepared / "models" / "demo")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("MLXD_")}
+    process = subprocess.Popen(
+        [str(Path(sys.executable).with_name("mlxd")), "serve", DEFAULT_MODEL, VISION_MODEL],
+        env=kept | {"MLXD_HOME": str(home), "MLXD_HTTP_PORT": "0"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout
+        line = process.stdout.readline()
+        assert line.startswith("mlxd is ready at "), line
+        yield psutil.Process(process.pid), line.split()[-1]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=TIMEOUT_S)
+
+
+@pytest.fixture
+def sdk(server: tuple[psutil.Process, str]) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{server[1]}/v1", api_key="none", max_retries=0, timeout=TIMEOUT_S) as client:
+        yield client
+
+
+def ask(sdk: OpenAI, model: str, content: object = None, **fields: Any) -> Any:
+    turns = [{"role": "user", "content": content or OPEN[model]}]
+    return sdk.chat.completions.create(**{"model": model, "messages": turns, "temperature": 0} | fields)  # type: ignore[call-overload]
+
+
+def worker_of(server: psutil.Process, model: str) -> psutil.Process:
+    command = ["workers", "serve", "vision" if model == VISION_MODEL else "text"]
+    (worker,) = [one for one in server.children(recursive=True) if one.cmdline()[-3:] == command]
+    return worker
+
+
+def said(answer: Any) -> list[str]:
+    return [choice.message.content for choice in answer.choices]
+
+
+@BOTH
+@pytest.mark.parametrize("as_list", [False, True])
+def test_stop(sdk: OpenAI, model: str, *, as_list: bool) -> None:
+    """Seen: ignored, or the text cut out and the answer run on to max_tokens."""
+    stop = ANSWERS[model][-4:-2]
+    answer = ask(sdk, model, KNOWN[model], stop=["~~~", stop] if as_list else stop)
+
+    assert said(answer) == [ANSWERS[model].partition(stop)[0]]
+    assert answer.choices[0].finish_reason == "stop"
+
+
+@BOTH
+def test_n_and_seed(sdk: OpenAI, model: str) -> None:
+    """Seen: one answer, without a word; and the seed ignored."""
+    fields = {"temperature": 2, "max_tokens": 4}
+    alone = [said(ask(sdk, model, **fields, seed=seed))[0] for seed in (7, 8)]
+    several = ask(sdk, model, **fields, seed=7, n=2)
+    streamed: dict[int, str] = {}
+    for chunk in ask(sdk, model, **fields, seed=7, n=2, stream=True):
+        for choice in chunk.choices:
+            streamed[choice.index] = streamed.get(choice.index, "") + (choice.delta.content or "")
+
+    assert said(several) == alone == [streamed[0], streamed[1]]
+    assert alone[0] != alone[1]
+    single = ask(sdk, model, max_tokens=1).usage.prompt_tokens
+    assert several.usage.prompt_tokens == single
+    assert several.usage.completion_tokens == 8
+
+
+@BOTH
+def test_max_completion_tokens(sdk: OpenAI, model: str) -> None:
+    """Seen: ignored, with 2048 tokens of answer."""
+    answer = ask(sdk, model, max_completion_tokens=3)
+
+    assert (answer.usage.completion_tokens, answer.choices[0].finish_reason) == (3, "length")
+
+
+@BOTH
+def test_logit_bias_and_logprobs(sdk: OpenAI, model: str) -> None:
+    """Seen: ignored."""
+    answer = ask(sdk, model, max_tokens=2, logit_bias={"300": 100}, logprobs=True, top_logprobs=2)
+    first, second = answer.choices[0].logprobs.content
+
+    assert first.token == second.token
+    assert len(first.top_logprobs) == 2
+
+
+@BOTH
+def test_what_makes_no_sense_is_refused_by_name(
+    sdk: OpenAI, server: tuple[psutil.Process, str], model: str
+) -> None:
+    """Seen: a minute of answer, or an error of the server."""
+    wrong: list[dict[str, Any]] = [
+        {"max_tokens": -5},
+        {"max_tokens": 0},
+        {"max_tokens": 100_000},
+        {"temperature": -3},
+        {"temperature": "hot"},
+        {"top_p": 0},
+        {"messages": []},
+        {"logit_bias": {"99999999": 1}},
+    ]
+    worker = worker_of(server[0], model)
+    for fields in wrong:
+        with pytest.raises(openai.BadRequestError) as refused:
+            ask(sdk, model, **fields)
+        assert refused.value.param == next(iter(fields))
+
+    assert worker_of(server[0], model) == worker
+
+
+@BOTH
+def test_a_prompt_over_the_context(sdk: OpenAI, model: str) -> None:
+    """Seen: read for more than a minute."""
+    context_length = sdk.models.retrieve(model).model_extra["context_length"]  # type: ignore[index]
+    began = time.monotonic()
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(sdk, model, "word " * (context_length + 1))
+
+    assert (refused.value.code, refused.value.param) == ("context_length_exceeded", "messages")
+    assert time.monotonic() - began < 10
+
+
+@BOTH
+def test_a_json_schema_without_metal(sdk: OpenAI, model: str) -> None:
+    """Seen: ignored, or an error of the server. With a picture it is kept to as well."""
+    wanted = {"type": "json_schema", "json_schema": {"name": "row", "schema": SCHEMA, "strict": True}}
+    answer = ask(sdk, model, response_format=wanted, n=2, temperature=2, seed=1)
+
+    for text, choice in zip(said(answer), answer.choices, strict=True):
+        jsonschema.validate(json.loads(text), SCHEMA)
+        assert choice.finish_reason == "stop"
+
+
+def test_a_picture_for_a_model_of_text(sdk: OpenAI) -> None:
+    """Seen: answered as if there were none."""
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(sdk, DEFAULT_MODEL, OPEN[VISION_MODEL])
+
+    assert (refused.value.code, refused.value.param) == (
+        "task_not_supported",
+        "messages[0].content[0].image_url",
+    )
+    assert VISION_MODEL in refused.value.message
+
+
+@BOTH
+def test_models_say_what_they_honour_and_refuse_the_rest(sdk: OpenAI, model: str) -> None:
+    known = sdk.models.retrieve(model).model_extra
+    assert known is not None
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(sdk, model, tools=[TOOL])
+
+    assert "structured_output" in known["capabilities"]
+    assert ("vision" in known["capabilities"]) == (model == VISION_MODEL)
+    assert "tools" not in known["capabilities"]
+    assert (refused.value.code, refused.value.param) == ("task_not_supported", "tools")
+
+
+def test_an_unknown_model_changes_nothing(sdk: OpenAI) -> None:
+    """Seen: the loaded one thrown out of memory, or answering in its place."""
+    with pytest.raises(openai.NotFoundError) as refused:
+        ask(sdk, "no/such", "hi")
+
+    assert refused.value.code == "model_not_found"
+    assert {sdk.models.retrieve(name).model_extra["state"] for name in ANSWERS} == {"ready"}  # type: ignore[index]
+
+
+@BOTH
+def test_a_field_that_nobody_knows_is_named(sdk: OpenAI, model: str) -> None:
+    """Seen: ignored, without a word."""
+    raw = sdk.chat.completions.with_raw_response.create(
+        model=model,
+        messages=[{"role": "user", "content": "hi"}],
+        max_tokens=1,
+        extra_body={"mirostat": 2},
+    )
+
+    assert raw.headers["x-mlxd-ignored"] == "mirostat"
+
+
+@BOTH
+def test_a_dead_process_is_not_called_ready_and_comes_back(
+    sdk: OpenAI, server: tuple[psutil.Process, str], model: str
+) -> None:
+    """Seen: called healthy for ever, with every answer an error, or a request that never ends."""
+    worker = worker_of(server[0], model)
+    asked = ask(sdk, model, max_tokens=200, stream=True, extra_body={"ignore_eos": True}, n=2)
+    next(iter(asked))
+    worker.kill()
+    with pytest.raises(openai.APIError):
+        list(asked)
+    # The end of the process is known before its requests end.
+    state = sdk.models.retrieve(model).model_extra["state"]  # type: ignore[index]
+
+    assert said(ask(sdk, model, KNOWN[model])) == [ANSWERS[model]]
+    assert state != "ready"
+    assert sdk.models.retrieve(model).model_extra["state"] == "ready"  # type: ignore[index]
