@@ -20,6 +20,7 @@ ErrorType: TypeAlias = Literal[
     "overloaded_error",
 ]
 
+TOO_LONG = "prompt is too long"
 _TYPES: dict[int, ErrorType] = {
     401: "authentication_error",
     403: "permission_error",
@@ -63,9 +64,9 @@ def error_status(error: MlxdError) -> int:
 def error_body(error: MlxdError, request_id: str) -> bytes:
     """The JSON of an error of that request; "" where it has no name."""
     message = error.message
-    if isinstance(error, ContextLengthExceeded):
-        # Coding agents look for these words, and shorten their conversation.
-        message = f"prompt is too long: {message}"
+    # Coding agents look for these words, and shorten their conversation.
+    if isinstance(error, ContextLengthExceeded) and TOO_LONG not in message:
+        message = f"{TOO_LONG}: {message}"
     status = error_status(error)
     kind: ErrorType = _TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
     body = MessageErrorBody(
