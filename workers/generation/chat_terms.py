@@ -44,7 +44,7 @@ class ChatTerms:
 
     def limit(self, reader: AnswerReader) -> ThoughtLimit | None:
         """Of the thoughts in that answer."""
-        if self.max_thought_tokens is None:
+        if self.max_thought_tokens is None or not self.thinking.end:
             return None
         return ThoughtLimit(self.max_thought_tokens, self.thinking.end, is_thinking=reader.is_thinking)
 
@@ -62,14 +62,19 @@ def terms_of(body: ChatRequest, prompts: Prompts, form: AnswerFormat, thinking: 
         raise TaskNotSupported(
             "tools: this model's way of calling them is not known here; leave them out", param="tools"
         )
+    grammar = _grammar(body, prompts, form, tools)
+    max_thought_tokens = body.reasoning.max_tokens
+    if body.reasoning.enabled is False:
+        # A template that cannot be told not to think leaves it to the grammar, or to the limit.
+        max_thought_tokens = 0
+        thinking = thinking if grammar is None else NO_THINKING
     return ChatTerms(
         fields=prompts.told(tools, body.reasoning),
         tools=tools,
-        grammar=_grammar(body, prompts, form, tools),
-        max_thought_tokens=body.reasoning.max_tokens,
+        grammar=grammar,
+        max_thought_tokens=max_thought_tokens,
         form=form,
-        # A template that cannot be told not to think leaves it to the grammar, if there is one.
-        thinking=NO_THINKING if body.reasoning.enabled is False else thinking,
+        thinking=thinking,
     )
 
 
