@@ -20,6 +20,8 @@ from transports.messages import Delta
 
 PATH = "/v1/chat/completions"
 STREAM = chat_body(stream=True)
+# A person's PATH has no sbin.
+WHERE = "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/opt/homebrew/bin"
 # Both proxies give up on who is silent for so long; by default they do after 60 s.
 IDLE_S = 1
 NGINX = """
@@ -48,7 +50,18 @@ frontend outside
 backend mlxd
     server mlxd 127.0.0.1:{upstream}
 """
-PROXIES = {"nginx": (NGINX, ("-e", "stderr", "-c")), "haproxy": (HAPROXY, ("-db", "-f"))}
+# With connections to us that it keeps, as many set it.
+KEPT = NGINX.replace(
+    "proxy_pass http://127.0.0.1:{upstream};",
+    'proxy_pass http://mlxd; proxy_http_version 1.1; proxy_set_header Connection ""; '
+    "proxy_set_header Host $http_host;",
+).replace("server {{", "upstream mlxd {{ server 127.0.0.1:{upstream}; keepalive 4; }}\n    server {{")
+START_NGINX = ("nginx", "-e", "stderr", "-c")
+PROXIES = {
+    "nginx": (NGINX, START_NGINX),
+    "nginx that keeps connections": (KEPT, START_NGINX),
+    "haproxy": (HAPROXY, ("haproxy", "-db", "-f")),
+}
 
 
 def free_port() -> int:
@@ -60,11 +73,13 @@ def free_port() -> int:
 @asynccontextmanager
 async def behind(name: str, door: Door, folder: Path) -> AsyncIterator[Door]:
     """The same frontend through a proxy."""
-    program = shutil.which(name, path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/opt/homebrew/bin")
+    text, (command, *options) = PROXIES[name]
+    program = shutil.which(
+        command, path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/opt/homebrew/bin"
+    )
     if program is None:
-        pytest.skip(f"needs {name} (Debian's package of that name)")
+        pytest.skip(f"needs {command} (Debian's package of that name)")
     port = free_port()
-    text, options = PROXIES[name]
     config = folder / "proxy.conf"
     config.write_text(text.format(folder=folder, port=port, upstream=door.port, idle_s=IDLE_S))
     process = await asyncio.create_subprocess_exec(
@@ -131,3 +146,50 @@ async def test_whole_answers_and_refusals_pass_unchanged(name: str, tmp_path: Pa
 
     assert (answer.status, answer.json["choices"][0]["message"]["content"]) == (200, "Hello world")
     assert (refusal.status, refusal.error["param"]) == (400, "temperature")
+
+
+# Ends of a request's head that one server may read in another way than the next: where does its body end?
+AMBIGUOUS = [
+    "Content-Length: {length}\r\nTransfer-Encoding: chunked",
+    "Transfer-Encoding: chunked\r\nContent-Length: {length}",
+    "Content-Length: 0\r\nContent-Length: {length}",
+    "Content-Length: {length}\r\nContent-Length: 0",
+    "Content-Length: +{length}",
+    "Content-Length: 0x{length:x}",
+    "Content-Length: {length}, 0",
+    "Content-Length : {length}",
+    "Content-Length:\t{length}\r\nTransfer-Encoding:\x0bchunked",
+    "Content-Length: {length}\r\nTransfer-Encoding: xchunked",
+    "Content-Length: {length}\r\nTransfer-Encoding : chunked",
+    "Content-Length: {length}\r\nTransfer-Encoding: identity, chunked",
+    "Content-Length: {length}\r\nTransfer-Encoding: chunked, identity",
+    "Content-Length: {length}\r\n Transfer-Encoding: chunked",
+    "Content-Length: {length}\nTransfer-Encoding: chunked",
+    "X: y\x00\r\nContent-Length: {length}",
+    "Content-Length: {length}\r\nConnection: Content-Length",
+    "Content-Length: {length}\r\nHost: other",
+]
+
+
+@pytest.mark.parametrize("name", PROXIES)
+async def test_both_count_the_same_requests(name: str, tmp_path: Path) -> None:
+    """faults.md H8: what is hidden in a body reaches no model unless its sender is answered."""
+    async with open_door(header_timeout_s=1, body_timeout_s=1) as door, behind(name, door, tmp_path) as proxy:
+        hidden = proxy.bytes_of("POST", PATH, chat_body(user="hidden"))
+        chunks = b"0\r\n\r\n" + hidden
+        received = []
+        for head in AMBIGUOUS:
+            start = (
+                f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1:{proxy.port}\r\nContent-Type: application/json\r\n"
+            )
+            data = (start + head.format(length=len(chunks)) + "\r\n\r\n").encode("latin-1") + chunks
+            connection = await proxy.raw(data)
+            connection.writer.write_eof()
+            received.append(await connection.rest())
+            connection.close()
+        # What came later on a connection to us that the proxy keeps is an own request, and answered as such.
+        honest = await proxy.chat()
+
+    num_answered = sum(data.count(b'"chat.completion"') for data in received)
+    assert honest.status == 200
+    assert len(door.client.submitted) == num_answered + 1
