@@ -9,7 +9,8 @@ import asyncio
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import zmq
@@ -30,6 +31,7 @@ from transports.messages import (
     Events,
     Failed,
     Hello,
+    Image,
     Item,
     Pong,
     Progress,
@@ -163,6 +165,16 @@ class KernelClient:
         except errors.MlxdError as e:
             self._end(submission.id, e)
         return submission
+
+    @contextmanager
+    def holding(self, images: Sequence[Image]) -> Iterator[None]:
+        """Keep the shared files of *images* for submissions that name them and are yet to come."""
+        names = pixels.shared_names(images)
+        self._shared.update(names)
+        try:
+            yield
+        finally:
+            self._release(names)
 
     async def admin(
         self, operation: str, args: Admin, reply: type[T], on_progress: OnProgress | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable
+from itertools import islice
 
 from plugins.submission import Submission, Update
 from transports.messages import Done
@@ -12,26 +13,35 @@ from transports.messages import Done
 Placed = tuple[int, Update]
 
 
+# More of one request would fill the queue of a model (kernel.max_queued), and whoever else asks.
+MAX_AT_ONCE = 32
+
+
 async def together(
-    submissions: Sequence[Submission], silence_s: float | None = None
+    submissions: Iterable[Submission], silence_s: float | None = None
 ) -> AsyncIterator[list[Placed]]:
     """Everything that arrives until all have ended, as it comes; an empty list after a silence.
 
     Args:
+        submissions: At most `MAX_AT_ONCE` are taken; when one has ended, the next.
         silence_s: Seconds; None waits for ever.
 
     Raises:
         MlxdError: The bad end of one of them; the others are not waited for.
     """
     arrived = asyncio.Event()
-    for submission in submissions:
-        submission.listen(arrived.set)
-    unfinished = dict(enumerate(submissions))
-    while unfinished:
+    coming = enumerate(submissions)
+    running: dict[int, Submission] = {}
+    while True:
+        for place, submission in islice(coming, MAX_AT_ONCE - len(running)):
+            submission.listen(arrived.set)
+            running[place] = submission
+        if not running:
+            return
         arrived.clear()
-        updates = [(place, one) for place, submission in unfinished.items() for one in submission.ready()]
+        updates = [(place, one) for place, submission in running.items() for one in submission.ready()]
         if not updates:
-            for submission in unfinished.values():
+            for submission in running.values():
                 if submission.has_ended:
                     # It raises.
                     await anext(submission)
@@ -43,5 +53,5 @@ async def together(
             continue
         for place, update in updates:
             if isinstance(update, Done):
-                del unfinished[place]
+                del running[place]
         yield updates

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 
 from aiohttp import web
@@ -104,22 +105,27 @@ async def _answer(
         # Of the first one the door has taken count.
         exchange.keyring.count(exchange.key, len(requests) - 1)
     async with AsyncExitStack() as stack:
-        # All at once: the worker batches them. Leaving the stack cancels what has not ended.
-        submissions = [
-            await stack.enter_async_context(
-                exchange.submit(task=task, model=body.model, body=request, terms=terms, buffers=buffers)
-            )
-            for request in requests
-        ]
+        stack.enter_context(exchange.client.holding(choices.images(prompts)))
+
+        def submitted() -> Iterator[Submission]:
+            """Side by side: the worker batches them."""
+            for request in requests:
+                submission = exchange.submit(
+                    task=task, model=body.model, body=request, terms=terms, buffers=buffers
+                )
+                # Leaving the stack cancels what has not ended.
+                stack.push_async_exit(submission)
+                yield submission
+
         if body.stream:
-            return await _stream(exchange, submissions, shape, choices, include_usage=includes_usage(body))
-        return await _whole(exchange, submissions, shape, choices)
+            return await _stream(exchange, submitted(), shape, choices, include_usage=includes_usage(body))
+        return await _whole(exchange, submitted(), shape, choices)
 
 
 async def _whole(
-    exchange: Exchange, submissions: Sequence[Submission], shape: Shape, choices: Choices
+    exchange: Exchange, submissions: Iterable[Submission], shape: Shape, choices: Choices
 ) -> web.Response:
-    answers = [Answer() for _ in submissions]
+    answers: dict[int, Answer] = defaultdict(Answer)
     usages: dict[int, Usage] = {}
     async for updates in together(submissions):
         for index, update in updates:
@@ -127,7 +133,8 @@ async def _whole(
             if isinstance(update, Done):
                 usages[index] = exchange.note_end(update).usage
     usage = choices.usage([usages[index] for index in sorted(usages)])
-    return exchange.json(shape.whole(choices.given(answers), usage))
+    given = choices.given([answers[index] for index in sorted(answers)])
+    return exchange.json(shape.whole(given, usage))
 
 
 # --- streamed ---------------------------------------------------------------------------------
@@ -135,7 +142,7 @@ async def _whole(
 
 async def _stream(
     exchange: Exchange,
-    submissions: Sequence[Submission],
+    submissions: Iterable[Submission],
     shape: Shape,
     choices: Choices,
     *,

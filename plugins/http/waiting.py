@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable
 
 from plugins.http.events import EventStream
 from plugins.submission import Submission, Update
@@ -27,7 +27,7 @@ async def streamed_updates(
 
 
 async def streamed_together(
-    submissions: Sequence[Submission], stream: EventStream, silence_s: float
+    submissions: Iterable[Submission], stream: EventStream, silence_s: float
 ) -> AsyncIterator[list[Placed]]:
     """As `streamed_updates`, of several answers; the last one of each is Done."""
     why = KEEP_ALIVE

@@ -11,7 +11,7 @@ import msgspec
 from plugins.openai.answer import Answer
 from plugins.openai.requests import MAX_CHOICES, CompletionBody, GenerateBody
 from transports.errors import RequestError
-from transports.messages import Generate, Usage
+from transports.messages import ChatRequest, Generate, Image, Usage
 
 _SEEDS = 2**64
 _HIGHEST_SEED = 2**63 - 1
@@ -34,6 +34,11 @@ class Choices:
         Each is a request of its own with the same prompt, which a worker reads once.
         """
         return [self._request(prompt, choice) for prompt in prompts for choice in range(self.num_made)]
+
+    @staticmethod
+    def images(prompts: Sequence[Generate]) -> tuple[Image, ...]:
+        """What all answers look at."""
+        return tuple(one for prompt in prompts if isinstance(prompt, ChatRequest) for one in prompt.images)
 
     def usage(self, usages: Sequence[Usage]) -> Usage:
         """Of all answers, in the order of `requests`; a prompt counts once."""

@@ -6,7 +6,7 @@ import asyncio
 import json
 import struct
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,9 @@ class FakeClient:
         self._notify()
         self.script(submission, kwargs["body"])
         return submission
+
+    def holding(self, _: object) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def cancel(self, request_id: str) -> None:
         """A submission is no longer wanted."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from http_harness import FakeClient, Reply, open_door, say_nothing, updates_of
 
+from plugins.together import MAX_AT_ONCE
 from transports.errors import WorkerCrashed
 from transports.messages import Delta, Done, TokenLogprob, Usage
 from transports.tools import ToolCallBegin, ToolCallDelta, ToolCallEnd
@@ -127,6 +128,29 @@ async def test_each_choice_calls_tools_of_its_own():
         if "id" in choice["delta"].get("tool_calls", [{}])[0]
     ]
     assert begun == [(0, "call2"), (1, "call3")]
+
+
+async def test_so_many_at_once_and_the_others_as_these_end():
+    """A queue that one request fills is closed to all others."""
+    async with open_door() as door:
+        door.client.script = say_nothing
+        body = {"model": "demo/echo", "messages": [{"role": "user", "content": "hi"}], "n": MAX_AT_ONCE + 2}
+        connection = await door.raw(door.bytes_of("POST", "/v1/chat/completions", body))
+        await door.client.wait_for(lambda: len(door.client.submitted) >= MAX_AT_ONCE)
+        num_first = len(door.client.submitted)
+        for submission, _ in door.client.submitted[:1]:
+            numbered(submission, None)
+        await door.client.wait_for(lambda: len(door.client.submitted) > MAX_AT_ONCE)
+        num_then = len(door.client.submitted)
+        door.client.script = numbered
+        for submission, _ in door.client.submitted[1:]:
+            numbered(submission, None)
+        reply = await connection.reply()
+        connection.close()
+
+    assert (num_first, num_then) == (MAX_AT_ONCE, MAX_AT_ONCE + 1)
+    texts = [one["message"]["content"] for one in reply.json["choices"]]
+    assert texts == [f"answer {number}" for number in range(MAX_AT_ONCE + 2)]
 
 
 async def test_a_client_that_leaves_cancels_every_choice():

@@ -142,6 +142,15 @@ async def test_a_file_stays_until_all_that_name_it_have_ended(kernel: RunningKer
     assert files(kernel.client) == []
 
 
+async def test_a_held_file_waits_for_who_names_it_later(kernel: RunningKernel) -> None:
+    shown = [image(put(kernel.client))]
+    with kernel.client.holding(shown):
+        answers = [await seen(look(kernel.client, shown)) for _ in range(2)]
+
+    assert len(set(answers)) == 1
+    assert files(kernel.client) == []
+
+
 # --- nothing is left ------------------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -143,17 +143,23 @@ class Generation:
         buffers: Sequence[bytes] = (),
     ) -> Raw:
         choices, terms = choices_of(body), asked_terms(body, Terms())
+        asked = choices.requests(prompts)
         async with AsyncExitStack() as stack:
-            # All at once: the worker batches them. Leaving the stack cancels what has not ended.
-            submissions = [
-                await stack.enter_async_context(
-                    client.submit(task=task, model=body.model, body=one, buffers=buffers, **terms._asdict())
-                )
-                for one in choices.requests(prompts)
-            ]
+            stack.enter_context(client.holding(choices.images(prompts)))
+
+            def submitted() -> Iterator[Submission]:
+                """Side by side: the worker batches them."""
+                for one in asked:
+                    submission = client.submit(
+                        task=task, model=body.model, body=one, buffers=buffers, **terms._asdict()
+                    )
+                    # Leaving the stack cancels what has not ended.
+                    stack.push_async_exit(submission)
+                    yield submission
+
             chunks = _Chunks(self._connection, request.id, shape) if body.stream else None
-            answers = [Answer() for _ in submissions]
-            usages = await _read(submissions, answers, chunks)
+            answers = [Answer() for _ in asked]
+            usages = await _read(submitted(), answers, chunks)
             if chunks and includes_usage(body):
                 await chunks.send(shape.usage(choices.usage(usages)))
             return Raw(shape.whole(choices.given(answers), choices.usage(usages)))
@@ -192,7 +198,7 @@ class _Chunks:
 
 
 async def _read(
-    submissions: Sequence[Submission], answers: Sequence[Answer], chunks: _Chunks | None
+    submissions: Iterable[Submission], answers: Sequence[Answer], chunks: _Chunks | None
 ) -> list[Usage]:
     """Gather the answers, with chunks on the way; what each has used."""
     usages: dict[int, Usage] = {}
