@@ -54,6 +54,7 @@ from workers.generation.tool_formats import HERMES
 
 _PAGE_BYTES = 4096
 _BLOCK_BYTES = 16 * 1024 * 1024
+_WORD = re.compile(r"\s*\S+\s*?")
 _FORMAT = AnswerFormat("<think>", "</think>", HERMES)
 
 
@@ -240,7 +241,7 @@ def _weights(memory_bytes: int) -> list[bytes]:
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"\s*\S+\s*?", text)
+    return _WORD.findall(text)
 
 
 def _words_of(body: ChatRequest, pixels: Sequence[Buffer]) -> str:
