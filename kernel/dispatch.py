@@ -99,19 +99,19 @@ class Dispatcher:
             raise error
         worker = self._residency.worker(model.name)
         if worker and self._may_start_at_once(request, worker[1].num_slots):
+            self._num_of_peer[peer] += 1
+            self._residency.want(model, now, message.envelope.keep_alive_s)
             self._send(request, worker[0], self._queue.start_at_once(request), is_suspect=False, now=now)
-            given: tuple[Request, ...] = ()
-        else:
-            deadline_s = now + self._settings.max_queued_s if worker else None
-            if message.envelope.timeout_s:
-                deadline_s = now + message.envelope.timeout_s
-            given = self._queue.add(request, deadline_s, self._slots(model.name))
+            return
+        deadline_s = now + self._settings.max_queued_s if worker else None
+        if message.envelope.timeout_s:
+            deadline_s = now + message.envelope.timeout_s
+        given = self._queue.add(request, deadline_s, self._slots(model.name))
         self._num_of_peer[peer] += 1
         if given:
             self._end_waiting(given, self._given_way(model.name))
         self._residency.want(model, now, message.envelope.keep_alive_s)
-        if request.id in self._queue:
-            self.dispatch(model.name, now)
+        self.dispatch(model.name, now)
         if request.id in self._queue:
             self._tell_why_it_waits(request)
 
