@@ -136,8 +136,10 @@ class KernelClient:
 
         Shared files that the body names are removed when all submissions that name them have ended.
         """
-        names = pixels.shared_names(body.images) if isinstance(body, ChatRequest) else ()
-        self._shared.update(names)
+        names: tuple[str, ...] = ()
+        if isinstance(body, ChatRequest) and body.images:
+            names = pixels.shared_names(body.images)
+            self._shared.update(names)
         submission = Submission(new_id(), self._cancel, lambda: self._release(names))
         if self.lost.is_set():
             submission.put(_gone())
