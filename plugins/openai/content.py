@@ -82,10 +82,10 @@ def _part(part: ContentPart, path: str) -> str | Source:
         case "image_url" | "input_image":
             return _picture(part, f"{path}.image_url")
         case "file":
-            return _document(part.file or InputFile(), f"{path}.file.file_data")
+            return document(part.file or InputFile(), f"{path}.file.file_data")
         case "input_file":
             file = InputFile(file_data=part.file_data, file_id=part.file_id)
-            return _document(file, f"{path}.file_data")
+            return document(file, f"{path}.file_data")
         case "input_audio" | "video_url":
             raise RequestError(f"{path}: parts of type {part.type} are not supported", param=path)
     raise RequestError(
@@ -97,12 +97,17 @@ def _part(part: ContentPart, path: str) -> str | Source:
 def _picture(part: ContentPart, path: str) -> Source:
     image = part.image_url
     if isinstance(image, ImageUrl):
-        content = _url(image.url, f"{path}.url")
+        content = picture_url(image.url, f"{path}.url")
         return Source(content=content, path=path, detail=image.detail or part.detail or "auto")
     return Source(content=_required(image, path), path=path, detail=part.detail or "auto")
 
 
-def _url(raw: Raw, path: str) -> str | UncopiedUrl:
+def picture_url(raw: Raw, path: str) -> str | UncopiedUrl:
+    """The URL of a picture; one that holds the picture stays where it is.
+
+    Raises:
+        RequestError: It is no string.
+    """
     text = memoryview(raw)
     if bytes(text[:6]).lower() == b'"data:':
         return UncopiedUrl(text[1:-1])
@@ -112,7 +117,12 @@ def _url(raw: Raw, path: str) -> str | UncopiedUrl:
         raise RequestError(f"{path}: expected a string", param=path) from None
 
 
-def _document(file: InputFile, path: str) -> Source:
+def document(file: InputFile, path: str) -> Source:
+    """A document from its data: URL or its base64 alone.
+
+    Raises:
+        RequestError: It is not in the request.
+    """
     if file.file_data is None and file.file_id is not None:
         raise RequestError(f"{path}: required, because files are not kept here for a file_id", param=path)
     data = _required(file.file_data, path)

@@ -12,7 +12,8 @@ from plugins.openai.undecoded import has_value
 from transports.errors import RequestError
 from transports.messages import MAX_GRAMMAR_CHARS, Grammar
 
-_ANY_OBJECT = '{"type": "object"}'
+# The schema of any JSON object.
+ANY_OBJECT = '{"type": "object"}'
 _FORMATS = "text, json_object or json_schema"
 
 
@@ -36,7 +37,7 @@ def _of_response_format(body: GenerateBody) -> Iterator[Grammar]:
     if wanted is None or wanted.type == "text":
         return
     if wanted.type == "json_object":
-        yield Grammar(kind="json_schema", text=_ANY_OBJECT, param="response_format")
+        yield Grammar(kind="json_schema", text=ANY_OBJECT, param="response_format")
     elif wanted.type == "json_schema":
         schema = wanted.json_schema or JsonSchema()
         if not has_value(schema.schema):
@@ -70,7 +71,7 @@ def _structured(wanted: StructuredOutputs | None) -> Iterator[Grammar]:
     if has_value(wanted.json):
         yield schema_grammar(wanted.json, f"{name}.json")
     if wanted.json_object:
-        yield Grammar(kind="json_schema", text=_ANY_OBJECT, param=f"{name}.json_object")
+        yield Grammar(kind="json_schema", text=ANY_OBJECT, param=f"{name}.json_object")
     if wanted.regex is not None:
         yield Grammar(kind="regex", text=wanted.regex, param=f"{name}.regex")
     if wanted.choice is not None:

@@ -112,19 +112,26 @@ def read_tools(
     tools: Sequence[InputTool] | None,
     choice: str | InputToolChoice | None,
     parallel_tool_calls: bool | None,
+    below: str = ".function",
 ) -> ToolTerms:
     """The tools of a request and which of them are called.
+
+    Args:
+        tools: What may be called.
+        choice: What is to be called.
+        parallel_tool_calls: None is true.
+        below: Where the fields of a function stand in its tool, for errors.
 
     Raises:
         RequestError: A tool of another kind, two of one name, or a choice that is not among them.
     """
     found: dict[str, Tool] = {}
     for at, tool in enumerate(tools or ()):
-        one = _tool(tool, f"tools[{at}]")
+        path = f"tools[{at}]{below}"
+        one = _tool(tool, f"tools[{at}]", path)
         if one.name in found:
             raise RequestError(
-                f"tools[{at}].function.name: expected another name, there are two {one.name!r}",
-                param=f"tools[{at}].function.name",
+                f"{path}.name: expected another name, there are two {one.name!r}", param=f"{path}.name"
             )
         found[one.name] = one
     if isinstance(choice, InputToolChoice) and choice.allowed_tools is not None:
@@ -157,24 +164,26 @@ def read_reasoning(effort: Effort | None, budget: int | None, template: Template
     )
 
 
-def _tool(tool: InputTool, path: str) -> Tool:
+def _tool(tool: InputTool, tool_path: str, path: str) -> Tool:
     if tool.type != "function":
-        raise RequestError(f"{path}.type: expected function, the only kind here", param=f"{path}.type")
+        raise RequestError(
+            f"{tool_path}.type: expected function, the only kind here", param=f"{tool_path}.type"
+        )
     function = tool.function
     if function is None:
-        raise RequestError(f"{path}.function: required, and missing", param=f"{path}.function")
+        raise RequestError(f"{path}: required, and missing", param=path)
     schema = bytes(function.parameters)
     if schema == b"null":
         schema = b""
     elif not schema.startswith(b"{"):
         raise RequestError(
-            f"{path}.function.parameters: expected a JSON Schema, an object",
-            param=f"{path}.function.parameters",
+            f"{path}.parameters: expected a JSON Schema, an object",
+            param=f"{path}.parameters",
         )
     if len(schema) > MAX_JSON_CHARS:
         raise RequestError(
-            f"{path}.function.parameters: expected at most {MAX_JSON_CHARS} bytes, got {len(schema)}",
-            param=f"{path}.function.parameters",
+            f"{path}.parameters: expected at most {MAX_JSON_CHARS} bytes, got {len(schema)}",
+            param=f"{path}.parameters",
         )
     return Tool(
         name=function.name,

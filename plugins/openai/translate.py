@@ -45,7 +45,9 @@ _REFUSED = {
 }
 
 
-class _Common(TypedDict):
+class CommonTerms(TypedDict):
+    """Fields of `Generate`."""
+
     sampling: Sampling
     stop: tuple[str, ...]
     ignore_eos: bool
@@ -63,7 +65,7 @@ def check_chat(body: ChatBody) -> None:
     if body.top_logprobs is not None and not body.logprobs:
         raise RequestError("top_logprobs: only with logprobs true", param="top_logprobs")
     _max_tokens(body)
-    _common(body)
+    common_terms(body)
     read_tools(body.tools, body.tool_choice, body.parallel_tool_calls)
     keep_alive_s(body)
 
@@ -79,7 +81,7 @@ def chat_request(
         top_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         reasoning=read_reasoning(body.reasoning_effort, body.thinking_budget, body.chat_template_kwargs),
         **read_tools(body.tools, body.tool_choice, body.parallel_tool_calls),
-        **_common(body),
+        **common_terms(body),
     )
 
 
@@ -102,7 +104,7 @@ def completion_requests(body: CompletionBody) -> list[CompletionRequest]:
     _check_stream_options(body)
     if body.max_tokens == 0 and not body.echo:
         raise RequestError("max_tokens: expected at least 1 without echo, got 0", param="max_tokens")
-    common = _common(body)
+    common = common_terms(body)
     return [
         CompletionRequest(
             prompt=prompt,
@@ -152,10 +154,11 @@ def keep_alive_s(body: GenerateBody | VectorBody) -> float | None:
 
 
 def _max_tokens(body: ChatBody) -> int | None:
-    return _one_of(body, "max_completion_tokens", "max_tokens")
+    return one_of(body, "max_completion_tokens", "max_tokens")
 
 
-def _common(body: GenerateBody) -> _Common:
+def common_terms(body: GenerateBody) -> CommonTerms:
+    """What all bodies that generate text have."""
     stop = body.stop or ()
     return {
         "sampling": _sampling(body),
@@ -169,13 +172,13 @@ def _sampling(body: GenerateBody) -> Sampling:
     given = {name: value for name in _SAME_NAME if (value := getattr(body, name)) is not None}
     return Sampling(
         top_k=None if body.top_k is None else max(body.top_k, 0),
-        repetition_penalty=_one_of(body, "repetition_penalty", "repeat_penalty"),
+        repetition_penalty=one_of(body, "repetition_penalty", "repeat_penalty"),
         **given,
     )
 
 
-# The value of two names for the same thing; the first is the name to prefer.
-def _one_of(body: GenerateBody, name: str, alias: str) -> int | None:
+def one_of(body: GenerateBody, name: str, alias: str) -> int | None:
+    """The value of two names for the same thing; the first is the name to prefer."""
     value, other = getattr(body, name), getattr(body, alias)
     if value is not None and other is not None and value != other:
         raise RequestError(f"{alias}: {other:g} contradicts {name}: {value:g}; send one of them", param=alias)
