@@ -63,6 +63,12 @@ class NotFound(RequestError):
     http_status = 404
 
 
+class PreviousResponseNotFound(RequestError):
+    """The response that a request goes on from is not kept, or no longer."""
+
+    code = "previous_response_not_found"
+
+
 class MethodNotAllowed(RequestError):
     """The route exists, the method does not."""
 

@@ -119,6 +119,11 @@ class HttpSettings(Section, frozen=True, kw_only=True):
     max_body_bytes: Bytes = 32 * MIB
     # Of one request for embeddings, or documents of one rerank: OpenAI's own limit.
     max_inputs: Annotated[int, Meta(ge=1, le=vectors.MAX_INPUTS)] = 2048
+    # Responses of /v1/responses that clients can go on from, in memory: so many, so large together, and each
+    # until nobody asked for it for so long. Their pictures are kept with them. 0 of the first keeps none.
+    max_stored_responses: Annotated[int, Meta(ge=0)] = 1000
+    max_stored_bytes: Bytes = 256 * MIB
+    stored_response_s: Annotated[float, Meta(gt=0)] = 86_400.0
     # An idle stream costs some 20 kB.
     max_connections: Count = 2048
     header_timeout_s: Seconds = 10.0

@@ -14,7 +14,7 @@ from transports.errors import ConfigError
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
 # RFC 9110: a list of header names. SDKs send a dozen of their own.
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{0,2000}")
-METHODS = "GET, HEAD, POST"
+METHODS = "GET, HEAD, POST, DELETE"
 # Headers of answers that a page may read besides those that every page may.
 EXPOSED = "Retry-After, X-Mlxd-Ignored, X-Request-Id"
 # A browser need not ask again for so long.

@@ -8,6 +8,7 @@ CHAT = {
 }
 MESSAGES = {**CHAT, "max_tokens": 64}
 MESSAGES_COUNT = CHAT
+RESPONSE = {"model": "demo/smollm2-135m", "input": "What is the capital of France?"}
 COMPLETION = {"model": "demo/smollm2-135m", "prompt": "Once upon a time", "max_tokens": 32}
 EMBEDDINGS = {"model": "demo/all-minilm-l6-v2", "input": ["A cat.", "A dog."]}
 RERANK = {

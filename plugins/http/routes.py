@@ -11,6 +11,7 @@ from plugins.http.info import Health, Ready, Waiting
 from plugins.http.messages import ANTHROPIC, Messenger
 from plugins.http.metrics import Metrics
 from plugins.http.reference import Reference
+from plugins.http.responses import Responder
 from plugins.http.route import Answer, Body, Route
 from plugins.http.tokens import DetokenizeBody, Detokenized, TokenizeBody, Tokenized, Tokenizer
 from plugins.http.vectors import Vectorizer
@@ -25,6 +26,9 @@ from plugins.openai.answer_types import (
 from plugins.openai.requests import ChatBody, CompletionBody
 from plugins.openai.vector_requests import EmbeddingsBody, RerankBody
 from plugins.openai.vector_shapes import EmbeddingList, Ranking
+from plugins.responses.events import ResponseEvent
+from plugins.responses.requests import ResponseBody
+from plugins.responses.shapes import Deleted, ItemList, ResponseObject
 from transports.settings import HttpSettings
 
 
@@ -34,6 +38,7 @@ def routes(settings: HttpSettings, metrics: Metrics) -> tuple[Route, ...]:
     messenger = Messenger(strict=settings.strict)
     tokenizer = Tokenizer(strict=settings.strict)
     vectorizer = Vectorizer(strict=settings.strict)
+    responder = Responder(settings)
     reference = Reference()
     reference.routes = (
         Route(
@@ -73,6 +78,39 @@ def routes(settings: HttpSettings, metrics: Metrics) -> tuple[Route, ...]:
             "Text",
             Answer(schema=Completion, event=CompletionChunk),
             Body(schema=CompletionBody, example=examples.COMPLETION),
+        ),
+        Route(
+            "POST",
+            "/v1/responses",
+            responder.create,
+            "Answer a conversation, whole or streamed, and keep it for the next turn.",
+            "Text",
+            Answer(schema=ResponseObject, event=ResponseEvent),
+            Body(schema=ResponseBody, example=examples.RESPONSE),
+        ),
+        Route(
+            "GET",
+            "/v1/responses/*/input_items",
+            responder.input_items,
+            "What a response that is kept was asked with.",
+            "Text",
+            Answer(schema=ItemList),
+        ),
+        Route(
+            "GET",
+            "/v1/responses/*",
+            responder.retrieve,
+            "A response that is kept.",
+            "Text",
+            Answer(schema=ResponseObject),
+        ),
+        Route(
+            "DELETE",
+            "/v1/responses/*",
+            responder.delete,
+            "Forget a response.",
+            "Text",
+            Answer(schema=Deleted),
         ),
         Route(
             "POST",

@@ -18,8 +18,10 @@ from openai.types.chat import (
     ChatCompletionUserMessageParam,
 )
 from openai.types.chat import completion_create_params as chat
+from openai.types.responses import response_create_params as response
 
 from plugins.openai.requests import WITHOUT_EFFECT, ChatBody, CompletionBody, InputMessage, StreamOptions
+from plugins.responses import requests as responses
 
 API = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 # What is refused whatever it says, and what only where it asks for something that is not done.
@@ -34,9 +36,11 @@ REFUSED = {
     "verbosity": "low",
 }
 
+CHAT = ("CompletionCreateParamsNonStreaming", "CompletionCreateParamsStreaming")
+RESPONSE = ("ResponseCreateParamsNonStreaming", "ResponseCreateParamsStreaming")
 
-def fields(module: ModuleType) -> set[str]:
-    kinds = ("CompletionCreateParamsNonStreaming", "CompletionCreateParamsStreaming")
+
+def fields(module: ModuleType, kinds: tuple[str, ...] = CHAT) -> set[str]:
     return {name for kind in kinds for name in get_type_hints(getattr(module, kind))}
 
 
@@ -87,3 +91,9 @@ async def test_what_is_refused_is_named_with_a_reason() -> None:
     }
     assert all(len(reply.error["message"]) > 30 for reply in replies.values())
     assert door.client.submitted == []
+
+
+def test_the_same_of_responses() -> None:
+    counting, without_effect = set(responses.ResponseBody.__struct_fields__), responses.WITHOUT_EFFECT
+
+    assert fields(response, RESPONSE) - counting == without_effect

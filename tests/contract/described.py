@@ -57,7 +57,8 @@ def check(method: str, path: str, body: object, status: int, media_type: str, an
         for line in answer.decode().split("\n"):
             if line.startswith("data: {"):
                 event = json.loads(line[6:])
-                _validate(responses["5XX"]["content"][JSON]["schema"] if "error" in event else schema, event)
+                is_error = "error" in event and "type" not in event
+                _validate(responses["5XX"]["content"][JSON]["schema"] if is_error else schema, event)
 
 
 def json_of(body: object) -> bytes:

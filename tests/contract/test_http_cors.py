@@ -51,7 +51,7 @@ async def test_its_preflight_is_answered_without_a_key(tmp_path: Path) -> None:
     assert (reply.status, reply.body) == (204, b"")
     assert cors_headers(reply.headers) == {
         "access-control-allow-origin": PAGE,
-        "access-control-allow-methods": "GET, HEAD, POST",
+        "access-control-allow-methods": "GET, HEAD, POST, DELETE",
         "access-control-allow-headers": ASKED["Access_Control_Request_Headers"],
         "access-control-expose-headers": EXPOSED,
         "access-control-max-age": "600",

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 from plugins.anthropic import requests as anthropic
 from plugins.http.metrics import Metrics
 from plugins.http.routes import routes
 from plugins.openai.requests import WITHOUT_EFFECT, ChatBody, CompletionBody
 from plugins.openai.vector_requests import EmbeddingsBody, RerankBody
+from plugins.responses import requests as responses
+from plugins.responses.events import ResponseEvent
+from plugins.responses.requests import ReasoningConfig, ResponseBody, TextConfig
 from transports.errors import BY_CODE, ConfigError, PluginError
 from transports.settings import HttpSettings
 
@@ -39,3 +43,14 @@ def test_every_error_is_documented_with_its_status() -> None:
     raised = {c for c in BY_CODE.values() if c not in (ConfigError, PluginError)}
 
     assert documented == {(error.http_status, error.code) for error in raised}
+
+
+def test_every_field_item_and_event_of_responses_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "responses.md").read_text()
+    code = set(re.findall(r"`([^`\n]+)`", text))
+    fields = {*ResponseBody.__struct_fields__, *TextConfig.__struct_fields__} - {"reasoning"}
+
+    assert fields <= code
+    assert {f"reasoning.{name}" for name in ReasoningConfig.__struct_fields__} <= code
+    assert code >= responses.WITHOUT_EFFECT
+    assert {str(event.__struct_config__.tag) for event in get_args(ResponseEvent)} <= code

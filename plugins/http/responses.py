@@ -1,0 +1,188 @@
+"""/v1/responses: answers whole or streamed, and what is kept of them for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+import msgspec
+from aiohttp import web
+
+from plugins.client import Submission
+from plugins.http.asker import terms_of
+from plugins.http.body import read_body
+from plugins.http.events import EventStream
+from plugins.http.exchange import Exchange
+from plugins.http.waiting import streamed_updates
+from plugins.image_models import ImageModels
+from plugins.keep_alive import keep_alive_of
+from plugins.pictures import with_pictures
+from plugins.responses.conversation import Conversation, read_conversation, referred_ids
+from plugins.responses.events import EventWriter
+from plugins.responses.paging import page_of, read_page
+from plugins.responses.requests import WITHOUT_EFFECT, ResponseBody
+from plugins.responses.response import Response
+from plugins.responses.shapes import Deleted
+from plugins.responses.store import Kept, ResponseStore
+from plugins.responses.translate import (
+    check_response,
+    may_leave_out_tools,
+    response_request,
+    without_effect,
+    without_tools,
+)
+from plugins.submission import not_cancelled
+from plugins.tool_models import ToolModels
+from plugins.validation import Reader, aside
+from transports.errors import NotFound, RequestError
+from transports.logs import get_logger
+from transports.messages import Done
+from transports.settings import HttpSettings
+
+log = get_logger()
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Responder:
+    """The routes of OpenAI's Responses API."""
+
+    def __init__(self, settings: HttpSettings) -> None:
+        self._reader = Reader(ResponseBody, strict=settings.strict, without_effect=WITHOUT_EFFECT)
+        self._image_models = ImageModels()
+        self._tool_models = ToolModels()
+        self._store = ResponseStore(
+            settings.max_stored_responses, settings.max_stored_bytes, settings.stored_response_s
+        )
+
+    async def create(self, exchange: Exchange) -> web.StreamResponse:
+        """POST /v1/responses."""
+        terms = terms_of(exchange.request.headers)
+        data = await read_body(exchange.request, exchange.settings)
+        body, ignored = await self._reader.read_aside(data)
+        ignored += without_effect(body)
+        exchange.note_ignored(ignored)
+        check_response(body)
+        conversation = await self._conversation(exchange, body, len(data))
+        is_stored = body.store is not False and self._store.has_room(len(conversation.added))
+        response = Response(body, is_stored=is_stored)
+        exchange.begin(body.model, response.id)
+        if not await self._keeps_tools(exchange, body):
+            body = without_tools(body)
+            exchange.note_ignored([*ignored, "tools"])
+        messages, packed = await with_pictures(
+            exchange.client,
+            exchange,
+            exchange.intake,
+            self._image_models,
+            body.model,
+            conversation.turns,
+        )
+        submission = exchange.submit(
+            task="chat",
+            model=body.model,
+            body=response_request(body, messages, packed.images),
+            terms=terms._replace(keep_alive_s=keep_alive_of(body.keep_alive)),
+            buffers=packed.buffers,
+        )
+
+        def on_end() -> None:
+            # Before the client knows: its next request may be on its way.
+            if is_stored:
+                self._keep(exchange, body, conversation, response)
+
+        async with submission:
+            answer = _stream if body.stream else _whole
+            return await answer(exchange, submission, response, on_end)
+
+    async def retrieve(self, exchange: Exchange) -> web.StreamResponse:
+        """GET /v1/responses/{id}."""
+        if exchange.request.query.get("stream") == "true":
+            raise RequestError("stream: a response that is over is not streamed again", param="stream")
+        return exchange.json(self._kept(exchange).response)
+
+    async def input_items(self, exchange: Exchange) -> web.StreamResponse:
+        """GET /v1/responses/{id}/input_items."""
+        page = read_page(exchange.request.query)
+        return exchange.json(page_of(self._kept(exchange).input, page))
+
+    async def delete(self, exchange: Exchange) -> web.StreamResponse:
+        """DELETE /v1/responses/{id}."""
+        kept = self._kept(exchange)
+        self._store.delete(_owner(exchange), kept.id, monotonic())
+        return exchange.json(_encode(Deleted(id=kept.id, object="response", deleted=True)))
+
+    async def _conversation(self, exchange: Exchange, body: ResponseBody, num_bytes: int) -> Conversation:
+        owner, now = _owner(exchange), monotonic()
+        before: list[Kept] = []
+        if body.previous_response_id is not None:
+            before = self._store.conversation(owner, body.previous_response_id, now)
+        found = {id_: self._store.with_item(owner, id_, now) for id_ in referred_ids(body)}
+        referred = {id_: kept for id_, kept in found.items() if kept}
+        num_bytes += sum(kept.num_bytes for kept in [*before, *referred.values()])
+        return await aside(num_bytes, read_conversation, body, before, referred)
+
+    async def _keeps_tools(self, exchange: Exchange, body: ResponseBody) -> bool:
+        """Whether the tools of *body* are for the worker to take or refuse."""
+        return (
+            not exchange.settings.ignore_unusable_tools
+            or not may_leave_out_tools(body)
+            or await self._tool_models.can_call(exchange, body.model)
+        )
+
+    def _keep(
+        self, exchange: Exchange, body: ResponseBody, conversation: Conversation, response: Response
+    ) -> None:
+        kept = Kept(
+            id=response.id,
+            previous_id=body.previous_response_id,
+            input=conversation.added,
+            response=response.whole,
+            item_ids=(*conversation.added_ids, *response.item_ids),
+        )
+        if not self._store.put(_owner(exchange), kept, monotonic()):
+            log.warning("response_not_kept", request_id=response.id, num_bytes=kept.num_bytes)
+
+    def _kept(self, exchange: Exchange) -> Kept:
+        kept = self._store.get(_owner(exchange), exchange.rest, monotonic())
+        if kept is None:
+            raise NotFound("id: no response of this id is kept here, or no longer", param="id")
+        return kept
+
+
+def _owner(exchange: Exchange) -> str:
+    """Whose responses are seen: the same for all where no key is needed."""
+    return exchange.key.digest if exchange.key else ""
+
+
+async def _whole(
+    exchange: Exchange, submission: Submission, response: Response, on_end: Callable[[], None]
+) -> web.StreamResponse:
+    async for update in submission:
+        if isinstance(update, Done):
+            exchange.ends.append(not_cancelled(update))
+        response.take([update])
+    on_end()
+    return exchange.json(response.whole)
+
+
+async def _stream(
+    exchange: Exchange, submission: Submission, response: Response, on_end: Callable[[], None]
+) -> web.StreamResponse:
+    writer = EventWriter()
+    stream = EventStream(
+        exchange.request,
+        exchange.headers,
+        exchange.settings.write_timeout_s,
+        failure=lambda error: writer.write(response.failed(error)),
+    )
+    exchange.stream = stream
+    async for updates in streamed_updates(submission, stream, exchange.settings.sse_keepalive_s):
+        end = updates[-1]
+        if isinstance(end, Done):
+            exchange.ends.append(not_cancelled(end))
+        events = writer.write(response.take(updates))
+        if isinstance(end, Done):
+            on_end()
+        await stream.send(events)
+    return stream.response

@@ -1,0 +1,179 @@
+"""The Responses API of the OpenAI SDK, with its strict response models, against the HTTP frontend."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import openai
+import pytest
+from http_harness import MODEL, USAGE, Door, fail, open_door, say
+from openai import AsyncOpenAI
+from openai.types.responses import Response
+from pydantic import BaseModel
+
+from plugins.client import Submission
+from transports.envelope import Message
+from transports.errors import QueueFull, WorkerCrashed
+from transports.messages import Delta, Done, ReasoningDelta, TokenLogprob
+from transports.tools import ToolCallBegin, ToolCallDelta, ToolCallEnd
+
+LOOK = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": False}
+
+
+class Answer(BaseModel):
+    city: str
+
+
+@pytest.fixture
+async def door() -> AsyncIterator[Door]:
+    async with open_door() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def sdk(door: Door) -> AsyncIterator[AsyncOpenAI]:
+    async with AsyncOpenAI(
+        base_url=f"{door.url}/v1", api_key="none", max_retries=0, timeout=10, _strict_response_validation=True
+    ) as client:
+        yield client
+
+
+def thinks_and_calls(submission: Submission, _: Message) -> None:
+    for item in (
+        ReasoningDelta(id=submission.id, text="Hm."),
+        Delta(id=submission.id, text="Look: "),
+        ToolCallBegin(id=submission.id, index=0, call_id="callAAAAA", name="look"),
+        ToolCallDelta(id=submission.id, index=0, arguments='{"at":'),
+        ToolCallDelta(id=submission.id, index=0, arguments='"x"}'),
+        ToolCallEnd(id=submission.id, index=0),
+        Done(id=submission.id, finish_reason="tool_calls", usage=USAGE),
+    ):
+        submission.put(item)
+
+
+async def test_a_response_is_made_kept_and_forgotten(sdk):
+    made = await sdk.responses.create(model=MODEL, input="hi", metadata={"a": "b"}, temperature=0.5)
+    kept = await sdk.responses.retrieve(made.id)
+    items = await sdk.responses.input_items.list(made.id)
+    await sdk.responses.delete(made.id)
+
+    assert ("Hello world", "completed") == (made.output_text, made.status)
+    assert (7, 3, 2, 1, 9) == (
+        made.usage.input_tokens,
+        made.usage.input_tokens_details.cached_tokens,
+        made.usage.output_tokens,
+        made.usage.output_tokens_details.reasoning_tokens,
+        made.usage.total_tokens,
+    )
+    assert ({"a": "b"}, 0.5, made._request_id) == (made.metadata, made.temperature, made.id)
+    assert made.to_dict() == kept.to_dict()
+    assert ["hi"] == [item.content[0].text async for item in items]
+    with pytest.raises(openai.NotFoundError):
+        await sdk.responses.retrieve(made.id)
+
+
+async def test_a_conversation_goes_on_from_a_response(door, sdk):
+    door.client.script = thinks_and_calls
+    first = await sdk.responses.create(model=MODEL, input="hi", tools=[LOOK])
+    door.client.script = say("4")
+    result = {"type": "function_call_output", "call_id": "callAAAAA", "output": "four"}
+    second = await sdk.responses.create(model=MODEL, previous_response_id=first.id, input=[result])
+
+    (user, assistant, tool) = door.client.body.messages
+    assert ("4", first.id) == (second.output_text, second.previous_response_id)
+    assert ("hi", "Look: ", "Hm.") == (user.content, assistant.content, assistant.reasoning)
+    assert ("look", '{"at":"x"}') == (assistant.tool_calls[0].name, assistant.tool_calls[0].arguments)
+    assert ("tool", "callAAAAA", "four") == (tool.role, tool.tool_call_id, tool.content)
+
+
+async def test_what_a_response_says_may_be_sent_back_as_it_is(door, sdk):
+    door.client.script = thinks_and_calls
+    first = await sdk.responses.create(model=MODEL, input="hi", tools=[LOOK], store=False)
+    history = [item.to_dict() for item in first.output]
+    result = {"type": "function_call_output", "call_id": "callAAAAA", "output": "four"}
+    await sdk.responses.create(
+        model=MODEL, input=[{"role": "user", "content": "hi"}, *history, result], store=False
+    )
+
+    assert [("user", ""), ("assistant", "Hm."), ("tool", "")] == [
+        (message.role, message.reasoning) for message in door.client.body.messages
+    ]
+
+
+async def test_a_stream_is_gathered_by_the_sdk(door, sdk):
+    door.client.script = thinks_and_calls
+    seen: list[str] = []
+    async with sdk.responses.stream(model=MODEL, input="hi", tools=[LOOK]) as stream:
+        async for event in stream:
+            seen.append(event.type.removeprefix("response."))
+        response = await stream.get_final_response()
+
+    assert ["reasoning", "message", "function_call"] == [item.type for item in response.output]
+    assert ("Look: ", '{"at":"x"}') == (response.output_text, response.output[2].arguments)
+    assert ["created", "in_progress", "output_item.added"] == seen[:3]
+    assert "completed" == seen[-1]
+
+
+async def test_a_model_of_pydantic_is_what_the_answer_keeps_to(door, sdk):
+    door.client.script = say('{"city": "Paris"}')
+    whole = await sdk.responses.parse(model=MODEL, input="hi", text_format=Answer)
+    schema = json.loads(door.client.body.grammar.text)
+    async with sdk.responses.stream(model=MODEL, input="hi", text_format=Answer) as stream:
+        streamed = await stream.get_final_response()
+
+    assert [Answer(city="Paris")] * 2 == [whole.output_parsed, streamed.output_parsed]
+    assert ["city"] == list(schema["properties"])
+
+
+async def test_token_logprobs(door, sdk):
+    def one_token(submission: Submission, _: Message) -> None:
+        top = TokenLogprob(token="Hi", logprob=-0.25, token_bytes=b"Hi")
+        token = TokenLogprob(token="Hi", logprob=-0.25, token_bytes=b"Hi", top=(top,))
+        submission.put(Delta(id=submission.id, text="Hi", logprobs=(token,)))
+        submission.put(Done(id=submission.id, finish_reason="length", usage=USAGE))
+
+    door.client.script = one_token
+    cut = await sdk.responses.create(
+        model=MODEL, input="hi", include=["message.output_text.logprobs"], top_logprobs=1, max_output_tokens=1
+    )
+
+    (token,) = cut.output[0].content[0].logprobs
+    assert ([72, 105], -0.25) == (token.top_logprobs[0].bytes, token.logprob)
+    assert ("incomplete", "max_output_tokens") == (cut.status, cut.incomplete_details.reason)
+    assert "incomplete" == cut.output[0].status
+
+
+async def test_errors_have_the_sdks_classes(door, sdk):
+    with pytest.raises(openai.BadRequestError, match="web_search") as refused:
+        await sdk.responses.create(model=MODEL, input="hi", tools=[{"type": "web_search"}])
+    with pytest.raises(openai.BadRequestError) as gone:
+        await sdk.responses.create(model=MODEL, input="hi", previous_response_id="resp_none")
+    door.client.script = fail(QueueFull("full"))
+    with pytest.raises(openai.RateLimitError):
+        await sdk.responses.create(model=MODEL, input="hi")
+
+    assert "tools[0].type" == refused.value.param
+    assert ("previous_response_not_found", "previous_response_id") == (gone.value.code, gone.value.param)
+
+
+async def test_a_crash_in_the_middle_is_told_and_raised(door, sdk):
+    door.client.script = fail(WorkerCrashed("the worker crashed"), "Hel")
+    stream = await sdk.responses.create(model=MODEL, input="hi", stream=True)
+    seen: dict[str, Response | None] = {}
+    with pytest.raises(openai.APIError, match="the worker crashed"):
+        async for event in stream:
+            seen[event.type] = getattr(event, "response", None)
+
+    failed = seen["response.failed"]
+    assert failed is not None and failed.error is not None
+    assert ("failed", "server_error") == (failed.status, failed.error.code)
+
+
+async def test_leaving_a_stream_cancels_it(door, sdk):
+    door.client.script = lambda submission, _: submission.put(Delta(id=submission.id, text="a"))
+    stream = await sdk.responses.create(model=MODEL, input="hi", stream=True)
+    await anext(stream)
+    await stream.close()
+
+    await door.client.wait_for(lambda: door.client.cancelled)
