@@ -15,7 +15,7 @@ from plugins.http.events import EventStream
 from plugins.http.exchange import Exchange
 from plugins.http.waiting import streamed_updates
 from plugins.image_models import ImageModels
-from plugins.keep_alive import keep_alive_of
+from plugins.openai.translate import asked_terms, user_of
 from plugins.pictures import with_pictures
 from plugins.responses.conversation import Conversation, read_conversation, referred_ids
 from plugins.responses.events import EventWriter
@@ -65,6 +65,7 @@ class Responder:
         check_response(body)
         conversation = await self._conversation(exchange, body, len(data))
         is_stored = body.store is not False and self._store.has_room(len(conversation.added))
+        exchange.user = user_of(body)
         response = Response(body, is_stored=is_stored)
         exchange.begin(body.model, response.id)
         if not await self._keeps_tools(exchange, body):
@@ -82,7 +83,7 @@ class Responder:
             task="chat",
             model=body.model,
             body=response_request(body, messages, packed.images),
-            terms=terms._replace(keep_alive_s=keep_alive_of(body.keep_alive)),
+            terms=asked_terms(body, terms),
             buffers=packed.buffers,
         )
 

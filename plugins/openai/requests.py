@@ -161,7 +161,20 @@ class GenerateBody(Struct, frozen=True, kw_only=True):
     keep_alive: float | Annotated[str, Meta(max_length=40)] | None = None
 
 
-class ChatBody(GenerateBody, frozen=True, kw_only=True):
+class ConversationBody(GenerateBody, frozen=True, kw_only=True):
+    """What chats and responses share."""
+
+    parallel_tool_calls: bool | None = None
+    # Not OpenAI's: tokens of thought.
+    thinking_budget: Annotated[int, Meta(ge=0, le=MAX_INT32)] | None = None
+    chat_template_kwargs: TemplateFields | None = None
+    # OpenAI's newer name for `user`.
+    safety_identifier: Annotated[str, Meta(max_length=512)] | None = None
+    # OpenAI's classes of service, which become priorities.
+    service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"] | None = None
+
+
+class ChatBody(ConversationBody, frozen=True, kw_only=True):
     """POST /v1/chat/completions."""
 
     messages: Annotated[list[InputMessage], Meta(min_length=1, max_length=4096)]
@@ -171,19 +184,11 @@ class ChatBody(GenerateBody, frozen=True, kw_only=True):
     response_format: ResponseFormat | None = None
     tools: InputTools | None = None
     tool_choice: str | InputToolChoice | None = None
-    parallel_tool_calls: bool | None = None
     # What OpenAI had before tools.
     functions: RawNull = NULL
     function_call: RawNull = NULL
     reasoning_effort: Effort | None = None
-    # Not OpenAI's: tokens of thought.
-    thinking_budget: Annotated[int, Meta(ge=0, le=MAX_INT32)] | None = None
-    chat_template_kwargs: TemplateFields | None = None
     modalities: list[str] | None = None
-    # OpenAI's newer name for `user`.
-    safety_identifier: Annotated[str, Meta(max_length=512)] | None = None
-    # OpenAI's classes of service, which become priorities.
-    service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | None = None
     # Taken where they ask for what is done anyway.
     store: bool | None = None
     verbosity: Literal["low", "medium", "high"] | None = None

@@ -8,7 +8,14 @@ import msgspec
 
 from plugins.keep_alive import keep_alive_of
 from plugins.openai.grammars import grammar_of
-from plugins.openai.requests import MAX_INT32, MAX_PROMPTS, ChatBody, CompletionBody, GenerateBody
+from plugins.openai.requests import (
+    MAX_INT32,
+    MAX_PROMPTS,
+    ChatBody,
+    CompletionBody,
+    ConversationBody,
+    GenerateBody,
+)
 from plugins.openai.tools import read_reasoning, read_tools
 from plugins.openai.undecoded import has_value
 from plugins.openai.vector_requests import VectorBody
@@ -35,7 +42,7 @@ _SAME_NAME = (
 
 
 # What the dearer and the cheaper of OpenAI's classes of service are here; the others say nothing.
-_PRIORITY_OF_TIER = {"priority": "high", "fast": "high", "flex": "low"}
+_PRIORITY_OF_TIER = {"priority": "high", "fast": "high", "ultrafast": "high", "flex": "low"}
 _REFUSED = {
     "functions": "OpenAI replaced it by tools",
     "function_call": "OpenAI replaced it by tool_choice",
@@ -60,7 +67,7 @@ def check_chat(body: ChatBody) -> None:
     Raises:
         RequestError: It asks for something that this version cannot do.
     """
-    _check_stream_options(body)
+    check_stream_options(body)
     _check_supported(body)
     if body.top_logprobs is not None and not body.logprobs:
         raise RequestError("top_logprobs: only with logprobs true", param="top_logprobs")
@@ -101,7 +108,7 @@ def completion_requests(body: CompletionBody) -> list[CompletionRequest]:
     Raises:
         RequestError: It asks for something that this version cannot do.
     """
-    _check_stream_options(body)
+    check_stream_options(body)
     if body.max_tokens == 0 and not body.echo:
         raise RequestError("max_tokens: expected at least 1 without echo, got 0", param="max_tokens")
     common = common_terms(body)
@@ -127,7 +134,7 @@ def includes_usage(body: GenerateBody) -> bool:
 
 def user_of(body: GenerateBody) -> str:
     """Who asks, of several people behind one client; "" if it does not say."""
-    newer = body.safety_identifier if isinstance(body, ChatBody) else None
+    newer = body.safety_identifier if isinstance(body, ConversationBody) else None
     return newer or body.user or ""
 
 
@@ -137,7 +144,7 @@ def asked_terms(body: GenerateBody, terms: Terms) -> Terms:
     Raises:
         RequestError: A duration that is none.
     """
-    tier = body.service_tier if isinstance(body, ChatBody) else None
+    tier = body.service_tier if isinstance(body, ConversationBody) else None
     priority = body.priority or _PRIORITY_OF_TIER.get(tier or "")
     if priority is not None:
         terms = terms._replace(priority=PRIORITIES[priority])
@@ -234,7 +241,7 @@ def _not_empty(prompt: str | tuple[int, ...], path: str) -> str | tuple[int, ...
 # --- what this version cannot do --------------------------------------------------------------
 
 
-def _check_stream_options(body: GenerateBody) -> None:
+def check_stream_options(body: GenerateBody) -> None:
     if body.stream_options is None:
         return
     if not body.stream:

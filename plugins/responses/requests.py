@@ -7,8 +7,8 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 from plugins.media.picture import Detail
-from plugins.openai.requests import MAX_INT32, GenerateBody
-from plugins.openai.tools import Effort, FunctionName, TemplateFields
+from plugins.openai.requests import MAX_INT32, ConversationBody
+from plugins.openai.tools import Effort, FunctionName
 from plugins.openai.undecoded import NULL, RawNull, RawObject, RawString
 from transports.tools import MAX_JSON_CHARS, MAX_TOOLS, CallId, Json
 
@@ -114,8 +114,8 @@ class TextConfig(Struct, frozen=True, kw_only=True):
     """How the answer is written."""
 
     format: TextFormat | None = None
-    # Without effect.
-    verbosity: str | None = None
+    # Taken where it asks for what is done anyway.
+    verbosity: Literal["low", "medium", "high"] | None = None
 
 
 class ReasoningConfig(Struct, frozen=True, kw_only=True):
@@ -135,7 +135,7 @@ class ReasoningConfig(Struct, frozen=True, kw_only=True):
         return self.summary or self.generate_summary
 
 
-class ResponseBody(GenerateBody, frozen=True, kw_only=True):
+class ResponseBody(ConversationBody, frozen=True, kw_only=True):
     """POST /v1/responses."""
 
     input: str | Annotated[list[Item], Meta(max_length=4096)] | None = None
@@ -150,17 +150,14 @@ class ResponseBody(GenerateBody, frozen=True, kw_only=True):
     text: TextConfig | None = None
     tools: Annotated[list[FunctionTool], Meta(max_length=MAX_TOOLS)] | None = None
     tool_choice: str | ToolChoiceObject | None = None
-    parallel_tool_calls: bool | None = None
     reasoning: ReasoningConfig | None = None
     truncation: Literal["auto", "disabled"] | None = None
     # One answer, whatever the other routes can do.
     n: Annotated[int, Meta(ge=1, le=1)] | None = None
-    # Not OpenAI's: tokens of thought, and what a template is told.
-    thinking_budget: Annotated[int, Meta(ge=0, le=MAX_INT32)] | None = None
-    chat_template_kwargs: TemplateFields | None = None
     # Refused.
     background: bool | None = None
     conversation: RawNull = NULL
+    moderation: RawNull = NULL
     prompt: RawNull = NULL
 
     @property
@@ -182,12 +179,8 @@ WITHOUT_EFFECT = frozenset(
         "context_management",
         "image",
         "max_tool_calls",
-        "moderation",
         "prompt_cache_key",
         "prompt_cache_options",
         "prompt_cache_retention",
-        "safety_identifier",
-        "service_tier",
-        "user",
     }
 )

@@ -18,7 +18,7 @@ from plugins.openai.tools import (
     read_reasoning,
     read_tools,
 )
-from plugins.openai.translate import common_terms, one_of
+from plugins.openai.translate import check_stream_options, common_terms, one_of
 from plugins.openai.undecoded import has_value
 from plugins.responses.output import Style
 from plugins.responses.requests import FunctionTool, ResponseBody, TextFormat, ToolChoiceObject
@@ -28,6 +28,7 @@ from transports.messages import ChatMessage, ChatRequest, Grammar, Image
 _REFUSED = {
     "background": "answers are not made in the background here; leave it out, and stream",
     "conversation": "conversations are not kept here; send previous_response_id, or the items themselves",
+    "moderation": "nothing is moderated here; leave it out",
     "prompt": "prompts are not kept here; send instructions and input",
 }
 _FORMATS = "text, json_object or json_schema"
@@ -42,13 +43,19 @@ def check_response(body: ResponseBody) -> None:
     asked = {
         "background": body.background is True,
         "conversation": has_value(body.conversation),
+        "moderation": has_value(body.moderation),
         "prompt": has_value(body.prompt),
     }
     for name, reason in _REFUSED.items():
         if asked[name]:
             raise RequestError(f"{name}: not supported: {reason}", param=name)
-    if body.stream_options is not None and not body.stream:
-        raise RequestError("stream_options: only with stream true", param="stream_options")
+    if body.text and body.text.verbosity not in (None, "medium"):
+        raise RequestError(
+            'text.verbosity: expected "medium"; models here know no other: say in the instructions how long '
+            "the answer should be, or bound it with max_output_tokens",
+            param="text.verbosity",
+        )
+    check_stream_options(body)
     response_request(body, ())
     keep_alive_of(body.keep_alive)
 
@@ -85,7 +92,6 @@ def style_of(body: ResponseBody) -> Style:
 def without_effect(body: ResponseBody) -> list[str]:
     """Those of its fields that are known, and have none."""
     found = {
-        "text.verbosity": body.text and body.text.verbosity,
         "reasoning.context": body.thinking.context,
         "reasoning.mode": body.thinking.mode,
         "truncation": body.truncation == "auto",

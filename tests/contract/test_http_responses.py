@@ -30,6 +30,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"background": True}, "background"),
     ({"conversation": "conv_1"}, "conversation"),
     ({"prompt": {"id": "pmpt_1"}}, "prompt"),
+    ({"moderation": {"model": "m"}}, "moderation"),
+    ({"text": {"verbosity": "low"}}, "text.verbosity"),
+    ({"stream": True, "stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation"),
     ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
     ({"tools": [ADD, ADD]}, "tools[1].name"),
     ({"tools": [{"type": "function"}]}, "tools[0].name"),
@@ -105,16 +108,16 @@ async def test_what_is_asked_reaches_the_worker():
             tool_choice={"type": "function", "name": "add"},
             parallel_tool_calls=False,
             reasoning={"effort": "max", "summary": "auto", "mode": "pro"},
-            text={"format": {"type": "json_schema", "name": "n", "schema": SCHEMA}, "verbosity": "low"},
+            text={"format": {"type": "json_schema", "name": "n", "schema": SCHEMA}, "verbosity": "medium"},
             max_output_tokens=9,
             temperature=0.5,
-            user="me",
+            max_tool_calls=3,
             nope=1,
         )
 
     body = door.client.body
     look, add = body.tools
-    assert ("user, nope, text.verbosity, reasoning.mode") == reply.headers["x-mlxd-ignored"]
+    assert ("max_tool_calls, nope, reasoning.mode") == reply.headers["x-mlxd-ignored"]
     assert [("system", "Be brief."), ("user", "hi")] == [(m.role, m.content) for m in body.messages]
     assert ("look", "Looks.", SCHEMA) == (look.name, look.description, json.loads(look.parameters))
     assert (Tool(name="add", strict=True), ToolChoice(mode="required", name="add")) == (add, body.tool_choice)
@@ -134,10 +137,10 @@ async def test_what_cannot_be_is_refused_by_name():
 
 async def test_unknown_fields_are_refused_where_the_settings_say_so():
     async with open_door(strict=True) as door:
-        known = await ask(door, user="me", service_tier="auto")
+        known = await ask(door, prompt_cache_key="me", max_tool_calls=1)
         unknown = await ask(door, nope=1)
 
-    assert (200, "user, service_tier") == (known.status, known.headers["x-mlxd-ignored"])
+    assert (200, "prompt_cache_key, max_tool_calls") == (known.status, known.headers["x-mlxd-ignored"])
     assert (400, "nope") == (unknown.status, unknown.error["param"])
 
 
@@ -340,9 +343,9 @@ async def test_a_response_that_is_over_is_not_streamed_again():
 
 async def test_tools_that_nobody_could_call_may_be_left_out():
     async with open_door(ignore_unusable_tools=True) as door:
-        left_out = await ask(door, tools=[LOOK], user="me")
+        left_out = await ask(door, tools=[LOOK], image={})
         without = door.client.body.tools
         forced = await ask(door, tools=[LOOK], tool_choice="required")
 
-    assert (200, "user, tools", ()) == (left_out.status, left_out.headers["x-mlxd-ignored"], without)
+    assert (200, "image, tools", ()) == (left_out.status, left_out.headers["x-mlxd-ignored"], without)
     assert (200, 1) == (forced.status, len(door.client.body.tools))
