@@ -113,27 +113,27 @@ class PartDone(OfPart, kw_only=True, tag="response.content_part.done"):
     part: OutputPart
 
 
-class TextDelta(OfPart, kw_only=True, tag="response.output_text.delta"):
+class OutputTextDelta(OfPart, kw_only=True, tag="response.output_text.delta"):
     """More of the answer."""
 
     delta: str
     logprobs: list[ChatToken]
 
 
-class TextDone(OfPart, kw_only=True, tag="response.output_text.done"):
+class OutputTextDone(OfPart, kw_only=True, tag="response.output_text.done"):
     """All of it."""
 
     text: str
     logprobs: list[ChatToken]
 
 
-class ReasoningDelta(OfPart, kw_only=True, tag="response.reasoning_text.delta"):
+class ReasoningTextDelta(OfPart, kw_only=True, tag="response.reasoning_text.delta"):
     """More of a thought."""
 
     delta: str
 
 
-class ReasoningDone(OfPart, kw_only=True, tag="response.reasoning_text.done"):
+class ReasoningTextDone(OfPart, kw_only=True, tag="response.reasoning_text.done"):
     """All of it."""
 
     text: str
@@ -151,13 +151,13 @@ class SummaryPartDone(OfSummary, kw_only=True, tag="response.reasoning_summary_p
     part: OutputPart
 
 
-class SummaryDelta(OfSummary, kw_only=True, tag="response.reasoning_summary_text.delta"):
+class SummaryTextDelta(OfSummary, kw_only=True, tag="response.reasoning_summary_text.delta"):
     """More of a summary."""
 
     delta: str
 
 
-class SummaryDone(OfSummary, kw_only=True, tag="response.reasoning_summary_text.done"):
+class SummaryTextDone(OfSummary, kw_only=True, tag="response.reasoning_summary_text.done"):
     """All of it."""
 
     text: str
@@ -187,14 +187,14 @@ ResponseEvent: TypeAlias = (
     | ItemDone
     | PartAdded
     | PartDone
-    | TextDelta
-    | TextDone
-    | ReasoningDelta
-    | ReasoningDone
+    | OutputTextDelta
+    | OutputTextDone
+    | ReasoningTextDelta
+    | ReasoningTextDone
     | SummaryPartAdded
     | SummaryPartDone
-    | SummaryDelta
-    | SummaryDone
+    | SummaryTextDelta
+    | SummaryTextDone
     | ArgumentsDelta
     | ArgumentsDone
 )

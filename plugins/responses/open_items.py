@@ -10,17 +10,17 @@ from plugins.responses.events import (
     ArgumentsDone,
     ItemAdded,
     ItemDone,
+    OutputTextDelta,
+    OutputTextDone,
     PartAdded,
     PartDone,
-    ReasoningDelta,
-    ReasoningDone,
+    ReasoningTextDelta,
+    ReasoningTextDone,
     ResponseEvent,
-    SummaryDelta,
-    SummaryDone,
     SummaryPartAdded,
     SummaryPartDone,
-    TextDelta,
-    TextDone,
+    SummaryTextDelta,
+    SummaryTextDone,
 )
 from plugins.responses.listed import new_id
 from plugins.responses.requests import Status
@@ -89,11 +89,13 @@ class OpenMessage(OpenItem):
         """More of it."""
         self._texts.append(text)
         self._logprobs += logprobs
-        return [TextDelta(item_id=self.id, output_index=self._index, delta=text, logprobs=logprobs)]
+        return [OutputTextDelta(item_id=self.id, output_index=self._index, delta=text, logprobs=logprobs)]
 
     def end(self, status: Status) -> list[ResponseEvent]:
         return [
-            TextDone(item_id=self.id, output_index=self._index, text=self.text, logprobs=self._logprobs),
+            OutputTextDone(
+                item_id=self.id, output_index=self._index, text=self.text, logprobs=self._logprobs
+            ),
             PartDone(item_id=self.id, output_index=self._index, part=self._part()),
             self._done(status),
         ]
@@ -124,11 +126,11 @@ class OpenThought(OpenItem):
     def add(self, text: str) -> list[ResponseEvent]:
         """More of it."""
         self._texts.append(text)
-        return [ReasoningDelta(item_id=self.id, output_index=self._index, delta=text)]
+        return [ReasoningTextDelta(item_id=self.id, output_index=self._index, delta=text)]
 
     def end(self, status: Status) -> list[ResponseEvent]:
         return [
-            ReasoningDone(item_id=self.id, output_index=self._index, text=self.text),
+            ReasoningTextDone(item_id=self.id, output_index=self._index, text=self.text),
             PartDone(item_id=self.id, output_index=self._index, part=ReasoningText(text=self.text)),
             self._done(status),
         ]
@@ -164,11 +166,11 @@ class OpenSummary(OpenThought):
 
     def add(self, text: str) -> list[ResponseEvent]:
         self._texts.append(text)
-        return [SummaryDelta(item_id=self.id, output_index=self._index, delta=text)]
+        return [SummaryTextDelta(item_id=self.id, output_index=self._index, delta=text)]
 
     def end(self, status: Status) -> list[ResponseEvent]:
         return [
-            SummaryDone(item_id=self.id, output_index=self._index, text=self.text),
+            SummaryTextDone(item_id=self.id, output_index=self._index, text=self.text),
             SummaryPartDone(item_id=self.id, output_index=self._index, part=SummaryText(text=self.text)),
             self._done(status),
         ]
