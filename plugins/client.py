@@ -239,8 +239,8 @@ class KernelClient:
         self.send(parcel("cancel", Cancel(), ids=(request_id,)))
 
     def _release(self, names: Sequence[str]) -> None:
-        self._shared.subtract(names)
         for name in names:
+            self._shared[name] -= 1
             if not self._shared[name]:
                 del self._shared[name]
                 pixels.remove_shared(self.shared_folder, name)
