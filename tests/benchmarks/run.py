@@ -33,6 +33,7 @@ BENCHMARKS = {
     "orphans": ("bench_orphans", 200, 20),
     "interrupts": ("bench_interrupts", 200, 20),
     "idle": ("bench_idle", 1000, 250),
+    "slow": ("bench_slow_clients", 400, 200),
     "decode": ("bench_decode", 7, 3),
     "grammar": ("bench_grammar", 7, 3),
     "vision": ("bench_vision", 7, 3),
