@@ -49,8 +49,8 @@ class Output:
                 return message.add(update.text, chat_logprobs(update.logprobs)["content"])
             case Delta(), _ if update.text or update.logprobs:
                 message = OpenMessage(self._num_begun)
-                said = message.add(update.text, chat_logprobs(update.logprobs)["content"])
-                return [*self._begin(message), *said]
+                begun = self._begin(message)
+                return [*begun, *message.add(update.text, chat_logprobs(update.logprobs)["content"])]
             case ToolCallBegin(), _:
                 return self._begin(OpenCall(self._num_begun, update))
             case ToolCallDelta(), OpenCall() as call:

@@ -107,6 +107,8 @@ async def test_a_stream_is_gathered_by_the_sdk(door, sdk):
     async with sdk.responses.stream(model=MODEL, input="hi", tools=[LOOK]) as stream:
         async for event in stream:
             seen.append(event.type.removeprefix("response."))
+            if event.type == "response.output_text.delta":
+                assert "Look: " == event.snapshot
         response = await stream.get_final_response()
 
     assert ["reasoning", "message", "function_call"] == [item.type for item in response.output]

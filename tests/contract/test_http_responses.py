@@ -189,6 +189,8 @@ async def test_events_come_in_the_documented_order():
         *message,
         "completed",
     ] == [name.removeprefix("response.") for name in names]
+    added = [event["part"] for event in events if event["type"] == "response.content_part.added"]
+    assert ["", "", ""] == [part["text"] for part in added]
     done = [event["item"] for event in events if event["type"] == "response.output_item.done"]
     assert ["completed", "completed", "completed", "incomplete", "completed"] == [i["status"] for i in done]
     # The call that was none is not in the response.
