@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 import pytest
 from msgspec import Raw
@@ -47,6 +49,42 @@ def test_where_it_begins_stays_over_many_keystrokes() -> None:
         assert before.startswith("line ")
         assert 150 < len(before) <= 400
     assert len(begins) <= 2
+
+
+def test_where_it_begins_stays_over_many_lines() -> None:
+    """Also with the cursor in the middle: what stands below does not matter."""
+    document = Document("".join(f"line {number:04}\n" for number in range(400)))
+    begins = [cursor_at(document, Place(number, 0), 400, 400).before[:9] for number in range(100, 200)]
+
+    assert len(set(begins)) <= 8
+    assert begins == sorted(begins)
+
+
+def test_a_document_that_fits_is_shown_from_its_start() -> None:
+    assert cursor_at(Document("a\n" * 9), Place(9, 0), 18, 0).before == "a\n" * 9
+
+
+class Watched(list[str]):
+    """Lines that are looked at one by one, and counted."""
+
+    num_seen = 0
+
+    def __getitem__(self, index: object) -> str:  # type: ignore[override]
+        assert isinstance(index, int)
+        self.num_seen += 1
+        return super().__getitem__(index)
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("all lines were looked at")
+
+
+def test_a_key_in_a_long_document_looks_at_few_lines() -> None:
+    document = Document("0123456789\n" * 50_000)
+    document.lines = lines = Watched(document.lines)
+    cursor = cursor_at(document, Place(25_000, 5), 1000, 1000)
+
+    assert (500 <= len(cursor.before) <= 1000, len(cursor.after)) == (True, 1000)
+    assert lines.num_seen < 400
 
 
 @pytest.mark.parametrize(

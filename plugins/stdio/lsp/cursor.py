@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from plugins.stdio.lsp.documents import Document, Place
@@ -36,10 +38,9 @@ class Cursor:
 
 
 def cursor_at(document: Document, place: Place, max_before: int, max_after: int) -> Cursor:
-    """The text around *place*.
+    """The text around *place*; takes no longer in a long document.
 
-    Where it begins stays the same over many keystrokes, so that the worker's prompt cache knows most of it:
-    it is the start of a line, and moves on by half of *max_before* at a time.
+    Where it begins stays the same over many keystrokes, so that the worker's prompt cache knows most of it.
 
     Args:
         max_before: Characters.
@@ -47,26 +48,35 @@ def cursor_at(document: Document, place: Place, max_before: int, max_after: int)
     """
     lines = document.lines
     line = lines[place.line]
-    before = "".join([*_from(lines[: place.line], place.column, max_before), line[: place.column]])
+    earlier = [lines[number] for number in range(_first_line(lines, place, max_before), place.line)]
+    before = "".join([*earlier, line[: place.column]])
     after, left = [line[place.column :]], max_after - len(line) + place.column
-    for following in lines[place.line + 1 :]:
+    for number in range(place.line + 1, len(lines)):
         if left <= 0:
             break
-        after.append(following)
-        left -= len(following)
+        after.append(lines[number])
+        left -= len(lines[number])
     return Cursor(_LINE_END.sub("\n", before[-max_before:]), _LINE_END.sub("\n", "".join(after)[:max_after]))
 
 
-def _from(lines: list[str], column: int, max_chars: int) -> list[str]:
-    """Those of the lines before a cursor that are shown."""
-    excess = sum(map(len, lines)) + column - max_chars
-    if excess <= 0:
-        return lines
-    step = max(1, max_chars // 2)
-    skipped = 0
-    for number, line in enumerate(lines):
-        # Up to the next multiple of a step.
-        if skipped >= -(-excess // step) * step:
-            return lines[number:]
-        skipped += len(line)
-    return []
+def _first_line(lines: Sequence[str], place: Place, max_chars: int) -> int:
+    """The first of the lines before a cursor that are shown.
+
+    Of those from which on at least half of *max_chars* are shown, the one with the roundest number: typing
+    moves the others in and out of the limit, but rarely that one.
+    """
+    first, shown = place.line, place.column
+    enough = []
+    for number in range(place.line - 1, -1, -1):
+        shown += len(lines[number])
+        if shown > max_chars:
+            break
+        first = number
+        if shown >= max_chars // 2:
+            enough.append(number)
+    return max(enough, key=_roundness, default=first)
+
+
+def _roundness(number: int) -> float:
+    """The largest power of two that divides it."""
+    return number & -number or math.inf
