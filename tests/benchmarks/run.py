@@ -39,7 +39,7 @@ BENCHMARKS = {
     "vision": ("bench_vision", 7, 3),
     "photo": ("bench_photo", 30, 10),
     "prefill": ("bench_prefill", 2, 1),
-    "flood": ("bench_flood", 3000, 1000),
+    "flood": ("bench_flood", 1_000_000, 20_000),
     "neighbours": ("bench_neighbours", 3, 1),
     "stdio": ("bench_stdio", 20, 6),
     "lsp": ("bench_lsp", 1000, 200),
