@@ -72,6 +72,16 @@ def test_who_comes_while_a_twin_reads_or_answers_reads_nothing(run: Run) -> None
     assert report.num_read == 2 * (num_prompt - 1) + report.done("d").usage.prompt_tokens - 1
 
 
+def test_those_who_come_late_join_in_the_same_step(run: Run) -> None:
+    """Who has found all of its prompt is no reader to wait for."""
+    jobs = [Job(id="a", chat=asked(5, max_tokens=16)), *(Job(id=n, chat=asked(6), add_at=8) for n in "bcd")]
+
+    report = run(*jobs)
+
+    assert len({report.of(name)[0][0] for name in "bcd"}) == 1
+    assert report.num_read == report.done("a").usage.prompt_tokens - 1
+
+
 def test_the_next_one_reads_on_when_the_reader_is_cancelled(run: Run) -> None:
     jobs = [Job(id="a", chat=asked(5), cancel_at=2), *(Job(id=n, chat=asked(6)) for n in "bc")]
 

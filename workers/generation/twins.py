@@ -29,7 +29,11 @@ class TwinEngine(BatchEngine[AnyRow]):
         """See `BatchEngine`; who waits for a twin keeps nobody else waiting."""
         if not self._waiting:
             return None
-        being_read = {row.prompt_name for row in self._rows_inside() if row.is_reading}
+        being_read = {
+            row.prompt_name
+            for row in self._rows_inside()
+            if row.is_reading and row.num_cached < len(row.prompt) - 1
+        }
         return next(
             (row for row in self._waiting if not _may_follow(row) or row.prompt_name not in being_read), None
         )
