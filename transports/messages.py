@@ -266,6 +266,8 @@ class ChatRequest(Generate, frozen=True, kw_only=True):
     tool_choice: ToolChoice = ToolChoice()
     # False: the answer ends after its first call.
     parallel_tool_calls: bool = True
+    # The last message, of the assistant, is the beginning of the answer: only what follows is told.
+    continues_last: bool = False
     reasoning: Reasoning = Reasoning()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plugins.anthropic.requests import CountBody, MessagesBody
+from plugins.anthropic.requests import CountBody, MessagesBody, MessageTurn
 from plugins.anthropic.tools import read_reasoning, read_tools
 from plugins.keep_alive import keep_alive_of
 from plugins.openai.grammars import schema_grammar
@@ -31,12 +31,7 @@ def check(body: CountBody) -> None:
     read_reasoning(body)
     _grammar(body)
     keep_alive_of(body.keep_alive)
-    if isinstance(body, MessagesBody) and body.messages[-1].role == "assistant":
-        raise RequestError(
-            "messages: expected a turn of the user at the end; to go on with an answer (prefill) is not "
-            "supported",
-            param="messages",
-        )
+    _check_last(body.messages[-1])
 
 
 def message_request(
@@ -53,6 +48,7 @@ def message_request(
         sampling=Sampling(temperature=body.temperature, top_p=body.top_p, top_k=body.top_k),
         stop=tuple(body.stop_sequences or ()),
         grammar=_grammar(body),
+        continues_last=body.messages[-1].role == "assistant",
         reasoning=read_reasoning(body),
         **read_tools(body.tools, body.tool_choice),
     )
@@ -70,9 +66,20 @@ def count_request(
         images=images,
         max_tokens=1,
         count_only=not images,
+        continues_last=body.messages[-1].role == "assistant",
         reasoning=read_reasoning(body),
         **read_tools(body.tools, body.tool_choice),
     )
+
+
+def _check_last(turn: MessageTurn) -> None:
+    """Refuse a beginning of the answer that the model could not well go on with, as Anthropic does."""
+    content = turn.content
+    text = content if isinstance(content, str) else (content[-1].text or "") if content else ""
+    if turn.role == "assistant" and text != text.rstrip():
+        raise RequestError(
+            "messages: expected a last turn of the assistant without white space at its end", param="messages"
+        )
 
 
 def _grammar(body: CountBody) -> Grammar | None:

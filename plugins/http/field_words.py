@@ -22,6 +22,7 @@ WORDS = {
     "MessageTurn.content": "A string or blocks.",
     "TokenizeBody.content": "The text; or use prompt or messages.",
     "context": "Of a document: what is said of it before it.",
+    "continue_final_message": "vLLM's: the last turn, of the assistant, is the beginning of the answer.",
     "data": "With type base64 the file, with type text the words themselves.",
     "ReasoningConfig.context": "No effect.",
     "conversation": "Not supported: use previous_response_id, or send the items.",

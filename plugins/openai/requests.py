@@ -184,6 +184,8 @@ class ChatBody(ConversationBody, frozen=True, kw_only=True):
     response_format: ResponseFormat | None = None
     tools: InputTools | None = None
     tool_choice: str | InputToolChoice | None = None
+    # Not OpenAI's, but vLLM's: the last turn is the beginning of the answer.
+    continue_final_message: bool | None = None
     # What OpenAI had before tools.
     functions: RawNull = NULL
     function_call: RawNull = NULL

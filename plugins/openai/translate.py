@@ -84,6 +84,7 @@ def chat_request(
     return ChatRequest(
         messages=messages,
         images=images,
+        continues_last=bool(body.continue_final_message),
         max_tokens=_max_tokens(body),
         top_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         reasoning=read_reasoning(body.reasoning_effort, body.thinking_budget, body.chat_template_kwargs),

@@ -255,6 +255,19 @@ async def test_tokens_are_counted_without_an_answer():
     assert ["look"] == [tool.name for tool in door.client.body.tools]
 
 
+async def test_an_answer_may_go_on_with_a_last_turn_of_the_assistant():
+    turns = [USER, {"role": "assistant", "content": [{"type": "text", "text": "It is"}]}]
+    async with open_door() as door:
+        reply = await door.post(PATH, body(messages=turns))
+        goes_on = door.client.body
+        chat = await door.chat(messages=[USER, {"role": "assistant", "content": "It is"}])
+        answers = door.client.body
+        await door.chat(messages=turns, continue_final_message=True)
+
+    assert (200, 200) == (reply.status, chat.status)
+    assert [True, False, True] == [one.continues_last for one in (goes_on, answers, door.client.body)]
+
+
 async def test_fields_without_effect_are_named():
     async with open_door() as door:
         reply = await door.post(
@@ -276,8 +289,8 @@ async def test_fields_without_effect_are_named():
         ({"messages": []}, "messages: "),
         ({"messages": [{"role": "tool", "content": "a"}]}, "messages[0].role: "),
         (
-            {"messages": [USER, {"role": "assistant", "content": "It is"}]},
-            "messages: expected a turn of the user",
+            {"messages": [USER, {"role": "assistant", "content": "It is "}]},
+            "messages: expected a last turn of the assistant",
         ),
         ({"temperature": 3}, "temperature: "),
         ({"stop_sequences": [""]}, "stop_sequences[0]: "),

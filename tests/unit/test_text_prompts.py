@@ -9,6 +9,7 @@ import pytest
 
 from transports.messages import ChatMessage, Reasoning
 from workers.generation.prompts import Prompts
+from workers.generation.turns import Beginning
 
 
 class Tokenizer:
@@ -75,3 +76,21 @@ def test_whether_tools_are_shown_is_tried(render: Callable[..., str], expected: 
     made, _ = prompts("", render)
 
     assert made.shows_tools is expected
+
+
+def test_an_answer_goes_on_with_its_beginning() -> None:
+    made, _ = prompts("{{ x }}", lambda turns, **_told: "|".join(turn["content"] for turn in turns) + "|")
+
+    tokens = made.chat([ChatMessage(role="user", content="hi")], beginning=Beginning("It is"))
+
+    assert b"hi|It is" == bytes(tokens)
+
+
+def test_thoughts_that_the_template_opens_are_over_before_the_beginning() -> None:
+    made, _ = prompts("{{ x }}", lambda _turns, **_told: "hi<think>\n")
+
+    tokens = made.chat(
+        [ChatMessage(role="user", content="hi")], beginning=Beginning("It is", "<think>", "</think>")
+    )
+
+    assert b"hi<think>\n</think>\n\nIt is" == bytes(tokens)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
+from transports.errors import RequestError
 from transports.messages import ChatMessage, ChatRequest, Reasoning
 from transports.tools import Tool, ToolCall, ToolChoice
 from workers.generation.tool_calls import tools_of
-from workers.generation.turns import called_names, fields_of, turn_of
+from workers.generation.turns import called_names, fields_of, split_last, turn_of
 
 CALL = ToolCall(id="c1", name="look", arguments='{"at": ["<end>", {"<end>": 1}], "n": null}')
 
@@ -81,3 +84,33 @@ def test_thinking_is_told_under_both_names() -> None:
         "thinking": False,
         "reasoning_effort": "none",
     }
+
+
+def test_what_an_answer_goes_on_with_is_no_turn() -> None:
+    user, begun = ChatMessage(role="user", content="hi"), ChatMessage(role="assistant", content="It is")
+
+    assert ([user], "It is") == split_last(ChatRequest(messages=(user, begun), continues_last=True))
+    assert ((user, begun), "") == split_last(ChatRequest(messages=(user, begun)))
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [ChatMessage(role="assistant", content="It is")],
+        [ChatMessage(role="user", content="a"), ChatMessage(role="user", content="b")],
+        [
+            ChatMessage(role="user", content="a"),
+            ChatMessage(
+                role="assistant", content="", tool_calls=(ToolCall(id="1", name="f", arguments="{}"),)
+            ),
+        ],
+        [
+            ChatMessage(role="user", content="a"),
+            ChatMessage(role="assistant", content="b", reasoning="Hm."),
+        ],
+    ],
+    ids=["alone", "user", "call", "thought"],
+)
+def test_an_answer_goes_on_with_words_of_the_assistant_only(messages: list[ChatMessage]) -> None:
+    with pytest.raises(RequestError, match="messages: expected words of the assistant"):
+        split_last(ChatRequest(messages=tuple(messages), continues_last=True))

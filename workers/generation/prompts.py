@@ -13,7 +13,15 @@ from workers.generation.fim import recognise
 from workers.generation.rendering import TemplateLimit, check_size, limited
 from workers.generation.too_long import prompt_too_long
 from workers.generation.tool_calls import Tools
-from workers.generation.turns import NO_FIELDS, Fields, called_names, fields_of, turn_of
+from workers.generation.turns import (
+    NO_BEGINNING,
+    NO_FIELDS,
+    Beginning,
+    Fields,
+    called_names,
+    fields_of,
+    turn_of,
+)
 
 # Any: a tokenizer of transformers behind mlx-lm's wrapper; neither has types.
 Tokenizer = Any
@@ -67,20 +75,26 @@ class Prompts:
         self._special = sorted(special, key=len, reverse=True)
         self._knows_developer = "developer" in str(tokenizer.chat_template)
 
-    def chat(self, messages: Sequence[ChatMessage], fields: Fields = NO_FIELDS) -> list[int]:
+    def chat(
+        self,
+        messages: Sequence[ChatMessage],
+        fields: Fields = NO_FIELDS,
+        beginning: Beginning = NO_BEGINNING,
+    ) -> list[int]:
         """The conversation as the model was taught it, ending where its answer begins.
 
         The names of special tokens in the messages are plain text to the model.
 
         Args:
             fields: What `told` made of the request.
+            beginning: Of the answer.
 
         Raises:
             TaskNotSupported: The model has no chat template.
             RequestError: The template refuses the conversation.
             ContextLengthExceeded: It is too long; the last few tokens are the caller's to check.
         """
-        text = self._render(self._turns(messages), fields)
+        text = beginning.after(self._render(self._turns(messages), fields), self._plain)
         self._refuse_too_long(text, "messages")
         tokens = self._tokens(text)
         if not tokens:

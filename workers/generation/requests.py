@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from transports.envelope import Message
 from transports.errors import RequestError, TaskNotSupported
-from transports.messages import ChatRequest, CompletionRequest, Generate
+from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Generate
 from transports.tokens import Tokens
 from workers.generation.answers import PLAIN, AnswerFormat
 from workers.generation.chat_terms import ChatTerms, terms_of
@@ -20,6 +20,7 @@ from workers.generation.rows import Row
 from workers.generation.stops import StopMatcher
 from workers.generation.thoughts import NO_THINKING, ThinkingTokens
 from workers.generation.too_long import answer_too_long, prompt_too_long
+from workers.generation.turns import Beginning, Fields, split_last
 
 AnyRow = TypeVar("AnyRow", bound=Row)
 
@@ -51,7 +52,7 @@ class RequestReader:
             if body.images:
                 raise RequestError("messages: this model takes text only, got images", param="messages")
             terms = self.terms(body)
-            prompt = self.prompts.chat(body.messages, terms.fields)
+            prompt = self.prompts.chat(*self.told(body, terms))
             return self.make_row(Row, request_id, body, prompt, now, terms)
         if isinstance(body, CompletionRequest):
             prompt = self.completion(body)
@@ -65,6 +66,15 @@ class RequestReader:
             RequestError: The model cannot do that.
         """
         return terms_of(body, self.prompts, self.form, self.thinking)
+
+    def told(self, body: ChatRequest, terms: ChatTerms) -> tuple[Sequence[ChatMessage], Fields, Beginning]:
+        """What the chat template gets, and what follows behind it.
+
+        Raises:
+            RequestError: The answer cannot go on as it is to.
+        """
+        messages, text = split_last(body)
+        return messages, terms.fields, Beginning(text, self.form.think_start, self.form.think_end)
 
     def make_row(
         self,
@@ -86,7 +96,6 @@ class RequestReader:
         Raises:
             RequestError: A parameter is wrong, or prompt and answer do not fit.
         """
-        is_chat = isinstance(body, ChatRequest)
         detokenizer = self.vocabulary.detokenizer()
         reader = terms.reader(request_id, prompt) if terms else None
         if reader is not None:
@@ -106,7 +115,7 @@ class RequestReader:
             stops=StopMatcher(body.stop),
             arrived=now,
             cache_salt=body.cache_salt,
-            strips_space=is_chat and self.vocabulary.leads_with_space,
+            strips_space=_begins_answer(body) and self.vocabulary.leads_with_space,
             tells_prompt=tells_prompt(body),
             constraint=self.constraint(body, terms, prompt),
             told=self.tokens(request_id, prompt) if body.tell_tokens and body.count_only else None,
@@ -178,3 +187,8 @@ def tells_prompt(body: Generate) -> bool:
         and body.echo
         and (body.top_logprobs is not None or body.max_tokens == 0)
     )
+
+
+def _begins_answer(body: Generate) -> bool:
+    """Whether the first token of the answer has nothing before it that it goes on with."""
+    return isinstance(body, ChatRequest) and not body.continues_last

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from transports.messages import ChatMessage, Reasoning
+from transports.errors import RequestError
+from transports.messages import ChatMessage, ChatRequest, Reasoning
 from transports.tools import ToolCall
 from workers.generation.tool_calls import Tools
 
@@ -13,6 +15,46 @@ Plain = Callable[[str], str]
 # What a template is told besides the turns.
 Fields = Mapping[str, object]
 NO_FIELDS: Fields = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What an answer begins with, as the request has it; the model goes on."""
+
+    text: str = ""
+    # What stands around thoughts, which are over before the answer.
+    think_start: str = ""
+    think_end: str = ""
+
+    def after(self, prompt: str, plain: Plain) -> str:
+        """A rendered *prompt*, which ends where an answer begins, with this behind it."""
+        if not self.text:
+            return prompt
+        if self.think_start and prompt.rstrip().endswith(self.think_start):
+            prompt = f"{prompt}{self.think_end}\n\n"
+        return prompt + plain(self.text)
+
+
+NO_BEGINNING = Beginning()
+
+
+def split_last(body: ChatRequest) -> tuple[Sequence[ChatMessage], str]:
+    """The conversation, and what the answer begins with ("": nothing).
+
+    Raises:
+        RequestError: The answer is to go on with what is none of the assistant's words.
+    """
+    if not body.continues_last:
+        return body.messages, ""
+    *before, last = body.messages
+    is_words = isinstance(last.content, str) and not last.tool_calls and not last.reasoning
+    if not before or last.role != "assistant" or not is_words:
+        raise RequestError(
+            "messages: expected words of the assistant at the end, behind other turns, for the answer to "
+            "go on with",
+            param="messages",
+        )
+    return before, last.text
 
 
 def turn_of(

@@ -8,7 +8,7 @@ from typing import Any
 from transports.errors import MlxdError, RequestError
 from transports.messages import ChatMessage, ImagePart, TextPart
 from workers.generation.prompts import Prompts
-from workers.generation.turns import NO_FIELDS, Fields
+from workers.generation.turns import NO_BEGINNING, NO_FIELDS, Beginning, Fields
 
 # Any: a tokenizer of transformers behind mlx-lm's wrapper; neither has types.
 Tokenizer = Any
@@ -40,12 +40,22 @@ class VisionPrompts(Prompts):
         self._takes_parts = bool(found)
         self.placeholder = (found or [*placeholders])[0]
 
-    def chat(self, messages: Sequence[ChatMessage], fields: Fields = NO_FIELDS) -> list[int]:
+    def chat(
+        self,
+        messages: Sequence[ChatMessage],
+        fields: Fields = NO_FIELDS,
+        beginning: Beginning = NO_BEGINNING,
+    ) -> list[int]:
         """See `Prompts.chat`; without the pictures."""
-        pieces = self.pieces(messages, fields)
+        pieces = self.pieces(messages, fields, beginning)
         return [token for piece in pieces if isinstance(piece, list) for token in piece]
 
-    def pieces(self, messages: Sequence[ChatMessage], fields: Fields = NO_FIELDS) -> list[Piece]:
+    def pieces(
+        self,
+        messages: Sequence[ChatMessage],
+        fields: Fields = NO_FIELDS,
+        beginning: Beginning = NO_BEGINNING,
+    ) -> list[Piece]:
         """Text and pictures of the rendered conversation in turn; begins and ends with text.
 
         Raises:
@@ -54,7 +64,7 @@ class VisionPrompts(Prompts):
         images = [
             part.image for message in messages for part in _parts(message) if isinstance(part, ImagePart)
         ]
-        text = self._render(self._turns(messages), fields)
+        text = beginning.after(self._render(self._turns(messages), fields), self._plain)
         self._refuse_too_long(text, "messages")
         texts = text.split(self.placeholder) if images else [text]
         if len(texts) != len(images) + 1:

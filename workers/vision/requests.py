@@ -35,7 +35,7 @@ class VisionReader:
         if isinstance(body, ChatRequest):
             _check_images(body)
             terms = self.reader.terms(body)
-            pieces = self.prompts.pieces(body.messages, terms.fields)
+            pieces = self.prompts.pieces(*self.reader.told(body, terms))
             text = [token for piece in pieces if isinstance(piece, list) for token in piece]
             pictures = [
                 Picture(image.digest, image.width, image.height, pixels)
