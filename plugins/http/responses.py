@@ -105,7 +105,8 @@ class Responder:
     async def input_items(self, exchange: Exchange) -> web.StreamResponse:
         """GET /v1/responses/{id}/input_items."""
         page = read_page(exchange.request.query)
-        return exchange.json(page_of(self._kept(exchange).input, page))
+        items = self._kept(exchange).input
+        return exchange.json(await aside(len(items), page_of, items, page))
 
     async def delete(self, exchange: Exchange) -> web.StreamResponse:
         """DELETE /v1/responses/{id}."""
@@ -118,8 +119,7 @@ class Responder:
         before: list[Kept] = []
         if body.previous_response_id is not None:
             before = self._store.conversation(owner, body.previous_response_id, now)
-        found = {id_: self._store.with_item(owner, id_, now) for id_ in referred_ids(body)}
-        referred = {id_: kept for id_, kept in found.items() if kept}
+        referred = self._store.with_items(owner, referred_ids(body), now)
         num_bytes += sum(kept.num_bytes for kept in [*before, *referred.values()])
         return await aside(num_bytes, read_conversation, body, before, referred)
 

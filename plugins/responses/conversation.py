@@ -8,11 +8,15 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
-from plugins.responses.items import Placed, read_items
+from plugins.responses.items import MAX_TURNS, Placed, read_items
 from plugins.responses.listed import listed_items
 from plugins.responses.requests import Item, ResponseBody
 from plugins.responses.store import Kept
 from plugins.turns import Turn
+from transports.errors import RequestError
+
+# Of a conversation that is kept: four for each turn that a request may have.
+MAX_ITEMS = 4 * MAX_TURNS
 
 
 class _Said(Struct, frozen=True):
@@ -46,8 +50,9 @@ def read_conversation(
         referred: Id of an item that the request only refers to -> the response that has it.
 
     Raises:
-        RequestError: As `read_items`.
+        RequestError: As `read_items`, or too much was kept of it.
     """
+    _check_size([*before, *referred.values()])
     given = _given_items(body, referred)
     turns = read_items(body.instructions, [*_placed_before(before), *_placed(given)])
     listed = listed_items(given)
@@ -58,6 +63,16 @@ def referred_ids(body: ResponseBody) -> set[str]:
     """Items that the request only refers to."""
     items = body.input if isinstance(body.input, list) else []
     return {item.id for item in items if item.id and _is_reference(item)}
+
+
+def _check_size(kept: Sequence[Kept]) -> None:
+    """Refuse to read more than a conversation may have; it would take seconds."""
+    num_items = sum(len(items) for items in {one.id: one.item_ids for one in kept}.values())
+    if num_items > MAX_ITEMS:
+        raise RequestError(
+            f"previous_response_id: expected at most {MAX_ITEMS} items before, got {num_items}",
+            param="previous_response_id",
+        )
 
 
 def _given_items(body: ResponseBody, referred: Mapping[str, Kept]) -> list[Item]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from transports.errors import PreviousResponseNotFound
@@ -81,14 +82,13 @@ class ResponseStore:
 
     def get(self, owner: str, id_: str, now: float) -> Kept | None:
         """A response of *owner*; None if there is none of this id, or no longer."""
-        self._forget_unused(now)
-        shelf = self._shelves.get(owner)
-        return shelf.use(id_, now) if shelf else None
+        return self._shelf(owner, now).use(id_, now)
 
-    def with_item(self, owner: str, item_id: str, now: float) -> Kept | None:
-        """The last response of *owner* that has an item of this id."""
-        shelf = self._shelves.get(owner)
-        return self.get(owner, shelf.by_item.get(item_id, ""), now) if shelf else None
+    def with_items(self, owner: str, item_ids: Iterable[str], now: float) -> dict[str, Kept]:
+        """Of each of these items the last response of *owner* that has it, if there is one."""
+        shelf = self._shelf(owner, now)
+        found = {item_id: shelf.use(shelf.by_item.get(item_id, ""), now) for item_id in item_ids}
+        return {item_id: kept for item_id, kept in found.items() if kept}
 
     def conversation(self, owner: str, id_: str, now: float) -> list[Kept]:
         """A response and all those before it, the first one first.
@@ -96,10 +96,11 @@ class ResponseStore:
         Raises:
             PreviousResponseNotFound: One of them is not there.
         """
+        shelf = self._shelf(owner, now)
         found: list[Kept] = []
         next_id: str | None = id_
         while next_id is not None:
-            kept = self.get(owner, next_id, now)
+            kept = shelf.use(next_id, now)
             if kept is None:
                 gone = "it is" if next_id == id_ else "one that came before it is"
                 raise PreviousResponseNotFound(
@@ -116,6 +117,11 @@ class ResponseStore:
             return False
         self._forget(owner, id_)
         return True
+
+    def _shelf(self, owner: str, now: float) -> _Shelf:
+        """What *owner* keeps, which may be nothing."""
+        self._forget_unused(now)
+        return self._shelves.get(owner) or _Shelf()
 
     def _forget_unused(self, now: float) -> None:
         for owner in list(self._shelves):

@@ -7,7 +7,7 @@ import json
 import msgspec
 import pytest
 
-from plugins.responses.conversation import read_conversation, referred_ids
+from plugins.responses.conversation import MAX_ITEMS, read_conversation, referred_ids
 from plugins.responses.items import Placed, read_items
 from plugins.responses.paging import Page, page_of, read_page
 from plugins.responses.requests import Item, ResponseBody
@@ -120,6 +120,14 @@ def test_what_is_kept_is_read_again_as_it_was() -> None:
     assert first.turns == second.turns[:3]
     assert (["A"], "Hm.") == (second.turns[3].parts, second.turns[3].reasoning)
     assert (first.added_ids[1], 2) == (second.added_ids[0], len(second.added_ids))
+
+
+def test_more_than_a_conversation_may_have_is_not_read() -> None:
+    body = msgspec.convert({"model": "m", "input": "hi"}, ResponseBody)
+    kept = Kept(id="r", previous_id=None, input=b"", response=b"", item_ids=("x",) * (MAX_ITEMS + 1))
+
+    with pytest.raises(RequestError, match="previous_response_id"):
+        read_conversation(body, [kept], {})
 
 
 def test_pages_of_items() -> None:
