@@ -31,6 +31,8 @@ CHAT = b'{"model":"m","messages":[{"role":"user","content":"hi"}],'
 TEXT = b'{"model":"m","messages":[{"role":"user","content":"'
 PICTURE = b'{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"'
 PROMPT = b'{"model":"m","prompt":'
+RESPONSE = b'{"model":"m","input":['
+SHOWN = RESPONSE + b'{"role":"user","content":[{"type":"input_image","image_url":"'
 
 
 def fill(begin: bytes, unit: bytes, end: bytes, size: int) -> bytes:
@@ -40,6 +42,11 @@ def fill(begin: bytes, unit: bytes, end: bytes, size: int) -> bytes:
 def messages(num: int, size: int) -> bytes:
     one = b'{"role":"user","content":"%b"}' % (b"x" * size)
     return b'{"model":"m","messages":[' + b",".join([one] * num) + b"]}"
+
+
+def items(num: int, size: int) -> bytes:
+    one = b'{"role":"user","content":"%b"}' % (b"x" * size)
+    return RESPONSE + b",".join([one] * num) + b"]}"
 
 
 # Name -> a body and the status of its answer.
@@ -65,6 +72,9 @@ BODIES = {
     "a long key": (fill(CHAT + b'"', b"k", b'":1}', LARGE), 200),
     "a long number": (fill(CHAT + b'"seed":', b"1", b"}", LARGE), 400),
     "a picture": (fill(PICTURE + b"data:image/png;base64,", b"AAAA", b'"}}]}]}', LARGE), 415),
+    "many items": (items(4096, 2000), 200),
+    "an item of text": (fill(RESPONSE + b'{"role":"user","content":"', b"a ", b'"}]}', 8 * MIB), 200),
+    "a picture in an item": (fill(SHOWN + b"data:image/png;base64,", b"AAAA", b'"}]}]}', LARGE), 415),
     "no end": (fill(CHAT + b'"x":"', b"a", b"", LARGE), 400),
     "no UTF-8": (fill(CHAT + b'"x":"', b"a", b'\xff"}', LARGE), 400),
 }
@@ -108,7 +118,8 @@ def encode_and_say(submission: Submission, body: Message) -> None:
 
 def send(door: Door, body: bytes) -> int:
     """A client in a thread, that waits in the system and not in Python; the status of the answer."""
-    path = "/v1/completions" if body.startswith(PROMPT) else "/v1/chat/completions"
+    paths = {PROMPT: "/v1/completions", RESPONSE: "/v1/responses"}
+    path = next((path for begin, path in paths.items() if body.startswith(begin)), "/v1/chat/completions")
     with socket.create_connection(("127.0.0.1", door.port), timeout=TIMEOUT_S) as connection:
         connection.sendall(door.bytes_of("POST", path, body))
         return int(connection.recv(65536)[9:12])
