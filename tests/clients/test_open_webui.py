@@ -24,12 +24,16 @@ from running import DEFAULT_MODEL, EMBEDDING_MODEL, VISION_MODEL, RunningKernel,
 
 from transports.settings import HttpSettings, KernelSettings, Settings
 
-TASK_MODEL = "echo/tasks"
-# The words of its prompts -> what a model that can do it answers.
-TASKS = {
+ABLE_MODEL = "echo/able"
+# What a request has in it -> what a model answers that can do such things.
+SCRIPT = {
+    # Open WebUI's own prompts.
     "concise title": '{"title": "Capital of France"}',
     "broad tags": '{"tags": ["geography"]}',
     "naturally send next": '{"follow_ups": ["And of Spain?"]}',
+    "Think first": "<think>Hm.</think>I have thought.",
+    # One of its 36 tools.
+    "What time is it": '<tool_call>{"name": "get_current_timestamp", "arguments": {}}</tool_call>',
 }
 # From the click, through Open WebUI, to mlxd's slot.
 MAX_STOP_S = 1.0
@@ -48,9 +52,9 @@ pytestmark = [
 async def kernel(
     vision_prepared: Path, embedding_prepared: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RunningKernel]:
-    """As it comes, with the demo models and one that writes titles."""
+    """As it comes, with the demo models and one that thinks and calls tools."""
     home = tmp_path_factory.mktemp("home")
-    add_model(home, TASK_MODEL, script=TASKS)
+    add_model(home, ABLE_MODEL, script=SCRIPT)
     (home / "envs").symlink_to(vision_prepared / "envs")
     (home / "models" / "demo").symlink_to(embedding_prepared / "models" / "demo")
     # A browser and torch leave this process little time on two cores.
@@ -72,7 +76,7 @@ async def webui(kernel: RunningKernel, tmp_path_factory: pytest.TempPathFactory)
         "RAG_EMBEDDING_MODEL": EMBEDDING_MODEL,
     }
     folder = tmp_path_factory.mktemp("open-webui")
-    async with running_open_webui(folder, api, TASK_MODEL_EXTERNAL=TASK_MODEL, **documents) as running:
+    async with running_open_webui(folder, api, TASK_MODEL_EXTERNAL=ABLE_MODEL, **documents) as running:
         # The first page logs in and says so; the pictures are of the next ones.
         async with running.chat():
             pass
@@ -88,12 +92,14 @@ async def test_models_are_listed_with_what_they_can_do(webui: OpenWebUi) -> None
         await chat.open_models()
         options = await chat.page.get_by_role("option").all()
         names = [await option.get_attribute("data-value") for option in options]
-        able = await chat.page.get_by_role("option", name=VISION_MODEL).text_content()
+        told_of = [await option.text_content() or "" for option in options]
         await chat.picture("models")
 
     assert DEFAULT_MODEL == chosen.strip()
-    assert [DEFAULT_MODEL, VISION_MODEL, TASK_MODEL] == names
-    assert "Takes text and pictures. Context: 4096 tokens." in (able or "")
+    assert [DEFAULT_MODEL, VISION_MODEL, ABLE_MODEL] == names
+    assert "Takes text. Context: 8192 tokens." in told_of[0]
+    assert "Takes text and pictures. Context: 4096 tokens." in told_of[1]
+    assert "Takes text. Thinks. Calls tools." in told_of[2]
 
 
 async def test_an_answer_streams_and_is_titled_tagged_and_counted(webui: OpenWebUi) -> None:
@@ -157,6 +163,35 @@ async def test_a_picture_is_seen_and_a_text_model_says_that_it_sees_none(
     )
 
 
+async def test_thoughts_are_folded_and_tools_are_called(webui: OpenWebUi) -> None:
+    async with webui.chat(ABLE_MODEL) as chat:
+        await chat.ask("Think first.")
+        thought = await chat.answer()
+    async with webui.chat(ABLE_MODEL) as chat:
+        await chat.ask("What time is it?")
+        called = await chat.answer()
+
+    assert re.fullmatch(r"Thought for [\w ]+\s+I have thought\.", thought)
+    # It made the call, and the model said its result back.
+    assert re.search(r"get_current_timestamp\s.*current_iso", called, re.DOTALL)
+
+
+async def test_a_document_is_searched_with_our_embeddings(
+    webui: OpenWebUi, kernel: RunningKernel, tmp_path: Path
+) -> None:
+    file = tmp_path / "plants.txt"
+    file.write_text("The heliotrope turns to the sun.\n")
+    async with webui.chat(ABLE_MODEL) as chat:
+        async with chat.page.expect_response(re.compile("/process/status")) as processed:
+            await chat.attach(file)
+        await (await processed.value).finished()
+        await chat.ask("Which plant turns to the sun?")
+        # The model says back what it was given.
+        await chat.page.locator("#response-content-container", has_text="The heliotrope turns").wait_for()
+
+    assert await num_started(kernel, EMBEDDING_MODEL) > 0
+
+
 async def test_stop_frees_the_slot_within_a_second(webui: OpenWebUi, kernel: RunningKernel) -> None:
     async with webui.chat(DEFAULT_MODEL) as chat:
         await chat.ask("Write a long story about a fox and a crow.")
@@ -174,6 +209,12 @@ async def test_stop_frees_the_slot_within_a_second(webui: OpenWebUi, kernel: Run
 
     assert 1 == running
     assert took_s < MAX_STOP_S
+
+
+async def num_started(kernel: RunningKernel, model: str) -> int:
+    """Requests that *model* has been given."""
+    workers = (await kernel.client.status()).workers
+    return sum(worker.num_started for worker in workers if worker.model == model)
 
 
 async def num_active(kernel: RunningKernel, model: str) -> int:
