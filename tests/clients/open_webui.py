@@ -27,7 +27,7 @@ CHROMIUM = shutil.which("chromium")
 SCREENSHOTS = os.environ.get("MLXD_TEST_SCREENSHOTS")
 
 # It imports torch and makes its database.
-START_TIMEOUT_S = 300
+START_TIMEOUT_S = 600
 # For a page, and for an answer of a model on two cores that others use too.
 PAGE_TIMEOUT_S = 90
 VIEWPORT = {"width": 1000, "height": 640}

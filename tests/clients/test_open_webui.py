@@ -40,7 +40,7 @@ MAX_STOP_S = 1.0
 
 pytestmark = [
     pytest.mark.models,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.skipif(COMMAND is None, reason="open-webui is not installed"),
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
