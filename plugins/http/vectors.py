@@ -10,7 +10,7 @@ from aiohttp import web
 from plugins.http.asker import terms_of
 from plugins.http.body import read_body
 from plugins.http.exchange import Exchange
-from plugins.openai.translate import keep_alive_s
+from plugins.openai.translate import asked_terms, user_of
 from plugins.openai.vector_answer import read_rows, written
 from plugins.openai.vector_requests import (
     EmbeddingsBody,
@@ -69,7 +69,8 @@ async def _answer(
     terms: Terms,
     write: Write,
 ) -> web.Response:
-    terms = terms._replace(keep_alive_s=keep_alive_s(body))
+    terms = asked_terms(body, terms)
+    exchange.user = user_of(body)
     task = "embeddings" if isinstance(request, EmbeddingsRequest) else "rerank"
     submission = exchange.submit(task=task, model=body.model, body=request, terms=terms)
     rows, end = await read_rows(submission, request)

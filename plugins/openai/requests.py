@@ -31,6 +31,8 @@ MAX_PROMPT_TOKENS = 1 << 20
 
 TokenId: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_INT32)]
 StopString: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
+UserName: TypeAlias = Annotated[str, Meta(max_length=512)]
+PriorityName: TypeAlias = Literal["high", "normal", "low"]
 GrammarText: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_GRAMMAR_CHARS)]
 Choices: TypeAlias = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1, max_length=1024)]
 
@@ -154,9 +156,9 @@ class GenerateBody(Struct, frozen=True, kw_only=True):
     guided_choice: Choices | None = None
     guided_grammar: GrammarText | None = None
     # Of several people behind one client, which; nobody else learns it.
-    user: Annotated[str, Meta(max_length=512)] | None = None
+    user: UserName | None = None
     # Not OpenAI's: what the header X-Priority says, and before it.
-    priority: Literal["high", "normal", "low"] | None = None
+    priority: PriorityName | None = None
     # Ollama's: how long the model stays in memory after this.
     keep_alive: float | Annotated[str, Meta(max_length=40)] | None = None
 
@@ -169,7 +171,7 @@ class ConversationBody(GenerateBody, frozen=True, kw_only=True):
     thinking_budget: Annotated[int, Meta(ge=0, le=MAX_INT32)] | None = None
     chat_template_kwargs: TemplateFields | None = None
     # OpenAI's newer name for `user`.
-    safety_identifier: Annotated[str, Meta(max_length=512)] | None = None
+    safety_identifier: UserName | None = None
     # OpenAI's classes of service, which become priorities.
     service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"] | None = None
 

@@ -133,13 +133,13 @@ def includes_usage(body: GenerateBody) -> bool:
     return bool(body.stream_options and body.stream_options.include_usage)
 
 
-def user_of(body: GenerateBody) -> str:
+def user_of(body: GenerateBody | VectorBody) -> str:
     """Who asks, of several people behind one client; "" if it does not say."""
     newer = body.safety_identifier if isinstance(body, ConversationBody) else None
     return newer or body.user or ""
 
 
-def asked_terms(body: GenerateBody, terms: Terms) -> Terms:
+def asked_terms(body: GenerateBody | VectorBody, terms: Terms) -> Terms:
     """*terms*, and before them what *body* says.
 
     Raises:

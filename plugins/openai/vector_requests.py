@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from plugins.openai.requests import MAX_INT32, MAX_PROMPT_TOKENS, TokenId
+from plugins.openai.requests import MAX_INT32, MAX_PROMPT_TOKENS, PriorityName, TokenId, UserName
 from transports.errors import RequestError
 from transports.vectors import MAX_ROW_SIZE, EmbeddingsRequest, RerankRequest
 
@@ -18,6 +18,9 @@ class VectorBody(Struct, frozen=True, kw_only=True):
     model: Annotated[str, Meta(min_length=1, max_length=256)]
     # Not OpenAI's: cut what is too long for the model, instead of failing.
     truncate: bool | None = None
+    # As for a chat.
+    user: UserName | None = None
+    priority: PriorityName | None = None
     # Ollama's, as for a chat.
     keep_alive: float | Annotated[str, Meta(max_length=40)] | None = None
 

@@ -9,6 +9,7 @@ from typing import get_type_hints
 
 import pytest
 from http_harness import open_door
+from openai.types import EmbeddingCreateParams
 from openai.types import completion_create_params as completion
 from openai.types.chat import (
     ChatCompletionAssistantMessageParam,
@@ -21,6 +22,7 @@ from openai.types.chat import completion_create_params as chat
 from openai.types.responses import response_create_params as response
 
 from plugins.openai.requests import WITHOUT_EFFECT, ChatBody, CompletionBody, InputMessage, StreamOptions
+from plugins.openai.vector_requests import EmbeddingsBody
 from plugins.responses import requests as responses
 
 API = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
@@ -53,6 +55,10 @@ def test_no_field_of_the_sdk_is_unknown(module: ModuleType, body: type) -> None:
     known = set(body.__struct_fields__)  # type: ignore[attr-defined]
 
     assert fields(module) - known - WITHOUT_EFFECT == set()
+
+
+def test_no_field_for_embeddings_is_unknown() -> None:
+    assert set(get_type_hints(EmbeddingCreateParams)) <= {*EmbeddingsBody.__struct_fields__}
 
 
 def test_no_field_of_a_turn_or_of_a_stream_is_unknown() -> None:

@@ -74,12 +74,21 @@ async def test_each_form_of_input_is_taken(given, taken):
 async def test_the_models_options_of_a_request_reach_the_worker():
     async with open_door() as door:
         door.client.script = give(VECTOR)
-        body = {"model": MODEL, "input": "one", "dimensions": 3, "truncate": True, "keep_alive": "5m"}
+        body = {
+            "model": MODEL,
+            "input": "one",
+            "dimensions": 3,
+            "truncate": True,
+            "keep_alive": "5m",
+            "user": "ann",
+            "priority": "low",
+        }
         await door.post("/v1/embeddings", body)
         _, fields = door.client.submitted[-1]
 
     assert EmbeddingsRequest(input=("one",), dimensions=3, truncate=True) == fields["body"]
-    assert 300 == fields["keep_alive_s"]
+    assert (300, -1) == (fields["keep_alive_s"], fields["priority"])
+    assert "user-" in fields["client"]
 
 
 @pytest.mark.parametrize(
@@ -100,6 +109,8 @@ async def test_the_models_options_of_a_request_reach_the_worker():
         ({"input": "a", "dimensions": 0}, "dimensions"),
         ({"input": "a", "truncate": "yes"}, "truncate"),
         ({"input": "a", "keep_alive": "soon"}, "keep_alive"),
+        ({"input": "a", "user": 5}, "user"),
+        ({"input": "a", "priority": "urgent"}, "priority"),
     ],
 )
 async def test_a_wrong_field_of_embeddings_is_named(fields, param):

@@ -6,7 +6,7 @@ import secrets
 
 from msgspec import Raw
 
-from plugins.openai.translate import keep_alive_s
+from plugins.openai.translate import asked_terms
 from plugins.openai.vector_answer import read_rows, written
 from plugins.openai.vector_requests import (
     EmbeddingsBody,
@@ -18,6 +18,7 @@ from plugins.openai.vector_requests import (
 from plugins.openai.vector_shapes import embeddings_answer, rerank_answer
 from plugins.stdio.jsonrpc import Request
 from plugins.stdio.kernel_link import KernelLink
+from plugins.terms import Terms
 from plugins.validation import Reader, aside
 from plugins.vectors import NumberRows
 from transports.messages import Done
@@ -56,6 +57,7 @@ class Vectorizer:
         self, task: str, body: VectorBody, asked: EmbeddingsRequest | RerankRequest
     ) -> tuple[NumberRows, Done]:
         client = await self._kernel.client()
+        terms = asked_terms(body, Terms())
         return await read_rows(
-            client.submit(task=task, model=body.model, body=asked, keep_alive_s=keep_alive_s(body)), asked
+            client.submit(task=task, model=body.model, body=asked, **terms._asdict()), asked
         )
