@@ -75,10 +75,22 @@ async def test_all_that_holds_pictures_is_seen_in_its_order(sdk: AsyncOpenAI) ->
     two = user(image_part(png(plain("red"))), image_part(png(text("42"))), "What color is the first image?")
     pages = data_url(pdf([plain("red"), plain("blue"), plain("green")]), "application/pdf")
     document = {"type": "file", "file": {"file_data": pages, "filename": "report.pdf"}}
+    shown = [{"type": "input_image", "image_url": data_url(png(one))} for one in (plain("red"), text("42"))]
+    asked = {"type": "input_text", "text": "What color is the first image?"}
     turned = [image_part(jpeg(text("427"), orientation)) for orientation in (3, 6, 8)]
 
+    first = await sdk.responses.create(
+        model=VISION_MODEL, input=[{"role": "user", "content": [*shown, asked]}], temperature=0
+    )
+    second = await sdk.responses.create(
+        model=VISION_MODEL,
+        previous_response_id=first.id,
+        input="What number is in the second image?",
+        temperature=0,
+    )
     said = await answer(sdk, two)
     later = user("What number is in the second image?")
+    assert (first.output_text, second.output_text) == ("red", "42")
     assert said == "red"
     assert await answer(sdk, two, {"role": "assistant", "content": said}, later) == "42"
     assert await answer(sdk, user(document, "What color is the first image?")) == "red"
