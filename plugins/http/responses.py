@@ -29,6 +29,7 @@ from plugins.responses.translate import (
     may_leave_out_tools,
     response_request,
     without_effect,
+    without_foreign_tools,
     without_tools,
 )
 from plugins.submission import not_cancelled
@@ -61,7 +62,9 @@ class Responder:
         data = await read_body(exchange.request, exchange.settings)
         body, ignored = await self._reader.read_aside(data)
         ignored += without_effect(body)
-        exchange.note_ignored(ignored)
+        asked = body
+        if exchange.settings.ignore_unusable_tools and may_leave_out_tools(body):
+            body = without_foreign_tools(body)
         check_response(body)
         conversation = await self._conversation(exchange, body, len(data))
         is_stored = body.store is not False and self._store.has_room(len(conversation.added))
@@ -70,7 +73,7 @@ class Responder:
         exchange.begin(body.model, response.id)
         if not await self._keeps_tools(exchange, body):
             body = without_tools(body)
-            exchange.note_ignored([*ignored, "tools"])
+        exchange.note_ignored(ignored if body.tools == asked.tools else [*ignored, "tools"])
         messages, packed = await with_pictures(
             exchange.client,
             exchange,

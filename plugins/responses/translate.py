@@ -104,6 +104,12 @@ def may_leave_out_tools(body: ResponseBody) -> bool:
     return bool(body.tools) and body.tool_choice in (None, "auto", "none")
 
 
+def without_foreign_tools(body: ResponseBody) -> ResponseBody:
+    """The request without tools that are no functions, and that OpenAI or the client would run by itself."""
+    functions = [tool for tool in body.tools or () if tool.type == "function"]
+    return msgspec.structs.replace(body, tools=functions)
+
+
 def without_tools(body: ResponseBody) -> ResponseBody:
     """The request as if there were none."""
     return msgspec.structs.replace(body, tools=None, tool_choice=None)

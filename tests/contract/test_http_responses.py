@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from http_harness import MODEL, USAGE, Door, Reply, fail, open_door, say
+from msgspec.structs import replace
 from pictures import data_url, plain, png
 
 from plugins.client import Submission
@@ -348,6 +349,12 @@ async def test_tools_that_nobody_could_call_may_be_left_out():
         left_out = await ask(door, tools=[LOOK], image={})
         without = door.client.body.tools
         forced = await ask(door, tools=[LOOK], tool_choice="required")
+        door.client.more_models = (replace(SEEING, name="calls", capabilities=("tools",)),)
+        some = await ask(door, model="calls", tools=[{"type": "web_search"}, LOOK, {"type": "custom"}])
 
     assert (200, "image, tools", ()) == (left_out.status, left_out.headers["x-mlxd-ignored"], without)
-    assert (200, 1) == (forced.status, len(door.client.body.tools))
+    assert (200, 200) == (forced.status, some.status)
+    assert ("tools", ["look"]) == (
+        some.headers["x-mlxd-ignored"],
+        [tool.name for tool in door.client.body.tools],
+    )
