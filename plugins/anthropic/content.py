@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field
 
 import msgspec
 from msgspec import Raw
@@ -11,7 +11,7 @@ from msgspec import Raw
 from plugins.anthropic.requests import Block, BlockSource, MessageTurn
 from plugins.media.data_url import UncopiedUrl
 from plugins.media.picture import Source
-from plugins.turns import Turn, check_texts_of
+from plugins.turns import Role, Turn, check_texts_of
 from transports.errors import RequestError
 from transports.tools import MAX_JSON_CHARS, MAX_TOOL_CALLS, ToolCall
 
@@ -29,6 +29,28 @@ _BLOCKS = {
 Part = str | Source
 
 
+@dataclass(slots=True)
+class _Said:
+    """A turn to which more may come."""
+
+    role: Role
+    parts: list[Part] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
+    thoughts: list[str] = field(default_factory=list)
+    # Of a result.
+    call_id: str | None = None
+
+    def turn(self) -> Turn:
+        """As it is now."""
+        return Turn(
+            role=self.role,
+            parts=_joined(self.parts),
+            tool_calls=tuple(self.calls),
+            tool_call_id=self.call_id,
+            reasoning="\n".join(filter(None, self.thoughts)),
+        )
+
+
 def read_turns(system: str | Sequence[Block] | None, messages: Sequence[MessageTurn]) -> list[Turn]:
     """Tell the blocks of a conversation apart; nothing is decoded or fetched for this.
 
@@ -44,24 +66,24 @@ def read_turns(system: str | Sequence[Block] | None, messages: Sequence[MessageT
             break
         told += _texts(message.content, f"messages[{first}].content")
         first += 1
-    turns = [Turn(role="system", parts=told)] if told else []
+    said = [_Said("system", [*told])] if told else []
     for at, message in enumerate(messages[first:], first):
         path = f"messages[{at}].content"
         match message.role:
             case "user":
-                _add_user(turns, message.content, path)
+                _add_user(said, message.content, path)
             case "assistant":
-                _add(turns, _assistant(message.content, path))
+                _add(said, _assistant(message.content, path))
             case "system":
                 # Most chat templates take system turns at the beginning only.
                 text = "\n".join(_texts(message.content, path))
-                _add(turns, Turn(role="user", parts=[f"<system>\n{text}\n</system>"]))
-    if len(turns) > MAX_TURNS:
+                _add(said, _Said("user", [f"<system>\n{text}\n</system>"]))
+    if len(said) > MAX_TURNS:
         raise RequestError(
-            f"messages: expected at most {MAX_TURNS} turns, results of tools among them, got {len(turns)}",
+            f"messages: expected at most {MAX_TURNS} turns, results of tools among them, got {len(said)}",
             param="messages",
         )
-    turns = [replace(turn, parts=_joined(turn.parts)) for turn in turns]
+    turns = [one.turn() for one in said]
     check_texts_of(turns)
     return turns
 
@@ -83,25 +105,23 @@ def _texts(content: str | Sequence[Block], path: str) -> list[str]:
 # --- the assistant ----------------------------------------------------------------------------
 
 
-def _assistant(content: str | Sequence[Block], path: str) -> Turn:
-    texts: list[Part] = []
-    thoughts: list[str] = []
-    calls: list[ToolCall] = []
+def _assistant(content: str | Sequence[Block], path: str) -> _Said:
+    said = _Said("assistant")
     for at, block in enumerate(_blocks(content)):
         place = f"{path}[{at}]"
         match block.type:
             case "text":
-                texts.append(_required(block.text, f"{place}.text"))
+                said.parts.append(_required(block.text, f"{place}.text"))
             case "thinking":
-                thoughts.append(_required(block.thinking, f"{place}.thinking"))
+                said.thoughts.append(_required(block.thinking, f"{place}.thinking"))
             case "redacted_thinking":
                 # Only Anthropic could read it.
                 pass
             case "tool_use":
-                calls.append(_call(block, place))
+                said.calls.append(_call(block, place))
             case _:
                 raise _wrong_type("assistant", place)
-    return Turn(role="assistant", parts=texts, tool_calls=tuple(calls), reasoning="\n".join(thoughts))
+    return said
 
 
 def _call(block: Block, path: str) -> ToolCall:
@@ -123,10 +143,10 @@ def _call(block: Block, path: str) -> ToolCall:
 # --- the user ---------------------------------------------------------------------------------
 
 
-def _add_user(turns: list[Turn], content: str | Sequence[Block], path: str) -> None:
+def _add_user(said: list[_Said], content: str | Sequence[Block], path: str) -> None:
     """The results of tools, then what the user says."""
     parts: list[Part] = []
-    results: list[Turn] = []
+    results: list[_Said] = []
     for at, block in enumerate(_blocks(content)):
         place = f"{path}[{at}]"
         if block.type == "tool_result":
@@ -134,12 +154,12 @@ def _add_user(turns: list[Turn], content: str | Sequence[Block], path: str) -> N
         else:
             parts += _shown(block, place, "user")
     for result in results:
-        _add(turns, result)
+        _add(said, result)
     if parts or not results:
-        _add(turns, Turn(role="user", parts=parts))
+        _add(said, _Said("user", parts))
 
 
-def _result(block: Block, path: str) -> Turn:
+def _result(block: Block, path: str) -> _Said:
     content = block.content
     if isinstance(content, Block):
         raise RequestError(f"{path}.content: expected a string or a list of blocks", param=f"{path}.content")
@@ -150,11 +170,7 @@ def _result(block: Block, path: str) -> Turn:
             parts.append(_required(inner.tool_name, f"{place}.tool_name"))
         else:
             parts += _shown(inner, place, "user")
-    return Turn(
-        role="tool",
-        parts=parts,
-        tool_call_id=_required(block.tool_use_id, f"{path}.tool_use_id"),
-    )
+    return _Said("tool", parts, call_id=_required(block.tool_use_id, f"{path}.tool_use_id"))
 
 
 def _shown(block: Block, path: str, role: str) -> list[Part]:
@@ -220,19 +236,16 @@ def _file(source: BlockSource, path: str) -> Source:
 # --- helpers ----------------------------------------------------------------------------------
 
 
-def _add(turns: list[Turn], turn: Turn) -> None:
-    """Put *turn* behind the others, or into the last one if that is of the same role."""
-    last = turns[-1] if turns else None
-    if last is None or last.role != turn.role or turn.role == "tool":
-        turns.append(turn)
+def _add(said: list[_Said], more: _Said) -> None:
+    """Put *more* behind the others, or into the last one if that is of the same role."""
+    if not said or said[-1].role != more.role or more.role == "tool":
+        said.append(more)
     else:
-        turns[-1] = Turn(
-            role=last.role,
-            parts=[*last.parts, *turn.parts],
-            tool_calls=last.tool_calls + turn.tool_calls,
-            reasoning="\n".join(filter(None, (last.reasoning, turn.reasoning))),
-        )
-    if len(turns[-1].tool_calls) > MAX_TOOL_CALLS:
+        last = said[-1]
+        last.parts += more.parts
+        last.calls += more.calls
+        last.thoughts += more.thoughts
+    if len(said[-1].calls) > MAX_TOOL_CALLS:
         raise RequestError(
             f"messages: expected at most {MAX_TOOL_CALLS} calls of tools in a turn", param="messages"
         )

@@ -29,7 +29,8 @@ from plugins.pictures import Pictured, with_pictures
 from plugins.terms import Terms
 from plugins.together import together
 from plugins.tool_models import ToolModels
-from plugins.validation import Reader
+from plugins.turns import Turn
+from plugins.validation import Reader, aside
 from transports.errors import WorkerError
 from transports.messages import ChatRequest, Done, Prefill, Progress
 
@@ -72,13 +73,13 @@ class Messenger:
 
     async def _read(self, exchange: Exchange, reader: Reader[T]) -> tuple[T, Pictured]:
         """The request, which the kernel will know, and its conversation."""
-        body, ignored = await reader.read_aside(await read_body(exchange.request, exchange.settings))
+        data = await read_body(exchange.request, exchange.settings)
+        body, ignored = await reader.read_aside(data)
         exchange.note_ignored(ignored)
         if kept := await self._kept_tools(exchange, body):
             body = kept
             exchange.note_ignored([*ignored, "tools"])
-        check(body)
-        turns = read_turns(body.system, body.messages)
+        turns = await aside(len(data), _conversation, body)
         exchange.begin(body.model)
         pictured = await with_pictures(
             exchange.client, exchange, exchange.intake, self._image_models, body.model, turns
@@ -95,6 +96,11 @@ class Messenger:
         if len(kept) == len(body.tools or ()):
             return None
         return msgspec.structs.replace(body, tools=kept)
+
+
+def _conversation(body: CountBody) -> list[Turn]:
+    check(body)
+    return read_turns(body.system, body.messages)
 
 
 def _submit(

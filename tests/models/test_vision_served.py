@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI, BadRequestError
 from pictures import data_url, jpeg, pdf, plain, png, scorecard, shapes, text
 from running import VISION_MODEL, RunningKernel, StartKernel
@@ -71,7 +72,26 @@ async def test_a_scorecard_is_read_while_it_streams(sdk: AsyncOpenAI) -> None:
     assert chunks[-1].usage.prompt_tokens > 50
 
 
-async def test_all_that_holds_pictures_is_seen_in_its_order(sdk: AsyncOpenAI) -> None:
+async def ask_anthropic(sdk: AsyncAnthropic, *blocks: Any, question: str) -> tuple[str, int, int]:
+    """The answer; its prompt's tokens as it tells them, and as they are counted."""
+    content = [*blocks, {"type": "text", "text": question}]
+    turns: Any = [{"role": "user", "content": content}]
+    counted = await sdk.messages.count_tokens(model=VISION_MODEL, messages=turns)
+    message = await sdk.messages.create(
+        model=VISION_MODEL, max_tokens=20, messages=turns, extra_body={"temperature": 0}
+    )
+    (said,) = message.content
+    assert said.type == "text"
+    usage = message.usage
+    return said.text, usage.input_tokens + (usage.cache_read_input_tokens or 0), counted.input_tokens
+
+
+def base64_block(kind: str, media_type: str, content: bytes) -> dict[str, object]:
+    _, _, data = data_url(content, media_type).partition(",")
+    return {"type": kind, "source": {"type": "base64", "media_type": media_type, "data": data}}
+
+
+async def test_all_that_holds_pictures_is_seen_in_its_order(sdk: AsyncOpenAI, served: RunningKernel) -> None:
     two = user(image_part(png(plain("red"))), image_part(png(text("42"))), "What color is the first image?")
     pages = data_url(pdf([plain("red"), plain("blue"), plain("green")]), "application/pdf")
     document = {"type": "file", "file": {"file_data": pages, "filename": "report.pdf"}}
@@ -96,6 +116,12 @@ async def test_all_that_holds_pictures_is_seen_in_its_order(sdk: AsyncOpenAI) ->
     assert await answer(sdk, user(document, "What color is the first image?")) == "red"
     assert await answer(sdk, user(document, "What color is the second image?")) == "blue"
     assert [await answer(sdk, user(picture, "What number is written?")) for picture in turned] == ["427"] * 3
+    async with AsyncAnthropic(base_url=served.url, api_key="none", max_retries=0, timeout=60) as anthropic:
+        card = base64_block("image", "image/png", png(CARD))
+        report = base64_block("document", "application/pdf", pdf([plain("red"), plain("blue")]))
+        row, told, counted = await ask_anthropic(anthropic, card, question="Which row is red?")
+        color, *_ = await ask_anthropic(anthropic, report, question="What color is the second image?")
+    assert (row, color, told) == ("Latency", "blue", counted)
 
 
 async def test_many_at_once_see_their_own_picture_and_a_bad_one_is_an_error(sdk: AsyncOpenAI) -> None:
