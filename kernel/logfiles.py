@@ -44,11 +44,21 @@ class LogFiles:
         with contextlib.suppress(queue.Full):
             self._pending.put_nowait(record)
 
+    def end(self, process: str) -> None:
+        """Close the file of *process* once its lines are written; another line opens it again."""
+        if process in self._files:
+            with contextlib.suppress(queue.Full):
+                self._pending.put_nowait(_End(process, logging.INFO, "", 0, "", None, None))
+
     def close(self) -> None:
         """Write what is pending and close the files."""
         self._writer.stop()
         for handler in self._files.values():
             handler.close()
+
+
+class _End(logging.LogRecord):
+    """In the place of a line: there are no more."""
 
 
 class _Writer(logging.handlers.QueueListener):
@@ -59,7 +69,11 @@ class _Writer(logging.handlers.QueueListener):
         self._files = files
 
     def handle(self, record: logging.LogRecord) -> None:
-        self._files[record.name].emit(record)
+        file = self._files[record.name]
+        if isinstance(record, _End):
+            file.close()
+        else:
+            file.emit(record)
 
 
 class Tee:

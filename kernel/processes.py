@@ -106,6 +106,7 @@ class Processes:
         # One that left our group may hold it open; what became of the reader must not hide the exit.
         await asyncio.wait([reader], timeout=READ_TIMEOUT_S)
         reader.cancel()
+        self._logs.end(name)
         child.stdin.close()
         signal_name = _signal_name(returncode)
         self._on_event(ProcessExited(name, returncode, tuple(last_words), signal_name, memory_ran_out))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -163,10 +165,21 @@ async def come_back(world: World, memory: Memory, baseline: Rest) -> None:
         now = await look(world, memory)
         try:
             return compare(baseline, now)
-        except Violation:
+        except Violation as e:
             if time.monotonic() > until_s:
-                raise
+                raise Violation(f"{e}; the kernel's: {_open_files(world.pid)}") from None
         await asyncio.sleep(0.1)
+
+
+def _open_files(pid: int) -> str:
+    """What the descriptors of a process are, with how often; "" where that is not told."""
+    folder = Path(f"/proc/{pid}/fd")
+    sockets = {one.fd: f"socket {one.laddr}" for one in psutil.Process(pid).net_connections("all")}
+    names = Counter[str]()
+    for link in folder.iterdir() if folder.is_dir() else ():
+        with contextlib.suppress(OSError):
+            names[sockets.get(int(link.name), link.readlink().name)] += 1
+    return ", ".join(f"{count} {name}" for name, count in names.most_common())
 
 
 def compare(baseline: Rest, now: Rest) -> None:
