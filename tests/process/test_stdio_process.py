@@ -87,17 +87,30 @@ os.write(fd, b"protocol")
     assert {b"from print", b"from fd 1", b"from a child"} == set(done.stderr.splitlines())
 
 
-def test_nothing_but_messages_is_on_stdout(served: Path) -> None:
-    """With all warnings and the whole log on."""
-    with editor(served, PYTHONWARNINGS="default", PYTHONDEVMODE="1", MLXD_LOG_LEVEL="debug") as program:
+# A library that says hello when it is imported.
+CHATTY = """
+import os, sys
+def hook(event, args):
+    if event == "import" and args[0] == "zmq":
+        os.write(1, b"hello from zmq\\n")
+sys.addaudithook(hook)
+"""
+
+
+def test_nothing_but_messages_is_on_stdout(served: Path, tmp_path: Path) -> None:
+    """With all warnings and the whole log on, and chatty libraries."""
+    (tmp_path / "sitecustomize.py").write_text(CHATTY)
+    loud = {"PYTHONWARNINGS": "default", "PYTHONDEVMODE": "1", "MLXD_LOG_LEVEL": "debug"}
+    with editor(served, PYTHONPATH=str(tmp_path), **loud) as program:
         program.request("models.list")
         program.request("chat.completions.create", model="echo/plain", messages=[])
         program.request("nonsense")
         program.stdin.write(b"nonsense\n")
         for _ in range(4):
             program.message()
-        _, rest, _ = program.end()
+        _, rest, error = program.end()
 
+    assert "hello from zmq" in error
     assert all(json.loads(line)["jsonrpc"] == "2.0" for line in rest.splitlines())
 
 
