@@ -135,9 +135,13 @@ def test_words_are_lines_that_are_answered() -> None:
 
 
 def test_a_line_over_the_limit_is_told_at_once_and_skipped() -> None:
-    pieces = kinds(b"{}\n" + b"[" * (LIMIT + 1), b"[" * LIMIT * 3, b'"\n{"id":1}\n')
+    splitter = Splitter(LIMIT)
+    told, skipped, next_ = (
+        splitter.feed(chunk) for chunk in (b"{}\n" + b"[" * (LIMIT + 1), b"[" * LIMIT * 3, b'"\n{"id":1}\n')
+    )
 
-    assert [b"{}", TooLarge, b'{"id":1}'] == pieces
+    assert [bytes, TooLarge] == [type(piece) for piece in told]
+    assert ([], [b'{"id":1}']) == (skipped, next_)
 
 
 def test_a_line_at_the_limit_is_read() -> None:
