@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from plugins.anthropic import errors as anthropic
 from plugins.openai.errors import error_body
 from transports.errors import MlxdError
 
@@ -20,4 +21,5 @@ class Dialect:
     request_prefix: str = ""
 
 
+ANTHROPIC = Dialect(status=anthropic.error_status, body=anthropic.error_body, request_prefix="req_")
 OPENAI = Dialect(status=lambda error: error.http_status, body=lambda error, _: error_body(error))

@@ -12,7 +12,7 @@ from aiohttp import web
 from plugins.client import KernelClient
 from plugins.http.connection import Connection
 from plugins.http.cors import allowing, is_preflight, preflight, read_origins
-from plugins.http.dialect import OPENAI, Dialect
+from plugins.http.dialect import ANTHROPIC, OPENAI, Dialect
 from plugins.http.errors import error_headers
 from plugins.http.exchange import Exchange
 from plugins.http.gate import Gate
@@ -55,7 +55,7 @@ class Dispatcher:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Called by aiohttp for each request."""
         exchange = Exchange(request, self._client, self._settings, self._intake, self._keyring)
-        exchange.speak(_dialect_of(self._routes, request.raw_path))
+        exchange.speak(_dialect_of(self._routes, request))
         connection = request.protocol
         if not isinstance(connection, Connection):
             raise TypeError("expected our own connection class")
@@ -172,9 +172,12 @@ def _no_route(exchange: Exchange, found: list[Route]) -> MlxdError:
     return MethodNotAllowed(f"method: expected {' or '.join(allowed)} on this path")
 
 
-def _dialect_of(routes: Sequence[Route], target: str) -> Dialect:
+def _dialect_of(routes: Sequence[Route], request: web.BaseRequest) -> Dialect:
     """Of whatever is asked for, also where that is no route."""
-    path = target.partition("?")[0]
+    # Sent with every request by whoever speaks that API, and by nobody else.
+    if "anthropic-version" in request.headers:
+        return ANTHROPIC
+    path = request.raw_path.partition("?")[0]
     near = (route for route in routes if path == route.path or path.startswith(f"{route.path}/"))
     return next((route.dialect for route in near), OPENAI)
 

@@ -8,6 +8,8 @@ from typing import Literal, TypedDict
 import msgspec
 from aiohttp import web
 
+from plugins.anthropic.models import message_model, message_models
+from plugins.http.dialect import ANTHROPIC
 from plugins.http.exchange import KERNEL_TIMEOUT_S, Exchange, not_known
 from plugins.openai.answer_types import ListedModel, ModelList
 from plugins.openai.models import model_object
@@ -61,7 +63,10 @@ async def ready(exchange: Exchange) -> web.Response:
 
 async def models(exchange: Exchange) -> web.Response:
     """GET /v1/models: the models that can be asked."""
-    listed = [_listed(info) for info in await _served(exchange)]
+    served = await _served(exchange)
+    if exchange.dialect is ANTHROPIC:
+        return exchange.json(_encode(message_models(served)))
+    listed = [_listed(info) for info in served]
     return exchange.json(_encode(ModelList(object="list", data=listed)))
 
 
@@ -70,7 +75,8 @@ async def model(exchange: Exchange) -> web.Response:
     served = await _served(exchange)
     for info in served:
         if info.name == exchange.rest:
-            return exchange.json(_encode(_listed(info)))
+            shown = message_model(info) if exchange.dialect is ANTHROPIC else _listed(info)
+            return exchange.json(_encode(shown))
     raise not_known(exchange.rest, [info.name for info in served])
 
 

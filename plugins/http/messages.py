@@ -11,7 +11,7 @@ from aiohttp import web
 from plugins.anthropic.answers import TokenCount
 from plugins.anthropic.blocks import BlockReader
 from plugins.anthropic.content import read_turns
-from plugins.anthropic.errors import error_body, error_event, error_status
+from plugins.anthropic.errors import error_event
 from plugins.anthropic.requests import WITHOUT_EFFECT, CountBody, MessagesBody
 from plugins.anthropic.shapes import PING, MessageShape
 from plugins.anthropic.tools import eager_tools, may_leave_out_tools, runs_here
@@ -19,7 +19,6 @@ from plugins.anthropic.translate import check, count_request, message_request
 from plugins.client import Submission, Update
 from plugins.http.asker import terms_of
 from plugins.http.body import read_body
-from plugins.http.dialect import Dialect
 from plugins.http.events import EventStream
 from plugins.http.exchange import Exchange
 from plugins.http.waiting import KEEP_ALIVE, comment
@@ -34,7 +33,6 @@ from plugins.validation import Reader, aside
 from transports.errors import WorkerError
 from transports.messages import ChatRequest, Done, Prefill, Progress
 
-ANTHROPIC = Dialect(status=error_status, body=error_body, request_prefix="req_")
 # Of the header anthropic-beta: the input of all tools is streamed as it comes.
 EAGER_BETA = "fine-grained-tool-streaming"
 

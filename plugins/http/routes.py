@@ -6,9 +6,10 @@ from plugins.anthropic.answers import Event, MessageObject, TokenCount
 from plugins.anthropic.errors import MessageErrorBody
 from plugins.anthropic.requests import CountBody, MessagesBody
 from plugins.http import examples, info
+from plugins.http.dialect import ANTHROPIC
 from plugins.http.generate import Generator
 from plugins.http.info import Health, Ready, Waiting
-from plugins.http.messages import ANTHROPIC, Messenger
+from plugins.http.messages import Messenger
 from plugins.http.metrics import Metrics
 from plugins.http.reference import Reference
 from plugins.http.responses import Responder

@@ -97,6 +97,17 @@ async def test_tokens_are_counted(sdk):
     assert USAGE.prompt_tokens == counted.input_tokens
 
 
+async def test_models(sdk):
+    listed = await sdk.models.list()
+    one = await sdk.models.retrieve(MODEL)
+    with pytest.raises(anthropic.NotFoundError) as raised:
+        await sdk.models.retrieve("nope")
+
+    assert [MODEL, "plain"] == [model.id async for model in listed]
+    assert "not_found_error" == raised.value.type
+    assert (MODEL, 4096, 2023) == (one.display_name, one.max_input_tokens, one.created_at.year)
+
+
 async def test_the_beta_namespace(sdk):
     message = await sdk.beta.messages.create(
         **ASKED, betas=["context-management-2025-06-27"], context_management={"edits": []}
