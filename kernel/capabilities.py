@@ -62,7 +62,7 @@ def of_template(folder: Path, sizes: Mapping[str, int]) -> tuple[Capability, ...
     written = template + _text(folder, "tokenizer_config.json", sizes)
     if "tools" in template and any(tag in written for tag in _CALLS):
         found.append("tools")
-    if any(tag in template for tag in _THOUGHTS):
+    if "reasoning_effort" in template or any(tag in template for tag in _THOUGHTS):
         found.append("reasoning")
     return tuple(found)
 

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 
 from aiohttp import web
 
+from plugins.capable_models import CapableModels
 from plugins.client import Submission
 from plugins.http.asker import terms_of
 from plugins.http.body import read_body
@@ -27,13 +28,13 @@ from plugins.openai.translate import (
     completion_requests,
     includes_usage,
     may_leave_out_tools,
+    thinking_fields,
     user_of,
     without_tools,
 )
 from plugins.pictures import with_pictures
 from plugins.terms import Terms
 from plugins.together import together
-from plugins.tool_models import ToolModels
 from plugins.validation import Reader, aside
 from transports.messages import ChatRequest, CompletionRequest, Done, Usage
 
@@ -45,7 +46,8 @@ class Generator:
         self._chat = Reader(ChatBody, strict=strict)
         self._completion = Reader(CompletionBody, strict=strict)
         self._image_models = ImageModels()
-        self._tool_models = ToolModels()
+        self._tool_models = CapableModels("tools")
+        self._thinking_models = CapableModels("reasoning")
 
     async def chat(self, exchange: Exchange) -> web.StreamResponse:
         """POST /v1/chat/completions."""
@@ -57,9 +59,13 @@ class Generator:
         turns = read_turns(body.messages)
         shape = ChatShape(body.model, include_usage=includes_usage(body), with_logprobs=body.logprobs is True)
         exchange.begin(body.model, shape.id)
+        wanted = thinking_fields(body)
+        if wanted and not await self._thinking_models.can(exchange, body.model):
+            ignored = [*ignored, *wanted]
         if not await self._keeps_tools(exchange, body):
             body = without_tools(body)
-            exchange.note_ignored([*ignored, "tools"])
+            ignored = [*ignored, "tools"]
+        exchange.note_ignored(ignored)
         messages, packed = await with_pictures(
             exchange.client, exchange, exchange.intake, self._image_models, body.model, turns
         )
@@ -71,7 +77,7 @@ class Generator:
         return (
             not exchange.settings.ignore_unusable_tools
             or not may_leave_out_tools(body)
-            or await self._tool_models.can_call(exchange, body.model)
+            or await self._tool_models.can(exchange, body.model)
         )
 
     async def completion(self, exchange: Exchange) -> web.StreamResponse:

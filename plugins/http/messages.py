@@ -16,6 +16,7 @@ from plugins.anthropic.requests import WITHOUT_EFFECT, CountBody, MessagesBody
 from plugins.anthropic.shapes import PING, MessageShape
 from plugins.anthropic.tools import eager_tools, may_leave_out_tools, runs_here
 from plugins.anthropic.translate import check, count_request, message_request
+from plugins.capable_models import CapableModels
 from plugins.client import Submission, Update
 from plugins.http.asker import terms_of
 from plugins.http.body import read_body
@@ -27,7 +28,6 @@ from plugins.keep_alive import keep_alive_of
 from plugins.pictures import Pictured, with_pictures
 from plugins.terms import Terms
 from plugins.together import together
-from plugins.tool_models import ToolModels
 from plugins.turns import Turn
 from plugins.validation import Reader, aside
 from transports.errors import WorkerError
@@ -46,7 +46,7 @@ class Messenger:
         self._messages = Reader(MessagesBody, strict=strict, without_effect=WITHOUT_EFFECT)
         self._counts = Reader(CountBody, strict=strict, without_effect=WITHOUT_EFFECT)
         self._image_models = ImageModels()
-        self._tool_models = ToolModels()
+        self._tool_models = CapableModels("tools")
 
     async def create(self, exchange: Exchange) -> web.StreamResponse:
         """POST /v1/messages."""
@@ -89,7 +89,7 @@ class Messenger:
         if not exchange.settings.ignore_unusable_tools or not may_leave_out_tools(body):
             return None
         kept = [tool for tool in body.tools or () if runs_here(tool)]
-        if kept and not await self._tool_models.can_call(exchange, body.model):
+        if kept and not await self._tool_models.can(exchange, body.model):
             kept = []
         if len(kept) == len(body.tools or ()):
             return None

@@ -8,6 +8,7 @@ from time import monotonic
 import msgspec
 from aiohttp import web
 
+from plugins.capable_models import CapableModels
 from plugins.client import Submission
 from plugins.http.asker import terms_of
 from plugins.http.body import read_body
@@ -33,7 +34,6 @@ from plugins.responses.translate import (
     without_tools,
 )
 from plugins.submission import not_cancelled
-from plugins.tool_models import ToolModels
 from plugins.validation import Reader, aside
 from transports.errors import NotFound, RequestError
 from transports.logs import get_logger
@@ -51,7 +51,7 @@ class Responder:
     def __init__(self, settings: HttpSettings) -> None:
         self._reader = Reader(ResponseBody, strict=settings.strict, without_effect=WITHOUT_EFFECT)
         self._image_models = ImageModels()
-        self._tool_models = ToolModels()
+        self._tool_models = CapableModels("tools")
         self._store = ResponseStore(
             settings.max_stored_responses, settings.max_stored_bytes, settings.stored_response_s
         )
@@ -131,7 +131,7 @@ class Responder:
         return (
             not exchange.settings.ignore_unusable_tools
             or not may_leave_out_tools(body)
-            or await self._tool_models.can_call(exchange, body.model)
+            or await self._tool_models.can(exchange, body.model)
         )
 
     def _keep(

@@ -62,15 +62,26 @@ def _parts(message: InputMessage, path: str) -> list[str | Source]:
 
 
 def _check_fields(message: InputMessage, path: str) -> None:
-    for name, field in (("audio", message.audio), ("function_call", message.function_call)):
-        if has_value(field):
-            raise RequestError(f"{path}.{name}: not supported; leave it out", param=f"{path}.{name}")
-    for name, role in (("tool_calls", "assistant"), ("refusal", "assistant"), ("tool_call_id", "tool")):
-        if getattr(message, name) and message.role != role:
-            raise RequestError(
-                f"{path}.{name}: expected in turns of the role {role}, got {message.role}",
-                param=f"{path}.{name}",
-            )
+    # Thousands of turns are looked at in one go.
+    if has_value(message.audio):
+        raise _not_taken(f"{path}.audio")
+    if has_value(message.function_call):
+        raise _not_taken(f"{path}.function_call")
+    if message.role != "assistant":
+        if message.tool_calls:
+            raise _misplaced(f"{path}.tool_calls", "assistant", message)
+        if message.refusal:
+            raise _misplaced(f"{path}.refusal", "assistant", message)
+    if message.tool_call_id and message.role != "tool":
+        raise _misplaced(f"{path}.tool_call_id", "tool", message)
+
+
+def _not_taken(path: str) -> RequestError:
+    return RequestError(f"{path}: not supported; leave it out", param=path)
+
+
+def _misplaced(path: str, role: str, message: InputMessage) -> RequestError:
+    return RequestError(f"{path}: expected in turns of the role {role}, got {message.role}", param=path)
 
 
 def _part(part: ContentPart, path: str) -> str | Source:

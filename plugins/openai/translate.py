@@ -93,6 +93,13 @@ def chat_request(
     )
 
 
+def thinking_fields(body: ChatBody) -> list[str]:
+    """The fields that have the model think, where they do; one that never thinks cannot obey them."""
+    reasoning = read_reasoning(body.reasoning_effort, body.thinking_budget, body.chat_template_kwargs)
+    names = ("reasoning_effort", "chat_template_kwargs")
+    return [name for name in names if reasoning.enabled and getattr(body, name) is not None]
+
+
 def may_leave_out_tools(body: ChatBody) -> bool:
     """Whether there are tools, none of which has to be called."""
     return bool(body.tools) and body.tool_choice in (None, "auto", "none")

@@ -135,6 +135,7 @@ BAD_CHAT = {
         {"messages": []},
         {"thinking_budget": -1},
     ],
+    "continue_final_message": ["yes", 1, [USER]],
     "modalities": [["text", "audio"], ["audio"], 5],
     "safety_identifier": [5, "x" * 513, {}],
     "service_tier": ["cheap", 1],

@@ -22,7 +22,7 @@ def ended(output: str) -> list[str]:
 async def test_one_line_a_request(capsys):
     async with open_door() as door:
         await door.chat()
-        await door.chat(n=7)
+        await door.chat(n=700)
         await door.request("GET", "/nope/" + SECRET)
         door.client.script = fail(WorkerCrashed("crashed"), "a")
         await (await door.raw(door.bytes_of("POST", "/v1/chat/completions", chat_body(stream=True)))).rest()

@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from http_harness import USAGE, open_door
+from http_harness import MODEL, USAGE, chat_body, open_door
 
 from plugins.client import Submission
 from transports.envelope import Message
 from transports.messages import Delta, Done, Reasoning, ReasoningDelta
+from transports.reports import ModelInfo
 from transports.tools import Tool, ToolCall, ToolCallBegin, ToolCallDelta, ToolCallEnd, ToolChoice
 
 USER = {"role": "user", "content": "x"}
@@ -123,7 +124,6 @@ async def test_how_long_it_thinks_reaches_the_worker(fields, expected):
         reply = await door.chat(**fields)
 
     assert (200, expected) == (reply.status, door.client.body.reasoning)
-    assert "x-mlxd-ignored" not in reply.headers
 
 
 async def test_a_whole_answer_has_its_calls():
@@ -184,12 +184,35 @@ async def test_calls_are_streamed_as_openai_does():
 
 async def test_tools_that_nobody_could_call_may_be_left_out():
     async with open_door(ignore_unusable_tools=True) as door:
-        left_out = await door.chat(tools=[LOOK], user="me")
+        left_out = await door.chat(tools=[LOOK], metadata={})
         without = door.client.body.tools
         forced = await door.chat(tools=[LOOK], tool_choice="required")
         with_tools = door.client.body.tools
         unasked = await door.chat()
 
-    assert (200, "user, tools", ()) == (left_out.status, left_out.headers["x-mlxd-ignored"], without)
+    assert (200, "metadata, tools", ()) == (left_out.status, left_out.headers["x-mlxd-ignored"], without)
     assert (200, 1) == (forced.status, len(with_tools))
     assert "x-mlxd-ignored" not in unasked.headers
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "ignored"),
+    [
+        (MODEL, {"reasoning_effort": "high"}, "reasoning_effort"),
+        (MODEL, {"chat_template_kwargs": {"enable_thinking": True}}, "chat_template_kwargs"),
+        # It does not think anyway.
+        (MODEL, {"reasoning_effort": "none"}, None),
+        (MODEL, {"thinking_budget": 5}, None),
+        ("thinks", {"reasoning_effort": "high"}, None),
+    ],
+)
+async def test_a_model_that_does_not_think_is_said_to_ignore_that_it_should(model, fields, ignored):
+    async with open_door() as door:
+        thinks = ModelInfo(
+            name="thinks", kind="text", state="ready", source="folder", capabilities=("reasoning",)
+        )
+        door.client.more_models = (thinks,)
+        reply = await door.post("/v1/chat/completions", {**chat_body(**fields), "model": model})
+
+    assert reply.status == 200
+    assert reply.headers.get("x-mlxd-ignored") == ignored

@@ -29,6 +29,7 @@ def found(folder: Path, **files: object) -> tuple[str, ...]:
         ("{{ tools }}", ()),
         ("<tool_call>", ()),
         ("<think>", ("reasoning",)),
+        ("Reasoning: {{ reasoning_effort }}", ("reasoning",)),
         (None, ()),
         (
             [{"name": "default", "template": "x"}, {"name": "tool_use", "template": QWEN}],

@@ -1,10 +1,10 @@
-"""Which models call tools is asked once, and again for those that do not."""
+"""What a model is capable of is asked once, and again for those that are not."""
 
 from __future__ import annotations
 
 import pytest
 
-from plugins.tool_models import ToolModels
+from plugins.capable_models import CapableModels
 from transports.reports import ModelInfo
 
 
@@ -23,7 +23,7 @@ class Kernel:
     ("model", "expected", "num_asked"), [("calls", True, 1), ("talks", False, 2), ("unknown", True, 2)]
 )
 async def test_files_say_who_calls(model: str, expected: bool, num_asked: int) -> None:
-    known, kernel = ToolModels(), Kernel()
+    known, kernel = CapableModels("tools"), Kernel()
 
-    assert [expected, expected] == [await known.can_call(kernel, model) for _ in range(2)]
+    assert [expected, expected] == [await known.can(kernel, model) for _ in range(2)]
     assert num_asked == kernel.num_asked
