@@ -135,7 +135,8 @@ def _tools(body: ResponseBody) -> ToolTerms:
 def _tool(tool: FunctionTool, path: str) -> InputTool:
     if tool.type != "function":
         raise RequestError(
-            f"{path}.type: {tool.type[:40]!r} is not supported; expected function, the only kind here",
+            f"{path}.type: expected function, the only kind here, got {tool.type[:40]!r}; "
+            "with http.ignore_unusable_tools = true others are left out",
             param=f"{path}.type",
         )
     if tool.name is None:
