@@ -13,7 +13,7 @@ import pytest
 
 from transports.filelock import locked_blocking
 
-INSTALL_TIMEOUT_S = 60
+INSTALL_TIMEOUT_S = 90
 
 
 def node_modules(manifest: Path, request: pytest.FixtureRequest) -> Path:
@@ -28,6 +28,8 @@ def node_modules(manifest: Path, request: pytest.FixtureRequest) -> Path:
     # pytest's processes share the folder.
     with locked_blocking(folder, timeout_s=INSTALL_TIMEOUT_S):
         if not (folder / "installed").exists():
+            # Half of a package is taken for a whole one.
+            shutil.rmtree(folder / "node_modules", ignore_errors=True)
             (folder / "package.json").write_bytes(wanted)
             # No script of a package is run: those with binaries bring them along.
             command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"]
