@@ -102,7 +102,7 @@ async def test_openai_for_node(scripts: Path, kernel: RunningKernel) -> None:
     }
 
 
-@pytest.mark.parametrize("provider", ["compatible", "openai"])
+@pytest.mark.parametrize("provider", ["compatible", "chat", "responses"])
 async def test_the_vercel_ai_sdk(scripts: Path, kernel: RunningKernel, provider: str) -> None:
     said = await run(scripts / "ai_sdk.mjs", kernel, provider)
 

@@ -9,9 +9,11 @@ const [url, asked, name] = [process.argv[2], JSON.parse(process.argv[3]), proces
 const at = { baseURL: `${url}/v1`, apiKey: "none" };
 const provider = {
   compatible: createOpenAICompatible({ ...at, name: "mlxd", supportsStructuredOutputs: true, includeUsage: true }),
-  openai: createOpenAI(at),
+  chat: createOpenAI(at),
+  // What the package does unasked.
+  responses: createOpenAI(at),
 }[name];
-const model = (id) => (name === "openai" ? provider.chat(id) : provider(id));
+const model = (id) => (name === "chat" ? provider.chat(id) : provider(id));
 const chat = { model: model(asked.text), prompt: "Hello there", maxOutputTokens: 8, maxRetries: 0 };
 const said = {};
 
