@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from http_harness import MODEL, USAGE, Door, Reply, fail, open_door, say
+from http_harness import MODEL, USAGE, Door, Reply, fail, open_door, say, say_nothing
 from msgspec.structs import replace
 from pictures import data_url, plain, png
 
@@ -190,6 +190,8 @@ async def test_events_come_in_the_documented_order():
         *message,
         "completed",
     ] == [name.removeprefix("response.") for name in names]
+    # A line end to str.splitlines.
+    assert "\u2028" not in reply.body.decode()
     added = [event["part"] for event in events if event["type"] == "response.content_part.added"]
     assert ["", "", ""] == [part["text"] for part in added]
     done = [event["item"] for event in events if event["type"] == "response.output_item.done"]
@@ -264,6 +266,21 @@ async def test_a_crash_is_a_status_before_the_first_word_and_an_event_after_it()
     assert ("worker_crashed", "gone") == (events[-1]["code"], events[-1]["error"]["message"])
     # No client takes it for whole.
     assert not after.endswith(b"0\r\n\r\n")
+
+
+async def test_a_stream_that_fails_while_it_waits_has_begun_all_the_same():
+    """OpenAI's SDK takes no other event for the first one."""
+    async with open_door(sse_keepalive_s=0.05) as door:
+        door.client.script = say_nothing
+        connection = await door.raw(
+            door.bytes_of("POST", "/v1/responses", {"model": MODEL, "input": "hi", "stream": True})
+        )
+        await connection.until(b": keep-alive")
+        door.client.submitted[0][0].put(WorkerCrashed("gone"))
+        rest = (await connection.rest()).decode()
+
+    names = [line[7:] for line in rest.split("\n") if line.startswith("event: ")]
+    assert ["response.created", "response.in_progress", "response.failed", "error"] == names
 
 
 async def test_a_conversation_is_kept_and_can_be_referred_to():
