@@ -29,6 +29,7 @@ from plugins.responses.translate import (
     check_response,
     may_leave_out_tools,
     response_request,
+    thinking_fields,
     without_effect,
     without_foreign_tools,
     without_tools,
@@ -52,6 +53,7 @@ class Responder:
         self._reader = Reader(ResponseBody, strict=settings.strict, without_effect=WITHOUT_EFFECT)
         self._image_models = ImageModels()
         self._tool_models = CapableModels("tools")
+        self._thinking_models = CapableModels("reasoning")
         self._store = ResponseStore(
             settings.max_stored_responses, settings.max_stored_bytes, settings.stored_response_s
         )
@@ -71,6 +73,9 @@ class Responder:
         exchange.user = user_of(body)
         response = Response(body, is_stored=is_stored)
         exchange.begin(body.model, response.id)
+        wanted = thinking_fields(body)
+        if wanted and not await self._thinking_models.can(exchange, body.model):
+            ignored += wanted
         if not await self._keeps_tools(exchange, body):
             body = without_tools(body)
         exchange.note_ignored(ignored if body.tools == asked.tools else [*ignored, "tools"])

@@ -99,6 +99,13 @@ def without_effect(body: ResponseBody) -> list[str]:
     return [name for name, value in found.items() if value]
 
 
+def thinking_fields(body: ResponseBody) -> list[str]:
+    """The fields that have the model think, where they do; one that never thinks cannot obey them."""
+    reasoning = read_reasoning(_effort(body), body.thinking_budget, body.chat_template_kwargs)
+    given = {"reasoning.effort": body.thinking.effort, "chat_template_kwargs": body.chat_template_kwargs}
+    return [name for name, value in given.items() if reasoning.enabled and value is not None]
+
+
 def may_leave_out_tools(body: ResponseBody) -> bool:
     """Whether there are tools, none of which has to be called."""
     return bool(body.tools) and body.tool_choice in (None, "auto", "none")

@@ -118,7 +118,7 @@ async def test_what_is_asked_reaches_the_worker():
 
     body = door.client.body
     look, add = body.tools
-    assert ("max_tool_calls, nope, reasoning.mode") == reply.headers["x-mlxd-ignored"]
+    assert ("max_tool_calls, nope, reasoning.mode, reasoning.effort") == reply.headers["x-mlxd-ignored"]
     assert [("system", "Be brief."), ("user", "hi")] == [(m.role, m.content) for m in body.messages]
     assert ("look", "Looks.", SCHEMA) == (look.name, look.description, json.loads(look.parameters))
     assert (Tool(name="add", strict=True), ToolChoice(mode="required", name="add")) == (add, body.tool_choice)
