@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
+from typing import NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -20,10 +21,11 @@ from plugins.openai.translate import asked_terms, user_of
 from plugins.pictures import with_pictures
 from plugins.responses.conversation import Conversation, read_conversation, referred_ids
 from plugins.responses.events import EventWriter
+from plugins.responses.listed import new_id
 from plugins.responses.paging import page_of, read_page
 from plugins.responses.requests import WITHOUT_EFFECT, ResponseBody
 from plugins.responses.response import Response
-from plugins.responses.shapes import Deleted
+from plugins.responses.shapes import Deleted, InputCount
 from plugins.responses.store import Kept, ResponseStore
 from plugins.responses.translate import (
     check_response,
@@ -35,6 +37,7 @@ from plugins.responses.translate import (
     without_tools,
 )
 from plugins.submission import not_cancelled
+from plugins.terms import Terms
 from plugins.validation import Reader, aside
 from transports.errors import NotFound, RequestError
 from transports.logs import get_logger
@@ -44,6 +47,16 @@ from transports.settings import HttpSettings
 log = get_logger()
 
 _encode = msgspec.json.Encoder().encode
+
+
+class _Asked(NamedTuple):
+    """A request as it was read."""
+
+    body: ResponseBody
+    conversation: Conversation
+    terms: Terms
+    # Fields without effect.
+    ignored: list[str]
 
 
 class Responder:
@@ -60,49 +73,29 @@ class Responder:
 
     async def create(self, exchange: Exchange) -> web.StreamResponse:
         """POST /v1/responses."""
-        terms = terms_of(exchange.request.headers)
-        data = await read_body(exchange.request, exchange.settings)
-        body, ignored = await self._reader.read_aside(data)
-        ignored += without_effect(body)
-        asked = body
-        if exchange.settings.ignore_unusable_tools and may_leave_out_tools(body):
-            body = without_foreign_tools(body)
-        check_response(body)
-        conversation = await self._conversation(exchange, body, len(data))
-        is_stored = body.store is not False and self._store.has_room(len(conversation.added))
-        exchange.user = user_of(body)
-        response = Response(body, is_stored=is_stored)
-        exchange.begin(body.model, response.id)
-        wanted = thinking_fields(body)
-        if wanted and not await self._thinking_models.can(exchange, body.model):
-            ignored += wanted
-        if not await self._keeps_tools(exchange, body):
-            body = without_tools(body)
-        exchange.note_ignored(ignored if body.tools == asked.tools else [*ignored, "tools"])
-        messages, packed = await with_pictures(
-            exchange.client,
-            exchange,
-            exchange.intake,
-            self._image_models,
-            body.model,
-            conversation.turns,
-        )
-        submission = exchange.submit(
-            task="chat",
-            model=body.model,
-            body=response_request(body, messages, packed.images),
-            terms=asked_terms(body, terms),
-            buffers=packed.buffers,
-        )
+        asked = await self._read(exchange)
+        is_stored = asked.body.store is not False and self._store.has_room(len(asked.conversation.added))
+        response = Response(asked.body, is_stored=is_stored)
 
         def on_end() -> None:
             # Before the client knows: its next request may be on its way.
             if is_stored:
-                self._keep(exchange, body, conversation, response)
+                self._keep(exchange, asked, response)
 
-        async with submission:
-            answer = _stream if body.stream else _whole
+        async with await self._submit(exchange, asked, response.id) as submission:
+            answer = _stream if asked.body.stream else _whole
             return await answer(exchange, submission, response, on_end)
+
+    async def count(self, exchange: Exchange) -> web.StreamResponse:
+        """POST /v1/responses/input_tokens."""
+        asked = await self._read(exchange)
+        num_tokens = 0
+        async with await self._submit(exchange, asked, new_id("resp"), count_only=True) as submission:
+            async for update in submission:
+                if isinstance(update, Done):
+                    exchange.ends.append(not_cancelled(update))
+                    num_tokens = update.usage.prompt_tokens
+        return exchange.json(_encode(InputCount(object="response.input_tokens", input_tokens=num_tokens)))
 
     async def retrieve(self, exchange: Exchange) -> web.StreamResponse:
         """GET /v1/responses/{id}."""
@@ -122,14 +115,49 @@ class Responder:
         self._store.delete(_owner(exchange), kept.id, monotonic())
         return exchange.json(_encode(Deleted(id=kept.id, object="response", deleted=True)))
 
-    async def _conversation(self, exchange: Exchange, body: ResponseBody, num_bytes: int) -> Conversation:
+    async def _read(self, exchange: Exchange) -> _Asked:
+        terms = terms_of(exchange.request.headers)
+        data = await read_body(exchange.request, exchange.settings)
+        body, ignored = await self._reader.read_aside(data)
+        ignored += without_effect(body)
+        if exchange.settings.ignore_unusable_tools and may_leave_out_tools(body):
+            num_tools = len(body.tools or ())
+            body = without_foreign_tools(body)
+            ignored += ["tools"] if len(body.tools or ()) < num_tools else []
+        exchange.note_ignored(ignored)
+        check_response(body)
         owner, now = _owner(exchange), monotonic()
         before: list[Kept] = []
         if body.previous_response_id is not None:
             before = self._store.conversation(owner, body.previous_response_id, now)
         referred = self._store.with_items(owner, referred_ids(body), now)
-        num_bytes += sum(kept.num_bytes for kept in [*before, *referred.values()])
-        return await aside(num_bytes, read_conversation, body, before, referred)
+        num_bytes = len(data) + sum(kept.num_bytes for kept in [*before, *referred.values()])
+        conversation = await aside(num_bytes, read_conversation, body, before, referred)
+        return _Asked(body, conversation, asked_terms(body, terms), ignored)
+
+    async def _submit(
+        self, exchange: Exchange, asked: _Asked, request_id: str, *, count_only: bool = False
+    ) -> Submission:
+        body, ignored = asked.body, asked.ignored
+        exchange.user = user_of(body)
+        exchange.begin(body.model, request_id)
+        wanted = thinking_fields(body)
+        if wanted and not await self._thinking_models.can(exchange, body.model):
+            ignored = [*ignored, *wanted]
+        if not await self._keeps_tools(exchange, body):
+            body = without_tools(body)
+            ignored = [*ignored, "tools"]
+        exchange.note_ignored(list(dict.fromkeys(ignored)))
+        turns = asked.conversation.turns
+        messages, packed = await with_pictures(
+            exchange.client, exchange, exchange.intake, self._image_models, body.model, turns
+        )
+        request = response_request(body, messages, packed.images)
+        if count_only:
+            request = msgspec.structs.replace(request, count_only=True)
+        return exchange.submit(
+            task="chat", model=body.model, body=request, terms=asked.terms, buffers=packed.buffers
+        )
 
     async def _keeps_tools(self, exchange: Exchange, body: ResponseBody) -> bool:
         """Whether the tools of *body* are for the worker to take or refuse."""
@@ -139,15 +167,13 @@ class Responder:
             or await self._tool_models.can(exchange, body.model)
         )
 
-    def _keep(
-        self, exchange: Exchange, body: ResponseBody, conversation: Conversation, response: Response
-    ) -> None:
+    def _keep(self, exchange: Exchange, asked: _Asked, response: Response) -> None:
         kept = Kept(
             id=response.id,
-            previous_id=body.previous_response_id,
-            input=conversation.added,
+            previous_id=asked.body.previous_response_id,
+            input=asked.conversation.added,
             response=response.whole,
-            item_ids=(*conversation.added_ids, *response.item_ids),
+            item_ids=(*asked.conversation.added_ids, *response.item_ids),
         )
         if not self._store.put(_owner(exchange), kept, monotonic()):
             log.warning("response_not_kept", request_id=response.id, num_bytes=kept.num_bytes)

@@ -29,7 +29,7 @@ from plugins.openai.vector_requests import EmbeddingsBody, RerankBody
 from plugins.openai.vector_shapes import EmbeddingList, Ranking
 from plugins.responses.events import ResponseEvent
 from plugins.responses.requests import ResponseBody
-from plugins.responses.shapes import Deleted, ItemList, ResponseObject
+from plugins.responses.shapes import Deleted, InputCount, ItemList, ResponseObject
 from transports.settings import HttpSettings
 
 
@@ -87,6 +87,15 @@ def routes(settings: HttpSettings, metrics: Metrics) -> tuple[Route, ...]:
             "Answer a conversation, whole or streamed, and keep it for the next turn.",
             "Text",
             Answer(schema=ResponseObject, event=ResponseEvent),
+            Body(schema=ResponseBody, example=examples.RESPONSE),
+        ),
+        Route(
+            "POST",
+            "/v1/responses/input_tokens",
+            responder.count,
+            "How many tokens a request for a response would have.",
+            "Text",
+            Answer(schema=InputCount),
             Body(schema=ResponseBody, example=examples.RESPONSE),
         ),
         Route(

@@ -236,6 +236,13 @@ class ItemList(TypedDict):
     has_more: bool
 
 
+class InputCount(TypedDict):
+    """How long a prompt would be."""
+
+    object: Literal["response.input_tokens"]
+    input_tokens: int
+
+
 class Deleted(TypedDict):
     """A response that is no longer kept."""
 

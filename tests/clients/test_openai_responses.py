@@ -101,6 +101,15 @@ async def test_what_a_response_says_may_be_sent_back_as_it_is(door, sdk):
     ]
 
 
+async def test_tokens_are_counted(door, sdk):
+    first = await sdk.responses.create(model=MODEL, input="hi")
+    door.client.script = say(finish="length")
+    counted = await sdk.responses.input_tokens.count(model=MODEL, previous_response_id=first.id, input="?")
+
+    assert (7, True) == (counted.input_tokens, door.client.body.count_only)
+    assert ["hi", "Hello world", "?"] == [message.content for message in door.client.body.messages]
+
+
 async def test_a_stream_is_gathered_by_the_sdk(door, sdk):
     door.client.script = thinks_and_calls
     seen: list[str] = []
