@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated, TypeAlias
+
 import msgspec
 
-from transports.errors import MlxdError
+from transports.errors import BY_CODE, MlxdError
+
+# One of ours; docs/api.md says what each means.
+Code: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"enum": sorted(BY_CODE)})]
 
 
 class ErrorObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -13,7 +18,7 @@ class ErrorObject(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     type: str
     param: str | None
-    code: str
+    code: Code
 
 
 class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):

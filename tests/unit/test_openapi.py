@@ -74,6 +74,12 @@ def test_the_bounds_are_those_of_the_types() -> None:
     assert fields["messages"]["maxItems"] == 4096
 
 
+def test_the_codes_of_errors_are_in_it() -> None:
+    codes = DOCUMENT["components"]["schemas"]["ErrorObject"]["properties"]["code"]["enum"]
+
+    assert "model_not_found" in codes
+
+
 def test_the_keys_and_the_streams_are_in_it() -> None:
     chat = DOCUMENT["paths"]["/v1/chat/completions"]["post"]
     health = DOCUMENT["paths"]["/health"]["get"]
