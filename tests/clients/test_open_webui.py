@@ -171,7 +171,7 @@ async def test_thoughts_are_folded_and_tools_are_called(webui: OpenWebUi) -> Non
         await chat.ask("What time is it?")
         called = await chat.answer()
 
-    assert re.fullmatch(r"Thought for [\w ]+\s+I have thought\.", thought)
+    assert re.fullmatch(r"Thought[\w ]*\s+I have thought\.", thought)
     # It made the call, and the model said its result back.
     assert re.search(r"get_current_timestamp\s.*current_iso", called, re.DOTALL)
 
