@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import NamedTuple
 
@@ -84,17 +85,19 @@ class Responder:
 
         async with await self._submit(exchange, asked, response.id) as submission:
             answer = _stream if asked.body.stream else _whole
-            return await answer(exchange, submission, response, on_end)
+            with _said_of_input():
+                return await answer(exchange, submission, response, on_end)
 
     async def count(self, exchange: Exchange) -> web.StreamResponse:
         """POST /v1/responses/input_tokens."""
         asked = await self._read(exchange)
         num_tokens = 0
         async with await self._submit(exchange, asked, new_id("resp"), count_only=True) as submission:
-            async for update in submission:
-                if isinstance(update, Done):
-                    exchange.ends.append(not_cancelled(update))
-                    num_tokens = update.usage.prompt_tokens
+            with _said_of_input():
+                async for update in submission:
+                    if isinstance(update, Done):
+                        exchange.ends.append(not_cancelled(update))
+                        num_tokens = update.usage.prompt_tokens
         return exchange.json(_encode(InputCount(object="response.input_tokens", input_tokens=num_tokens)))
 
     async def retrieve(self, exchange: Exchange) -> web.StreamResponse:
@@ -183,6 +186,17 @@ class Responder:
         if kept is None:
             raise NotFound("id: no response of this id is kept here, or no longer", param="id")
         return kept
+
+
+@contextmanager
+def _said_of_input() -> Iterator[None]:
+    """What a worker says of the messages that it got is said of `input`."""
+    try:
+        yield
+    except RequestError as e:
+        if e.param != "messages":
+            raise
+        raise type(e)(e.message.replace("messages", "input", 1), param="input") from None
 
 
 def _owner(exchange: Exchange) -> str:

@@ -14,7 +14,7 @@ from pictures import data_url, plain, png
 from plugins.client import Submission
 from plugins.keys import Key, change_keys, digest_of
 from transports.envelope import Message
-from transports.errors import WorkerCrashed
+from transports.errors import ContextLengthExceeded, WorkerCrashed
 from transports.messages import Delta, Done, Reasoning, ReasoningDelta
 from transports.reports import ModelInfo
 from transports.tools import Tool, ToolCall, ToolCallBegin, ToolCallDelta, ToolCallEnd, ToolChoice
@@ -266,6 +266,14 @@ async def test_a_crash_is_a_status_before_the_first_word_and_an_event_after_it()
     assert ("worker_crashed", "gone") == (events[-1]["code"], events[-1]["error"]["message"])
     # No client takes it for whole.
     assert not after.endswith(b"0\r\n\r\n")
+
+
+async def test_what_a_worker_says_of_the_conversation_is_said_of_input():
+    async with open_door() as door:
+        door.client.script = fail(ContextLengthExceeded("messages: too long", param="messages"))
+        replies = [await ask(door), await ask(door, stream=True)]
+
+    assert [("input", "input: too long")] * 2 == [(r.error["param"], r.error["message"]) for r in replies]
 
 
 async def test_a_stream_that_fails_while_it_waits_has_begun_all_the_same():
