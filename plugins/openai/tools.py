@@ -97,7 +97,8 @@ class TemplateFields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     # DeepSeek's and Granite's name for it.
     thinking: bool | None = None
     reasoning_effort: Effort | None = None
-    thinking_budget: Annotated[int, Meta(ge=0)] | None = None
+    # As the field of the request itself.
+    thinking_budget: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
 
 
 class ToolTerms(TypedDict):
