@@ -7,8 +7,10 @@ import os
 import socket
 
 import pytest
-from http_harness import chat_body, open_door, say, say_nothing
+from aiohttp.http_parser import HttpRequestParser
+from http_harness import chat_body, open_door, say, say_nothing, updates_of
 
+from plugins.http.connection import Connection
 from plugins.http.frontend import HttpFrontend
 from transports.errors import ConfigError, PluginError
 
@@ -130,7 +132,10 @@ POST = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
         GET + b"X: y\x00\r\n\r\n",
         GET + b"X: " + b"a" * 9000 + b"\r\n\r\n",
         GET + b"X: y\r\n" * 5000 + b"\r\n",
+        b"GET /health HTTP/1.1\nHost: localhost\n\n",
+        GET + b"Content-Length: 0\r\nX: y\nZ: z\r\n\r\n",
         POST + b"Content-Length: -1\r\n\r\n",
+        POST + b"Content-Length: 1" + b"0" * 30 + b"\r\n\r\n",
         POST + b"Content-Length: +5\r\n\r\n12345",
         POST + b"Content-Length: 1e3\r\n\r\n",
         POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n12345",
@@ -207,6 +212,54 @@ async def test_pipelined_requests_are_answered_in_order():
         connection.close()
 
     assert statuses == [200] * 50 + [404]
+
+
+async def test_a_flood_of_pipelined_requests_waits_with_its_sender(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CVE-2026-54273: no more of them is read than a few, and in the end all are answered."""
+    made: list[Connection] = []
+    connection_made = Connection.connection_made
+    monkeypatch.setattr(
+        Connection,
+        "connection_made",
+        lambda self, transport: (made.append(self), connection_made(self, transport)),
+    )
+    async with open_door() as door:
+        door.client.script = say_nothing
+        connection = await door.raw(door.bytes_of("POST", PATH, chat_body()))
+        await door.client.wait_for(lambda: door.client.submitted)
+        connection.writer.write(door.bytes_of("GET", "/health") * 300)
+        transport = made[0].transport
+        assert isinstance(transport, asyncio.Transport)
+        async with asyncio.timeout(SOON_S):
+            while transport.is_reading():
+                await asyncio.sleep(0.01)
+        submission, _ = door.client.submitted[0]
+        for update in updates_of(submission, "late"):
+            submission.put(update)
+        statuses = [(await connection.reply()).status for _ in range(301)]
+        connection.close()
+
+    assert statuses == [200] * 301
+
+
+def test_http_is_read_by_the_parser_in_c() -> None:
+    """Most of what was found in aiohttp's parsers was in the other one (CVE-2026-111750)."""
+    assert HttpRequestParser.__module__ == "aiohttp._http_parser"
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/models", "/health", "/docs"])
+async def test_there_are_no_web_sockets(path: str) -> None:
+    """They would need the gate of their own: browsers let any page open one."""
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec_WebSocket_Version": "13"}
+    async with open_door() as door:
+        connection = await door.raw(
+            door.bytes_of("GET", path, Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25jZQ==", **upgrade)
+        )
+        reply = await connection.reply()
+        connection.close()
+
+    assert reply.status in (200, 405)
+    assert "upgrade" not in reply.headers
 
 
 async def test_a_port_in_use_says_by_whom():

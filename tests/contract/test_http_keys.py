@@ -10,6 +10,7 @@ from http_harness import MODEL, Door, chat_body, open_door
 
 from plugins.http import keyring
 from plugins.http.frontend import HttpFrontend
+from plugins.http.gate import Gate
 from plugins.http.metrics import Metrics
 from plugins.http.routes import routes
 from plugins.keys import Key, change_keys, digest_of
@@ -17,6 +18,7 @@ from transports.errors import ConfigError, PluginError
 from transports.settings import HttpSettings
 
 ROUTES = [(route.method, route.path.replace("*", MODEL)) for route in routes(HttpSettings(), Metrics())]
+CLOSED = [(method, url) for method, url in ROUTES if url != "/health"]
 ALIASES = ["/nope", "/", "//v1/models", "/v1/../health", "/v1/%2e%2e/health", "/health/", "/health/.", "/v1"]
 SECRET = "mlxd-secret"
 BEARER = {"Authorization": f"Bearer {SECRET}"}
@@ -64,6 +66,16 @@ async def test_a_bad_host_opens_no_route(path: Path, host: str) -> None:
         statuses = {await ask(door, method, url, Host=host) for method, url in ROUTES}
 
     assert statuses == {403}
+
+
+async def test_no_host_makes_a_key_unnecessary(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys alone, without the gate before them."""
+    monkeypatch.setattr(Gate, "check", lambda *_: None)
+    hosts = ("evil.example", "evil/?", "localhost@evil", "a b", "localhost/health?")
+    async with open_door(keys_path=path) as door:
+        statuses = {await ask(door, method, url, Host=host) for host in hosts for method, url in CLOSED}
+
+    assert statuses == {401}
 
 
 async def test_a_key_is_taken_from_both_headers(path: Path) -> None:

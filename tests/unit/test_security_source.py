@@ -116,6 +116,23 @@ def test_only_one_place_submits_for_http() -> None:
     assert found == {"exchange.py"}
 
 
+# aiohttp's ways to answer with a file (CVE-2024-23334), and to leave HTTP.
+UNWANTED_ANSWERS = {"FileResponse", "StaticResource", "add_static", "static", "sendfile", "WebSocketResponse"}
+
+
+def attributes(tree: ast.AST) -> set[str]:
+    return {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)} | {
+        alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+
+
+def test_no_file_is_served_by_its_name() -> None:
+    paths = [path for path in SOURCES if path.is_relative_to(ROOT / "plugins" / "http")]
+
+    assert [path.name for path in paths if attributes(ast.parse(path.read_text())) & UNWANTED_ANSWERS] == []
+    assert attributes(ast.parse("web.FileResponse(path)\nfrom x import static")) & UNWANTED_ANSWERS
+
+
 def test_every_router_tells_when_a_peer_is_gone() -> None:
     """Each function that makes a ROUTER sets ROUTER_MANDATORY and forbids hand-over."""
     makers = [
