@@ -80,6 +80,24 @@ async def test_an_unknown_model_is_a_404_that_names_the_known(http_kernel: Runni
             assert "echo/plain" in error["message"]
 
 
+async def test_what_is_refused_leaves_the_worker_as_it_was(http_kernel: RunningKernel) -> None:
+    """PYSEC-2026-4199: what was wrong with one request ended the engine."""
+    at_the_door = [{"n": 10**9}, {"temperature": -1}, {"stop": [""]}, {"logit_bias": {"-1": 1}}]
+    by_the_worker = [{"guided_regex": "(a"}, {"guided_json": {"type": "object"}}]
+    pids, statuses, good = set(), [], []
+    async with ClientSession(http_kernel.url) as session:
+        for fields in ({}, *at_the_door, *by_the_worker):
+            async with session.post("/v1/chat/completions", json=chat("x") | fields) as reply:
+                statuses.append(reply.status)
+            async with session.post("/v1/chat/completions", json=chat("x")) as reply:
+                good.append(reply.status)
+            pids.add(await http_kernel.worker_pid("echo/plain"))
+
+    assert statuses == [200] + [400] * 6
+    assert set(good) == {200}
+    assert len(pids) == 1
+
+
 async def test_models_and_readiness(http_kernel: RunningKernel) -> None:
     async with ClientSession(http_kernel.url) as session:
         async with session.get("/v1/models") as reply:
