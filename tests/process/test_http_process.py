@@ -98,6 +98,26 @@ async def test_what_is_refused_leaves_the_worker_as_it_was(http_kernel: RunningK
     assert len(pids) == 1
 
 
+async def test_no_process_logs_a_prompt(http_kernel: RunningKernel) -> None:
+    """Not even one that ended its worker."""
+    canary = "canary-of-a-prompt"
+    asked = [chat(canary, model="echo/faulty"), chat(canary, n=10**9)]
+    for fault in ("FAIL", "RAISE", "CRASH"):
+        turns = [{"role": role, "content": text} for role, text in (("system", canary), ("user", fault))]
+        asked.append(asked[0] | {"messages": turns})
+    async with ClientSession(http_kernel.url) as session:
+        statuses = []
+        for body in asked:
+            async with session.post("/v1/chat/completions", json=body) as reply:
+                statuses.append(reply.status)
+    logs = {path.name: path.read_text() for path in (http_kernel.home / "logs").iterdir()}
+
+    assert statuses[:2] == [200, 400]
+    assert min(statuses[2:]) >= 500
+    assert "request_ended" in "".join(logs.values())
+    assert [name for name, text in logs.items() if canary in text] == []
+
+
 async def test_models_and_readiness(http_kernel: RunningKernel) -> None:
     async with ClientSession(http_kernel.url) as session:
         async with session.get("/v1/models") as reply:
