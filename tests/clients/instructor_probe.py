@@ -27,4 +27,5 @@ city = {"messages": CITY, "response_model": City, "max_tokens": 80}
 assert isinstance(by_schema.create(model=TEXT, **city), City)
 assert isinstance([*by_schema.create_partial(model=TEXT, **city)][-1], BaseModel)
 assert "red" == by_schema.create(model=VISION, messages=LOOK, response_model=Color, max_tokens=20).color
-assert City(name="Paris", country="France") == by_tools.create(model=SCRIPTED, **city)
+# Of a class derived from ours, so never equal to one of ours.
+assert {"name": "Paris", "country": "France"} == by_tools.create(model=SCRIPTED, **city).model_dump()

@@ -132,7 +132,7 @@ async def test_a_library_gets_what_it_asks_for(served: Served, client: str) -> N
 
 @needs("langchain")
 async def test_langchains_own_tests_of_chat_models_pass(served: Served) -> None:
-    options = ["--noconftest", "-c", os.devnull, "-p", "no:cacheprovider", "-p", "no:benchmark", "-q", "-ra"]
+    options = ["--noconftest", "-c", os.devnull, "-p", "no:cacheprovider", "-q", "-ra"]
     # It keeps connections for all its models: they are of one loop.
     loop = ["-o", "asyncio_mode=auto", "-o", "asyncio_default_test_loop_scope=session"]
 
