@@ -9,7 +9,7 @@ from pathlib import Path
 
 CHAOS = Path(__file__).parents[1] / "benchmarks" / "chaos.py"
 SEED = 20_261_125
-MINUTES = 0.25
+MINUTES = 0.15
 TIMEOUT_S = 110.0
 
 
