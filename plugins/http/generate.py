@@ -8,12 +8,12 @@ from contextlib import AsyncExitStack
 
 from aiohttp import web
 
-from plugins.capable_models import CapableModels
 from plugins.client import Submission
 from plugins.http.asker import terms_of
 from plugins.http.body import read_body
 from plugins.http.events import DONE, EventStream, event
 from plugins.http.exchange import Exchange
+from plugins.http.unusable import Unusable
 from plugins.http.waiting import streamed_together
 from plugins.image_models import ImageModels
 from plugins.openai.answer import Answer
@@ -46,8 +46,7 @@ class Generator:
         self._chat = Reader(ChatBody, strict=strict)
         self._completion = Reader(CompletionBody, strict=strict)
         self._image_models = ImageModels()
-        self._tool_models = CapableModels("tools")
-        self._thinking_models = CapableModels("reasoning")
+        self._unusable = Unusable()
 
     async def chat(self, exchange: Exchange) -> web.StreamResponse:
         """POST /v1/chat/completions."""
@@ -59,26 +58,20 @@ class Generator:
         turns = read_turns(body.messages)
         shape = ChatShape(body.model, include_usage=includes_usage(body), with_logprobs=body.logprobs is True)
         exchange.begin(body.model, shape.id)
-        wanted = thinking_fields(body)
-        if wanted and not await self._thinking_models.can(exchange, body.model):
-            ignored = [*ignored, *wanted]
-        if not await self._keeps_tools(exchange, body):
+        unusable = await self._unusable.fields(
+            exchange,
+            body.model,
+            thinking=thinking_fields(body),
+            may_leave_out_tools=may_leave_out_tools(body),
+        )
+        if "tools" in unusable:
             body = without_tools(body)
-            ignored = [*ignored, "tools"]
-        exchange.note_ignored(ignored)
+        exchange.note_ignored([*ignored, *unusable])
         messages, packed = await with_pictures(
             exchange.client, exchange, exchange.intake, self._image_models, body.model, turns
         )
         request = chat_request(body, messages, packed.images)
         return await _answer(exchange, body, "chat", [request], shape, terms, packed.buffers)
-
-    async def _keeps_tools(self, exchange: Exchange, body: ChatBody) -> bool:
-        """Whether the tools of *body* are for the worker to take or refuse."""
-        return (
-            not exchange.settings.ignore_unusable_tools
-            or not may_leave_out_tools(body)
-            or await self._tool_models.can(exchange, body.model)
-        )
 
     async def completion(self, exchange: Exchange) -> web.StreamResponse:
         """POST /v1/completions."""

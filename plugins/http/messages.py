@@ -16,12 +16,12 @@ from plugins.anthropic.requests import WITHOUT_EFFECT, CountBody, MessagesBody
 from plugins.anthropic.shapes import PING, MessageShape
 from plugins.anthropic.tools import eager_tools, may_leave_out_tools, runs_here
 from plugins.anthropic.translate import check, count_request, message_request
-from plugins.capable_models import CapableModels
 from plugins.client import Submission, Update
 from plugins.http.asker import terms_of
 from plugins.http.body import read_body
 from plugins.http.events import EventStream
 from plugins.http.exchange import Exchange
+from plugins.http.unusable import Unusable
 from plugins.http.waiting import KEEP_ALIVE, comment
 from plugins.image_models import ImageModels
 from plugins.keep_alive import keep_alive_of
@@ -46,7 +46,7 @@ class Messenger:
         self._messages = Reader(MessagesBody, strict=strict, without_effect=WITHOUT_EFFECT)
         self._counts = Reader(CountBody, strict=strict, without_effect=WITHOUT_EFFECT)
         self._image_models = ImageModels()
-        self._tool_models = CapableModels("tools")
+        self._unusable = Unusable()
 
     async def create(self, exchange: Exchange) -> web.StreamResponse:
         """POST /v1/messages."""
@@ -89,7 +89,7 @@ class Messenger:
         if not exchange.settings.ignore_unusable_tools or not may_leave_out_tools(body):
             return None
         kept = [tool for tool in body.tools or () if runs_here(tool)]
-        if kept and not await self._tool_models.can(exchange, body.model):
+        if kept and await self._unusable.fields(exchange, body.model, may_leave_out_tools=True):
             kept = []
         if len(kept) == len(body.tools or ()):
             return None

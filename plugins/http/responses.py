@@ -10,12 +10,12 @@ from typing import NamedTuple
 import msgspec
 from aiohttp import web
 
-from plugins.capable_models import CapableModels
 from plugins.client import Submission
 from plugins.http.asker import terms_of
 from plugins.http.body import read_body
 from plugins.http.events import EventStream
 from plugins.http.exchange import Exchange
+from plugins.http.unusable import Unusable
 from plugins.http.waiting import streamed_updates
 from plugins.image_models import ImageModels
 from plugins.openai.translate import asked_terms, user_of
@@ -66,8 +66,7 @@ class Responder:
     def __init__(self, settings: HttpSettings) -> None:
         self._reader = Reader(ResponseBody, strict=settings.strict, without_effect=WITHOUT_EFFECT)
         self._image_models = ImageModels()
-        self._tool_models = CapableModels("tools")
-        self._thinking_models = CapableModels("reasoning")
+        self._unusable = Unusable()
         self._store = ResponseStore(
             settings.max_stored_responses, settings.max_stored_bytes, settings.stored_response_s
         )
@@ -144,13 +143,15 @@ class Responder:
         body, ignored = asked.body, asked.ignored
         exchange.user = user_of(body)
         exchange.begin(body.model, request_id)
-        wanted = thinking_fields(body)
-        if wanted and not await self._thinking_models.can(exchange, body.model):
-            ignored = [*ignored, *wanted]
-        if not await self._keeps_tools(exchange, body):
+        unusable = await self._unusable.fields(
+            exchange,
+            body.model,
+            thinking=thinking_fields(body),
+            may_leave_out_tools=may_leave_out_tools(body),
+        )
+        if "tools" in unusable:
             body = without_tools(body)
-            ignored = [*ignored, "tools"]
-        exchange.note_ignored(list(dict.fromkeys(ignored)))
+        exchange.note_ignored(list(dict.fromkeys([*ignored, *unusable])))
         turns = asked.conversation.turns
         messages, packed = await with_pictures(
             exchange.client, exchange, exchange.intake, self._image_models, body.model, turns
@@ -160,14 +161,6 @@ class Responder:
             request = msgspec.structs.replace(request, count_only=True)
         return exchange.submit(
             task="chat", model=body.model, body=request, terms=asked.terms, buffers=packed.buffers
-        )
-
-    async def _keeps_tools(self, exchange: Exchange, body: ResponseBody) -> bool:
-        """Whether the tools of *body* are for the worker to take or refuse."""
-        return (
-            not exchange.settings.ignore_unusable_tools
-            or not may_leave_out_tools(body)
-            or await self._tool_models.can(exchange, body.model)
         )
 
     def _keep(self, exchange: Exchange, asked: _Asked, response: Response) -> None:
