@@ -95,6 +95,7 @@ class Dispatcher:
                 method=request.method,
                 route=_name(route),
                 status=status,
+                code=exchange.error_code,
                 key=exchange.key.name if exchange.key else "",
                 model=exchange.model,
                 request_id=exchange.request_id,

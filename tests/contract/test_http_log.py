@@ -34,6 +34,11 @@ async def test_one_line_a_request(capsys):
     assert "status=200" in lines[0]
     assert "status=400" in lines[1]
     assert "route=none" in lines[2]
+    assert [line.split("code=")[1].split()[0] for line in lines[1:]] == [
+        "invalid_request",
+        "not_found",
+        "worker_crashed",
+    ]
     assert SECRET not in lines[2]
 
 
