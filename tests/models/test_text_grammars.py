@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 
 import jsonschema
@@ -260,6 +261,33 @@ def test_what_cannot_be_kept_to_is_refused_and_nobody_notices(run: Run, tiny: st
         assert len(error.message) < 400
     assert report.text("running") == alone
     jsonschema.validate(json.loads(report.text("late")), PERSON)
+
+
+# What took other engines minutes or their lives: vLLM CVE-2026-55574, xgrammar GHSA-5cmr.
+DREADED = {
+    "nested repetition": grammar("regex", "(a+)+b"),
+    "a schema that is itself": schema({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}),
+    "a deep rule": grammar("lark", "start: " + "(" * 3000 + '"a"' + ")" * 3000),
+    "a rule that is itself": grammar("lark", 'start: start start | ""'),
+}
+# 3 s are to be kept; thrice that on a busy test machine.
+MAX_DREADED_S = 9.0
+
+
+def test_what_stopped_other_engines_is_kept_to_or_refused_in_time(run: Run, tiny: str) -> None:
+    running = Job(id="running", chat=say("Go on.", sampling=GREEDY, max_tokens=20, ignore_eos=True))
+    dreaded = [Job(id=name, chat=say("Go on.", max_tokens=5, grammar=one)) for name, one in DREADED.items()]
+    alone = run(running, path=tiny).text("running")
+
+    began = time.monotonic()
+    report = run(running, *dreaded, path=tiny)
+
+    assert time.monotonic() - began < MAX_DREADED_S
+    assert report.text("running") == alone
+    for name in ("a schema that is itself", "a deep rule"):
+        assert report.error(name).param == "guided"
+    for name in ("nested repetition", "a rule that is itself"):
+        assert report.done(name)
 
 
 def test_sampling_penalties_stops_and_logprobs_go_on_to_work(run: Run, tiny: str) -> None:
