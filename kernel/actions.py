@@ -81,9 +81,11 @@ class Measure(Struct, frozen=True):
 
 
 class Disconnect(Struct, frozen=True):
-    """Take nothing more from a peer, and close its connection, also when it connects again."""
+    """Take nothing more from *origin* for a while, and close its connections, new ones too."""
 
+    # One of its identities, which is told why before.
     peer: str
+    origin: str
 
 
 class Log(Struct, frozen=True):

@@ -173,8 +173,8 @@ class Broker:
         match event:
             case MessageReceived(peer, message):
                 self._received(event, peer, message, now)
-            case MalformedReceived(peer, error):
-                self._offences.malformed(peer, error, now)
+            case MalformedReceived():
+                self._offences.malformed(event, now)
             case PeerUnreachable(peer, reason):
                 self._peer_lost(peer, reason, now)
             case ProcessStarted(name, pid):
@@ -224,7 +224,7 @@ class Broker:
     # --- messages -------------------------------------------------------------------------------
 
     def _received(self, event: MessageReceived, peer_id: str, message: Parcel, now: float) -> None:
-        if self._offences.is_too_much(peer_id, message, now):
+        if self._offences.is_too_much(event, now):
             return
         envelope = message.envelope
         peer = self._peers.get(peer_id)

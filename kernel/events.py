@@ -20,6 +20,8 @@ class MessageReceived(Struct, frozen=True):
 
     peer: str
     message: Parcel
+    # Who is behind the connection: the same text for all of one process. "" where nobody tells.
+    origin: str = ""
 
 
 class MalformedReceived(Struct, frozen=True):
@@ -27,6 +29,8 @@ class MalformedReceived(Struct, frozen=True):
 
     peer: str
     error: MlxdError
+    # As in `MessageReceived`.
+    origin: str = ""
 
 
 class PeerUnreachable(Struct, frozen=True):

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kernel.actions import Disconnect, Emit, Log, Send
-from kernel.peers import Peer, Peers
+from kernel.events import MalformedReceived, MessageReceived
+from kernel.origins import Origins
+from kernel.peers import Peers
 from kernel.supervisor import Supervisor
 from transports.buckets import Buckets
 from transports.errors import CutOff, MlxdError
 from transports.frames import Parcel, parcel
 from transports.settings import KernelSettings
 
-# What is counted of each peer.
+# What is counted of each origin.
 Counted = Literal["messages", "bytes", "refused", "malformed"]
 # Of what is allowed in a second, so much may come at once.
 BURST_S = 0.5
@@ -34,7 +36,7 @@ class Outcast:
 
 
 class Offences:
-    """Counts what each peer sends, and what of it was wrong or of no use."""
+    """Counts what each process sends, over all its connections, and what of it was wrong or of no use."""
 
     def __init__(
         self,
@@ -64,29 +66,35 @@ class Offences:
             "malformed": settings.max_malformed_per_s,
         }
         self._buckets: dict[Counted, Buckets[str]] = {what: Buckets(BURST_S) for what in self._limits}
+        self._origins = Origins()
         # The newest last.
         self.outcasts: deque[Outcast] = deque(maxlen=MAX_TOLD)
 
-    def is_too_much(self, peer_id: str, message: Parcel, now: float) -> bool:
+    def is_too_much(self, event: MessageReceived, now: float) -> bool:
         """Count a message of a frontend or a stranger; whether its sender was cut off for it."""
-        peer = self._peers.get(peer_id)
+        peer = self._peers.get(event.peer)
         if peer and peer.role == "worker":
             return False
-        return self._count("messages", peer_id, now) or self._count("bytes", peer_id, now, message.num_bytes)
+        self._origins.learn(event.peer, event.origin)
+        return self._count("messages", event.peer, now) or self._count(
+            "bytes", event.peer, now, event.message.num_bytes
+        )
 
     def useless(self, peer_id: str, now: float) -> bool:
         """Count one that was refused or changed nothing; whether its sender was cut off for it."""
         return self._count("refused", peer_id, now)
 
-    def malformed(self, peer_id: str, error: MlxdError, now: float) -> None:
+    def malformed(self, event: MalformedReceived, now: float) -> None:
         """Frames that are no message have no answer."""
-        if self._buckets["malformed"].is_empty(peer_id, now):
-            self._emit(Log("warning", "malformed_message", {"peer": peer_id, "reason": error.message}))
-        peer = self._peers.get(peer_id)
+        reason = event.error.message
+        self._origins.learn(event.peer, event.origin)
+        if self._buckets["malformed"].is_empty(self._origins.of(event.peer), now):
+            self._emit(Log("warning", "malformed_message", {"peer": event.peer, "reason": reason}))
+        peer = self._peers.get(event.peer)
         if peer and peer.process:
-            self._supervisor.fail(peer.process, error.message, now)
+            self._supervisor.fail(peer.process, reason, now)
         else:
-            self._count("malformed", peer_id, now)
+            self._count("malformed", event.peer, now)
 
     def refuse(self, peer_id: str, message: Parcel, error: MlxdError, now: float) -> None:
         """A frontend is told what was wrong; a worker that breaks the protocol is not to be trusted."""
@@ -102,21 +110,29 @@ class Offences:
             self.useless(peer_id, now)
 
     def _count(self, what: Counted, peer_id: str, now: float, amount: float = 1) -> bool:
-        """Whether it is too much now, and the peer was cut off."""
-        limit = self._limits[what]
-        if not limit or not self._buckets[what].put(peer_id, limit * BURST_S, now, amount):
+        """Whether it is too much now, and who is behind the peer was cut off."""
+        limit, origin = self._limits[what], self._origins.of(peer_id)
+        if not limit or not self._buckets[what].put(origin, limit * BURST_S, now, amount):
             return False
         reason = f"it sent more in a second than kernel.max_{what}_per_s allows"
-        self._cut_off(self._peers.get(peer_id), peer_id, reason, now)
+        self._cut_off(peer_id, origin, reason, now)
         return True
 
-    def _cut_off(self, peer: Peer | None, peer_id: str, reason: str, now: float) -> None:
-        if peer and peer.process:
-            self._supervisor.fail(peer.process, reason, now)
-            return
-        name, pid = (peer.name, peer.pid) if peer else ("", 0)
-        self._emit(Log("warning", "peer_cut_off", {"name": name, "pid": pid, "reason": reason}))
-        self._emit(Send(peer_id, parcel("failed", CutOff(reason).to_failed())))
-        self._emit(Disconnect(peer_id))
-        self.outcasts.append(Outcast(name, pid, reason, now))
-        self._lose(peer_id, "was cut off", now)
+    def _cut_off(self, peer_id: str, origin: str, reason: str, now: float) -> None:
+        """The whole process, with all its connections; one that the kernel started is ended."""
+        theirs = [peer for peer in self._peers if self._origins.of(peer.id) == origin]
+        processes = [peer.process for peer in theirs if peer.process]
+        for process in processes:
+            self._supervisor.fail(process, reason, now)
+        if not processes:
+            peer = self._peers.get(peer_id) or next(iter(theirs), None)
+            name, pid = (peer.name, peer.pid) if peer else ("", 0)
+            self._emit(Log("warning", "peer_cut_off", {"name": name, "pid": pid, "reason": reason}))
+            self.outcasts.append(Outcast(name, pid, reason, now))
+        # A stranger's identity is not among those of the peers.
+        for identity in dict.fromkeys((peer_id, *(peer.id for peer in theirs))):
+            self._emit(Send(identity, parcel("failed", CutOff(reason).to_failed())))
+            self._emit(Disconnect(identity, origin))
+        for peer in theirs:
+            if not peer.process:
+                self._lose(peer.id, "was cut off", now)

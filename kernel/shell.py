@@ -95,7 +95,7 @@ class Shell:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._scanned = CatalogScanned(())
-        self._outcasts = Outcasts()
+        self._outcasts = Outcasts(settings.kernel.cut_off_s)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: DrainedSocket = bind_router(
             self._context,
@@ -151,16 +151,17 @@ class Shell:
         identity, *rest = frames
         # Latin-1 has a character for each byte: every identity can be answered, no two are confused.
         peer = bytes(as_buffer(identity)).decode("latin-1")
-        if peer in self._outcasts:
-            if self._outcasts.must_go(peer, self._loop.time()):
+        origin = self._socket.sender_origin()
+        if self._outcasts.is_out(origin or peer, now := time.monotonic()):
+            if self._outcasts.must_go(peer, now):
                 self._socket.disconnect_sender()
             return
         try:
             message = split(rest, self._settings.kernel.max_frames)
         except MlxdError as e:
-            self._handle(MalformedReceived(peer, e))
+            self._handle(MalformedReceived(peer, e, origin))
         else:
-            self._handle(MessageReceived(peer, message))
+            self._handle(MessageReceived(peer, message, origin))
 
     def _set_timer(self) -> None:
         due_s = self._broker.next_deadline()
@@ -206,8 +207,8 @@ class Shell:
                 self._jobs.cancel(job)
             case Measure(pids):
                 self._start(self._measure(pids))
-            case Disconnect(peer):
-                self._outcasts.add(peer, self._loop.time())
+            case Disconnect(peer, origin):
+                self._outcasts.add(peer, origin, time.monotonic())
             case Log(level, event, fields):
                 getattr(log, level)(event, **fields)
             case Exit(code):

@@ -13,6 +13,8 @@ import sys
 
 import zmq
 
+from transports.origin import origin_of, pid_of
+
 # struct ucred of Linux: pid, uid, gid.
 _CREDENTIALS = struct.Struct("3i")
 
@@ -26,8 +28,7 @@ def disconnect(frame: zmq.Frame) -> bool:
     if sys.platform != "linux":
         return False
     with contextlib.suppress(zmq.ZMQError, OSError, ValueError):
-        # "localhost:<uid>:<gid>:<pid>", as libzmq found it when the peer connected.
-        pid = int(str(frame.get("Peer-Address")).rpartition(":")[2])
+        pid = pid_of(origin_of(frame))
         with socket.socket(fileno=os.dup(int(frame.get(zmq.SRCFD)))) as connection:
             credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
             if _CREDENTIALS.unpack(credentials)[0] == pid:

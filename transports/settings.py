@@ -69,6 +69,8 @@ class KernelSettings(Section, frozen=True, kw_only=True):
     max_refused_per_s: Annotated[int, Meta(ge=0)] = 10_000
     # Such as break the protocol: a good one sends none.
     max_malformed_per_s: Annotated[int, Meta(ge=0)] = 100
+    # Whoever was cut off is not heard for so long, and each further time for twice as long.
+    cut_off_s: Annotated[float, Meta(ge=1)] = 30.0
     # Administrators' questions of one frontend a second, a fifth at once; more are refused. Each takes as
     # long as ten requests.
     max_questions_per_s: Annotated[int, Meta(ge=0)] = 1000

@@ -15,6 +15,7 @@ import zmq
 from transports.disconnect import disconnect
 from transports.errors import MlxdError
 from transports.frames import Frame
+from transports.origin import origin_of
 
 # Messages read before other tasks of the loop get their turn.
 MAX_DRAINED = 256
@@ -108,6 +109,10 @@ class DrainedSocket:
         # Sending may swallow the descriptor's edge for a message that came meanwhile.
         if not self._is_draining:
             self._look()
+
+    def sender_origin(self) -> str:
+        """Which process the message being handled came from, as `origin_of` says."""
+        return origin_of(self._first) if self._first is not None else ""
 
     def disconnect_sender(self) -> None:
         """Close the connection that the message being handled came through; its peer may connect again."""

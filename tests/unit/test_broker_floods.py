@@ -11,7 +11,7 @@ from kernel.actions import Disconnect, Kill, Log
 from kernel.events import MalformedReceived, MessageReceived
 from transports.codec import decode_body
 from transports.errors import RemoteProtocolError
-from transports.frames import parcel
+from transports.frames import Parcel, parcel
 from transports.messages import Drain, Failed, Hello, Pong
 from transports.reports import StatusReply
 from transports.settings import KernelSettings
@@ -88,10 +88,10 @@ def test_a_flood_is_cut_off_and_told_why(kind: str) -> None:
     peer, other = world.frontend(), world.frontend()
     for _ in range(100):
         flood(world, peer)
-        if Disconnect(peer) in world.actions:
+        if Disconnect(peer, peer) in world.actions:
             break
 
-    assert world.actions.count(Disconnect(peer)) == 1
+    assert world.actions.count(Disconnect(peer, peer)) == 1
     assert setting in told(world, peer)[-1]
     log = [a for a in world.actions if isinstance(a, Log) and a.event == "peer_cut_off"]
     assert len(log) == 1
@@ -109,7 +109,7 @@ def test_the_same_slowly_is_borne(kind: str) -> None:
         world.advance(0.1)
         flood(world, peer)
 
-    assert Disconnect(peer) not in world.actions
+    assert Disconnect(peer, peer) not in world.actions
 
 
 def test_a_busy_frontend_is_not_cut_off() -> None:
@@ -122,7 +122,7 @@ def test_a_busy_frontend_is_not_cut_off() -> None:
         for request_id in ids:
             world.finish("echo:" + M, request_id)
 
-    assert Disconnect(peer) not in world.actions
+    assert Disconnect(peer, peer) not in world.actions
 
 
 def test_more_messages_than_the_kernel_bears_are_too_many() -> None:
@@ -130,7 +130,7 @@ def test_more_messages_than_the_kernel_bears_are_too_many() -> None:
     peer = world.frontend()
     ids = [world.submit(peer, M) for _ in range(510)]
 
-    assert Disconnect(peer) in world.actions
+    assert Disconnect(peer, peer) in world.actions
     assert "kernel.max_messages_per_s" in told(world, peer)[0]
     # Nobody waits for the answers any more.
     assert not world.running["echo:" + M]
@@ -142,10 +142,10 @@ def test_bytes_are_counted_and_one_large_message_is_borne() -> None:
     peer = world.frontend()
     huge = parcel("cancel", HELLO, [bytes(200_000)], ids=("never-there",))
     world.feed(MessageReceived(peer, huge))
-    assert Disconnect(peer) not in world.actions
+    assert Disconnect(peer, peer) not in world.actions
     world.feed(MessageReceived(peer, huge))
 
-    assert Disconnect(peer) in world.actions
+    assert Disconnect(peer, peer) in world.actions
     assert "kernel.max_bytes_per_s" in told(world, peer)[0]
 
 
@@ -155,7 +155,7 @@ def test_guessed_tokens_are_cut_off_and_a_good_hello_is_heard() -> None:
         world.feed(MessageReceived("guesser", parcel("hello", HELLO)))
     peer = world.frontend()
 
-    assert Disconnect("guesser") in world.actions
+    assert Disconnect("guesser", "guesser") in world.actions
     assert "welcome" in world.types(peer)
 
 
@@ -213,4 +213,48 @@ def test_limits_may_be_off() -> None:
         malformed(world, peer)
         refused(world, peer)
 
-    assert Disconnect(peer) not in world.actions
+    assert Disconnect(peer, peer) not in world.actions
+
+
+def from_process(world: World, origin: str, peer: str, message: Parcel) -> None:
+    world.feed(MessageReceived(peer, message, origin))
+
+
+def test_the_connections_of_a_process_share_what_it_may_send() -> None:
+    world = World(M, settings=SETTINGS)
+    one, two, other = world.frontend(), world.frontend(), world.frontend()
+    kept = world.submit(one, M)
+    for _ in range(25):
+        from_process(world, "process-7", one, parcel("pong", Pong()))
+        from_process(world, "process-8", other, parcel("pong", Pong()))
+        from_process(world, "process-7", two, parcel("pong", Pong()))
+    from_process(world, "process-7", two, parcel("pong", Pong()))
+
+    assert {Disconnect(one, "process-7"), Disconnect(two, "process-7")} == {
+        action for action in world.actions if isinstance(action, Disconnect)
+    }
+    # All of its connections are told, and nobody waits for its answers.
+    assert told(world, one) == told(world, two) != []
+    assert kept not in world.running.get("echo:" + M, {})
+
+
+def test_a_new_identity_has_no_new_allowance() -> None:
+    world = World(M, settings=SETTINGS)
+    for number in range(20):
+        world.feed(MalformedReceived(f"life-{number}", RemoteProtocolError("no envelope"), "process-7"))
+
+    assert Disconnect("life-10", "process-7") in world.actions
+
+
+def test_a_supervised_frontend_that_floods_over_another_connection_is_ended() -> None:
+    world = World(M, settings=KernelSettings(frontends=("http",), max_refused_per_s=100), automatic=False)
+    peer, visitor = world.hello_frontend("frontend:http"), world.frontend()
+    from_process(world, "process-7", peer, parcel("pong", Pong()))
+    for _ in range(60):
+        from_process(world, "process-7", visitor, parcel("pong", Pong()))
+
+    assert Kill("frontend:http", "kill") in world.kills
+    world.die("frontend:http")
+    (info,) = (process for process in world.broker._supervisor if process.name == "frontend:http")
+    assert "kernel.max_refused_per_s" in info.error
+    assert info.is_down or info.state == "starting"

@@ -29,6 +29,7 @@ LOGIC = (
     "model_queue",
     "notices",
     "offences",
+    "origins",
     "outcasts",
     "peers",
     "placement",
