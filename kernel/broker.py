@@ -291,7 +291,7 @@ class Broker:
             case "pong" if not self._heartbeat.answered(peer):
                 self._offences.useless(peer.id, now)
             case "admin":
-                self._ask(self._questions.read(peer.id, message, now), now)
+                self._ask(self._questions.read(event, now), now)
             case "bye":
                 self._peer_lost(peer.id, SAID_BYE, now)
 

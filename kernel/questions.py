@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from kernel.actions import CancelJob, Emit, RunJob, ScanCatalog, Send
+from kernel.events import MessageReceived
 from transports.buckets import Buckets
 from transports.codec import decode_body
 from transports.envelope import Message
@@ -49,19 +50,20 @@ class Questions:
         self._waiting_for_load: dict[str, list[Question]] = {}
         self._waiting_for_unload: dict[str, list[Question]] = {}
 
-    def read(self, peer: str, message: Parcel, now: float) -> Question:
+    def read(self, event: MessageReceived, now: float) -> Question:
         """What is asked.
 
         Raises:
             RemoteProtocolError: Its body is malformed, or it names not one id.
-            RateLimited: The peer asks too often.
+            RateLimited: The process behind the peer asks too often.
             RequestError: The peer has asked too much that is not answered yet.
         """
-        envelope, settings = message.envelope, self._settings
+        peer, envelope, settings = event.peer, event.message.envelope, self._settings
         if len(envelope.ids) != 1:
             raise RemoteProtocolError(f"admin: expected one id, got {len(envelope.ids)}")
         max_at_once = settings.max_questions_per_s * BURST_S
-        if max_at_once and (retry_after_s := self._buckets.put(peer, max_at_once, now)):
+        owner = event.origin or peer
+        if max_at_once and (retry_after_s := self._buckets.put(owner, max_at_once, now)):
             raise RateLimited(
                 f"admin: this frontend has asked for {settings.max_questions_per_s} operations a second, the "
                 "most that kernel.max_questions_per_s allows",
@@ -72,7 +74,7 @@ class Questions:
                 f"admin: {settings.max_requests_per_peer} operations of this frontend are open, the most "
                 "that kernel.max_requests_per_peer allows"
             )
-        return Question(envelope.ids[0], peer, envelope.task, decode_body(message.body, Admin))
+        return Question(envelope.ids[0], peer, envelope.task, decode_body(event.message.body, Admin))
 
     def answer(self, question: Question, reply: Message | MlxdError) -> None:
         """End a question."""

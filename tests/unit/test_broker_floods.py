@@ -13,7 +13,7 @@ from transports.codec import decode_body
 from transports.errors import RemoteProtocolError
 from transports.frames import Parcel, parcel
 from transports.messages import Drain, Failed, Hello, Pong
-from transports.reports import StatusReply
+from transports.reports import Admin, StatusReply
 from transports.settings import KernelSettings
 
 M = "echo/m"
@@ -258,3 +258,16 @@ def test_a_supervised_frontend_that_floods_over_another_connection_is_ended() ->
     (info,) = (process for process in world.broker._supervisor if process.name == "frontend:http")
     assert "kernel.max_refused_per_s" in info.error
     assert info.is_down or info.state == "starting"
+
+
+def test_the_connections_of_a_process_share_what_it_may_ask() -> None:
+    world = World(M, settings=SETTINGS)
+    one, two, other = world.frontend(), world.frontend(), world.frontend()
+    for number in range(10):
+        question = parcel("admin", Admin(), ids=(f"question-{number}",), task="queue")
+        from_process(world, "process-7", one, question)
+    from_process(world, "process-7", two, parcel("admin", Admin(), ids=("one-more",), task="queue"))
+    from_process(world, "process-8", other, parcel("admin", Admin(), ids=("others",), task="queue"))
+
+    assert world.ends[two, "one-more"] == ["failed"]
+    assert world.ends[other, "others"] == ["reply"]
