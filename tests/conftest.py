@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -197,7 +198,9 @@ def _is_ours(process: psutil.Process) -> bool:
 
 
 def pytest_configure() -> None:
-    """Stop with the reason where mlxd was installed before its entry points changed."""
+    """Let Ctrl-C count; stop with the reason where mlxd was installed before its entry points changed."""
+    # Ignored in a shell's background job, and then by all that a test starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
     for group, wanted in points.items():
         found = {one.name: one.value for one in registrations(group) if one.distribution == OURS}

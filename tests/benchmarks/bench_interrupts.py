@@ -52,6 +52,8 @@ async def _interrupt_once(home: Path) -> tuple[int, bool, float]:
 
 async def measure(count: int) -> list[Figure]:
     """*count* runs are interrupted."""
+    # Ignored in a shell's background job, and then by all that we start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     home = real_home()
     ends = [await _interrupt_once(home) for _ in range(count)]
     gone_s = [taken_s for _, _, taken_s in ends]
