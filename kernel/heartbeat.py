@@ -21,6 +21,8 @@ class Heartbeat:
         self._next_s = 0.0
         # How long the kernel stood still so far.
         self._asleep_s = 0.0
+        # What `awake` said last.
+        self._last_s = 0.0
 
     def start(self, now: float) -> None:
         """The first pings are due now."""
@@ -29,12 +31,13 @@ class Heartbeat:
     def awake(self, now: float) -> float:
         """*now* less the time in which the kernel stood still, as after SIGSTOP or a laptop's sleep.
 
-        It pinged nobody and heard nobody then: no deadline may pass for it.
+        It pinged nobody and heard nobody then: no deadline may pass for it. Never earlier than the last time.
         """
-        late_s = now - self._asleep_s - self._next_s
+        late_s = now - self._asleep_s - max(self._next_s, self._last_s)
         if late_s > self._interval_s:
             self._asleep_s += late_s
-        return now - self._asleep_s
+        self._last_s = now - self._asleep_s
+        return self._last_s
 
     def on_the_clock(self, due_s: float) -> float:
         """When *due_s* is, in monotonic seconds."""
