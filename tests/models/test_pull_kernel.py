@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -66,7 +67,12 @@ async def test_requests_run_beside_it_and_it_ends_with_its_asker(
 
 
 def _pulls(pid: int) -> list[psutil.Process]:
-    return [child for child in psutil.Process(pid).children(recursive=True) if "pull" in child.cmdline()]
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # It has ended meanwhile.
+            if "pull" in child.cmdline():
+                found.append(child)
+    return found
 
 
 async def test_a_pull_ends_with_a_killed_kernel_and_the_next_goes_on(

@@ -202,4 +202,4 @@ def test_without_any_frontend_that_can_run_it_ends(home: Path) -> None:
     code, error = one_line_error(home, "--no-preload", MLXD_KERNEL_FRONTENDS="absent")
 
     assert code == 1
-    assert "frontend 'absent': not installed; there are: http" in error
+    assert "frontend 'absent': not installed; there are: cli, http, stdio" in error
