@@ -259,9 +259,21 @@ async def test_when_the_system_kills_it_for_memory_that_is_said(
 async def test_a_failed_allocation_changes_no_answer(kernel: RunningKernel) -> None:
     expected = [await say(kernel, "one by one", seed, 40) for seed in range(4)]
     pid = (await worker(kernel)).pid
+    begun = [asyncio.Event() for _ in range(4)]
 
-    answers = asyncio.gather(*[say(kernel, "one by one", seed, 40) for seed in range(4)])
-    await until(kernel, lambda one: one.num_active == 4)
+    async def say_aloud(seed: int) -> str:
+        text = ""
+        async with ask(kernel, "one by one", seed, 40) as answer:
+            async for update in answer:
+                if isinstance(update, Delta):
+                    text += update.text
+                    begun[seed].set()
+        return text
+
+    answers = asyncio.gather(*[say_aloud(seed) for seed in range(4)])
+    # All are in the batch: one that is alone in it when memory ends fails.
+    for one in begun:
+        await one.wait()
     strike(pid, faults.FAIL_ALLOCATION)
 
     assert await answers == expected
