@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from msgspec import UNSET
 
 from plugins.openai.logprobs import ChatToken
@@ -37,7 +39,7 @@ from plugins.responses.thoughts import wrapped
 from transports.tools import ToolCallBegin
 
 
-class OpenItem:
+class OpenItem(ABC):
     """What all kinds share: they are added, get more, and are done.
 
     Args:
@@ -55,17 +57,17 @@ class OpenItem:
         """What it says so far."""
         return "".join(self._texts)
 
+    @abstractmethod
     def begin(self) -> list[ResponseEvent]:
         """It is there, and empty."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end(self, status: Status) -> list[ResponseEvent]:
         """It is over."""
-        raise NotImplementedError
 
+    @abstractmethod
     def item(self, status: Status) -> OutputItem:
         """What it is now."""
-        raise NotImplementedError
 
     def _added(self, item: OutputItem) -> ResponseEvent:
         return ItemAdded(output_index=self._index, item=item)
