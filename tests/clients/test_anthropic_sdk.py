@@ -7,23 +7,14 @@ from collections.abc import AsyncIterator
 import anthropic
 import pytest
 from anthropic import AsyncAnthropic
-from http_harness import MODEL, USAGE, Door, fail, open_door, say
+from http_harness import MODEL, USAGE, Door, fail, say, thinks_and_calls
 
-from plugins.client import Submission
-from transports.envelope import Message
 from transports.errors import ContextLengthExceeded, ModelNotFound, QueueFull, QueueTimeout, WorkerCrashed
-from transports.messages import Delta, Done, ReasoningDelta
-from transports.tools import ToolCallBegin, ToolCallDelta, ToolCallEnd
+from transports.messages import Delta
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 TOOLS = [{"name": "look", "input_schema": {"type": "object"}}]
 ASKED = {"model": MODEL, "max_tokens": 100, "messages": MESSAGES}
-
-
-@pytest.fixture
-async def door() -> AsyncIterator[Door]:
-    async with open_door(sse_keepalive_s=0.05) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -32,19 +23,6 @@ async def sdk(door: Door) -> AsyncIterator[AsyncAnthropic]:
         base_url=door.url, api_key="none", max_retries=0, timeout=10, _strict_response_validation=True
     ) as client:
         yield client
-
-
-def thinks_and_calls(submission: Submission, _: Message) -> None:
-    for item in (
-        ReasoningDelta(id=submission.id, text="Hm."),
-        Delta(id=submission.id, text="Look: "),
-        ToolCallBegin(id=submission.id, index=0, call_id="callAAAAA", name="look"),
-        ToolCallDelta(id=submission.id, index=0, arguments='{"at":'),
-        ToolCallDelta(id=submission.id, index=0, arguments='"x"}'),
-        ToolCallEnd(id=submission.id, index=0),
-        Done(id=submission.id, finish_reason="tool_calls", usage=USAGE),
-    ):
-        submission.put(item)
 
 
 async def test_a_message_whole(sdk):

@@ -3,53 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 
 import openai
 import pytest
-from http_harness import MODEL, USAGE, Door, fail, open_door, say
-from openai import AsyncOpenAI
+from http_harness import MODEL, USAGE, fail, say, thinks_and_calls
 from openai.types.responses import Response
 from pydantic import BaseModel
 
 from plugins.client import Submission
 from transports.envelope import Message
 from transports.errors import QueueFull, WorkerCrashed
-from transports.messages import Delta, Done, ReasoningDelta, TokenLogprob
-from transports.tools import ToolCallBegin, ToolCallDelta, ToolCallEnd
+from transports.messages import Delta, Done, TokenLogprob
 
 LOOK = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": False}
 
 
 class Answer(BaseModel):
     city: str
-
-
-@pytest.fixture
-async def door() -> AsyncIterator[Door]:
-    async with open_door() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def sdk(door: Door) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(
-        base_url=f"{door.url}/v1", api_key="none", max_retries=0, timeout=10, _strict_response_validation=True
-    ) as client:
-        yield client
-
-
-def thinks_and_calls(submission: Submission, _: Message) -> None:
-    for item in (
-        ReasoningDelta(id=submission.id, text="Hm."),
-        Delta(id=submission.id, text="Look: "),
-        ToolCallBegin(id=submission.id, index=0, call_id="callAAAAA", name="look"),
-        ToolCallDelta(id=submission.id, index=0, arguments='{"at":'),
-        ToolCallDelta(id=submission.id, index=0, arguments='"x"}'),
-        ToolCallEnd(id=submission.id, index=0),
-        Done(id=submission.id, finish_reason="tool_calls", usage=USAGE),
-    ):
-        submission.put(item)
 
 
 async def test_a_response_is_made_kept_and_forgotten(sdk):

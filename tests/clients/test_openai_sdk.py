@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import openai
 import pytest
-from http_harness import MODEL, USAGE, Door, fail, open_door, say
+from http_harness import MODEL, USAGE, fail, say
 from openai import AsyncOpenAI
 
 from plugins.client import Submission
@@ -18,20 +17,6 @@ from transports.tools import ToolCallBegin, ToolCallDelta, ToolCallEnd
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
-
-
-@pytest.fixture
-async def door() -> AsyncIterator[Door]:
-    async with open_door(sse_keepalive_s=0.05) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def sdk(door: Door) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(
-        base_url=f"{door.url}/v1", api_key="none", max_retries=0, timeout=10, _strict_response_validation=True
-    ) as client:
-        yield client
 
 
 def one_token(submission: Submission, _: Message) -> None:

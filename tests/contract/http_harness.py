@@ -17,9 +17,10 @@ from plugins.http.frontend import HttpFrontend
 from plugins.vectors import NumberRows
 from transports.envelope import Message
 from transports.errors import KernelUnavailable, MlxdError
-from transports.messages import Delta, Done, Usage, Welcome
+from transports.messages import Delta, Done, ReasoningDelta, Usage, Welcome
 from transports.reports import ModelInfo, StatusReply
 from transports.settings import MediaSettings
+from transports.tools import ToolCallBegin, ToolCallDelta, ToolCallEnd
 
 MODEL = "demo/echo"
 USAGE = Usage(prompt_tokens=7, completion_tokens=2, cached_tokens=3, reasoning_tokens=1)
@@ -125,6 +126,20 @@ def say(*texts: str, finish: str = "stop") -> Callable[[Submission, Message], No
             submission.put(update)
 
     return script
+
+
+def thinks_and_calls(submission: Submission, _: Message) -> None:
+    """A script that thinks, says a word and calls a tool."""
+    for item in (
+        ReasoningDelta(id=submission.id, text="Hm."),
+        Delta(id=submission.id, text="Look: "),
+        ToolCallBegin(id=submission.id, index=0, call_id="callAAAAA", name="look"),
+        ToolCallDelta(id=submission.id, index=0, arguments='{"at":'),
+        ToolCallDelta(id=submission.id, index=0, arguments='"x"}'),
+        ToolCallEnd(id=submission.id, index=0),
+        Done(id=submission.id, finish_reason="tool_calls", usage=USAGE),
+    ):
+        submission.put(item)
 
 
 def fail(error: MlxdError, *texts: str) -> Callable[[Submission, Message], None]:
