@@ -17,6 +17,7 @@ from transports.errors import ConfigError, MlxdError, ModelUnavailable
 from transports.messages import Progress
 from workers.blas import openblas_is_loaded
 from workers.engine import OnProgress
+from workers.generation import cpu_attention
 
 # Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
 Model = Any
@@ -60,9 +61,10 @@ def choose_device(section: str, wanted: str) -> str:
 
 
 def materialise(model: Model, device: str, on_progress: OnProgress) -> Model:
-    """Read the weights, a portion at a time, and convert them to what *device* computes with."""
+    """Read the weights, a portion at a time, and have them and attention be what suits *device*."""
     if device == "cpu":
         model = _densify(model)
+    cpu_attention.install(device)
     weights = [weight for _, weight in tree_flatten(model.parameters())]
     size = max(1, -(-len(weights) // _NUM_PORTIONS))
     for at in range(0, len(weights), size):
