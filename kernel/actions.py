@@ -81,7 +81,7 @@ class Measure(Struct, frozen=True):
 
 
 class Disconnect(Struct, frozen=True):
-    """Take nothing more from *origin* for a while, and close its connections, new ones too."""
+    """Take nothing more from *origin* for a while: close its connections, and let it make no new ones."""
 
     # One of its identities, which is told why before.
     peer: str

@@ -1,4 +1,4 @@
-"""Processes of which nothing is read for a while. Knows no message."""
+"""Processes that may not connect, and of which nothing is read, for a while. Knows no message."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Term:
 
 
 class Outcasts:
-    """Origins and until when each is out, and when the connection of each identity is to be closed next."""
+    """Origins and until when each is out, and when to close the connection that each identity still has."""
 
     def __init__(self, first_term_s: float) -> None:
         """Nobody is out.
@@ -46,12 +46,12 @@ class Outcasts:
             self._terms.popitem(last=False)
 
     def is_out(self, origin: str, now: float) -> bool:
-        """Whether nothing is read of it."""
+        """Whether nothing is read of it, and no new connection let in."""
         term = self._terms.get(origin)
         return term is not None and now < term.until_s
 
     def must_go(self, peer: str, now: float) -> bool:
-        """Whether to close the connection of *peer*, of an origin that is out: it just said something."""
+        """Whether to close the old connection of *peer*, of an origin that is out: it just said something."""
         if now < self._next_s.get(peer, now):
             return False
         self._close_next(peer, now + RESPITE_S)

@@ -47,6 +47,7 @@ from kernel.jobs import Jobs
 from kernel.outcasts import Outcasts
 from kernel.processes import Processes
 from kernel.shared import SharedFolder
+from transports.admission import bind_admission
 from transports.errors import MlxdError
 from transports.frames import Frame, as_buffer, join, split
 from transports.logs import get_logger
@@ -97,6 +98,7 @@ class Shell:
         self._scanned = CatalogScanned(())
         self._outcasts = Outcasts(settings.kernel.cut_off_s)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._admission = bind_admission(self._context, self._admits)
         self._socket: DrainedSocket = bind_router(
             self._context,
             endpoint,
@@ -117,6 +119,7 @@ class Shell:
             await self._jobs.close()
             await self._processes.close()
             self._socket.close(LAST_WORDS_LINGER_MS)
+            self._admission.close()
             self._context.term()
 
     def stop(self, *, now: bool = False) -> None:
@@ -144,6 +147,10 @@ class Shell:
             return
         finally:
             self._is_handling = False
+
+    def _admits(self, origin: str) -> bool:
+        """Whether a process may connect; where the system names none, each may."""
+        return not origin or not self._outcasts.is_out(origin, time.monotonic())
 
     # --- events ---------------------------------------------------------------------------------
 

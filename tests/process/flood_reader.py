@@ -1,14 +1,15 @@
 """A frontend that floods, reads why it is cut off, and comes back under another identity.
 
 `flood_reader.py CONNECTION_FILE`. Prints the code and the message of what it was told, then "closed", then
-for its next connection "closed" or the type of what came. On systems that do not tell whose a connection is,
-it prints only what it was told.
+"refused" or the type of what came for its next connection, and for one at last that is not refused. On
+systems that do not tell whose a connection is, it prints only what it was told.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -22,6 +23,8 @@ from transports.rundir import Connection
 
 # Of each thing waited for, ms.
 PATIENCE_MS = 10_000
+# Between two tries to connect.
+PAUSE_S = 0.1
 
 
 class Life:
@@ -32,7 +35,7 @@ class Life:
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.setsockopt(zmq.SNDTIMEO, PATIENCE_MS)
         self.socket.setsockopt(zmq.IDENTITY, new_id().encode())
-        self.events = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self.events = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH)
         self.socket.connect(connection.endpoint)
         hello = Hello(
             role="frontend",
@@ -59,14 +62,17 @@ class Life:
             self.socket.send(b"more of it")
 
     def what_comes(self) -> str:
-        """The end of the connection, or a message."""
+        """A message, or that there is no connection."""
         poller = zmq.Poller()
         poller.register(self.socket, zmq.POLLIN)
         poller.register(self.events, zmq.POLLIN)
         found = dict(poller.poll(PATIENCE_MS))
         if self.socket in found:
             return split(self.socket.recv_multipart(), 16).envelope.type
-        return "closed" if self.events in found else "nothing"
+        if self.events not in found:
+            return "nothing"
+        event = int.from_bytes(self.events.recv_multipart()[0][:2], sys.byteorder)
+        return "refused" if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH else "closed"
 
     def close(self) -> None:
         """Leave."""
@@ -76,7 +82,7 @@ class Life:
 
 
 def main(connection_file: str) -> None:
-    """Live twice."""
+    """Live until the kernel listens again."""
     connection = msgspec.json.decode(Path(connection_file).read_bytes(), type=Connection)
     life = Life(connection)
     failed = life.until_told()
@@ -86,7 +92,13 @@ def main(connection_file: str) -> None:
         print("closed", flush=True)
         life.close()
         life = Life(connection)
-        print(life.what_comes(), flush=True)
+        print(came := life.what_comes(), flush=True)
+        while came == "refused":
+            life.close()
+            time.sleep(PAUSE_S)
+            life = Life(connection)
+            came = life.what_comes()
+        print(came, flush=True)
     life.close()
 
 

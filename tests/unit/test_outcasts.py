@@ -17,7 +17,7 @@ def test_one_is_told_why_before_its_connection_is_closed() -> None:
     assert found.must_go("a", 10 + RESPITE_S)
 
 
-def test_a_new_connection_is_closed_at_its_first_message() -> None:
+def test_a_connection_that_was_silent_is_closed_at_its_first_message() -> None:
     found = Outcasts(TERM_S)
     found.add("a", "process", 10)
 

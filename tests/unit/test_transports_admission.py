@@ -1,0 +1,156 @@
+"""Who is not admitted is turned away at the handshake: it is told, and nothing of it is read."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+import zmq
+
+from plugins.client import KernelClient
+from transports.admission import ENDPOINT, answer, bind_admission
+from transports.errors import CutOff
+from transports.frames import as_buffer
+from transports.origin import pid_of
+from transports.sockets import bind_router
+
+REQUEST = (b"asker", b"", b"1.0", b"1", b"kernel", b"localhost:0:0:7", b"identity", b"NULL")
+
+
+class Door:
+    """A ROUTER that lets in who is admitted."""
+
+    def __init__(self, path: Path) -> None:
+        self.endpoint = f"ipc://{path / 's'}"
+        self.asked: list[str] = []
+        self.is_open = False
+        self.received: asyncio.Queue[bytes] = asyncio.Queue()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._admission = bind_admission(self._context, self._admits)
+        self._router = bind_router(
+            self._context,
+            self.endpoint,
+            lambda frames: self.received.put_nowait(bytes(as_buffer(frames[-1]))),
+            max_frame_bytes=1 << 20,
+            max_unsent=10,
+        )
+        self._peers: list[zmq.Socket[bytes]] = []
+
+    def knock(self, words: Sequence[bytes] = (b"hello",)) -> zmq.Socket[bytes]:
+        """Connect and say something; what libzmq tells of it can be read from the returned socket."""
+        dealer = self._context.socket(zmq.DEALER)
+        happened = dealer.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_CONNECT_RETRIED)
+        self._peers += [dealer, happened]
+        dealer.connect(self.endpoint)
+        dealer.send_multipart(words)
+        return happened
+
+    def ask(self, request: Sequence[bytes]) -> None:
+        """As libzmq would, but for what it says."""
+        asker = self._context.socket(zmq.DEALER)
+        self._peers.append(asker)
+        asker.connect(ENDPOINT)
+        asker.send_multipart(request)
+
+    async def next(self) -> bytes:
+        async with asyncio.timeout(10):
+            return await self.received.get()
+
+    def close(self) -> None:
+        self._router.close()
+        self._admission.close()
+        for peer in self._peers:
+            peer.close(0)
+        self._context.term()
+
+    def _admits(self, origin: str) -> bool:
+        self.asked.append(origin)
+        return self.is_open
+
+
+@pytest.fixture
+async def door(tmp_path: Path) -> AsyncIterator[Door]:
+    door = Door(tmp_path)
+    yield door
+    door.close()
+
+
+async def test_who_is_refused_is_told_and_nothing_of_it_is_read(door: Door) -> None:
+    happened = door.knock()
+
+    assert await asyncio.to_thread(happened.poll, 10_000)
+    event = happened.recv_multipart()[0]
+    assert zmq.EVENT_HANDSHAKE_FAILED_AUTH == int.from_bytes(event[:2], sys.byteorder)
+    # libzmq would connect again within a tenth of a second.
+    assert not await asyncio.to_thread(happened.poll, 300)
+    assert door.received.empty()
+
+
+async def test_who_is_admitted_later_gets_in(door: Door) -> None:
+    refused = door.knock([b"too early"])
+    assert await asyncio.to_thread(refused.poll, 10_000)
+    door.is_open = True
+
+    door.knock([b"now"])
+
+    assert await door.next() == b"now"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says whose a connection is")
+async def test_the_process_behind_a_connection_is_asked_for(door: Door) -> None:
+    door.is_open = True
+    door.knock()
+    await door.next()
+
+    assert [os.getpid()] == [pid_of(origin) for origin in door.asked]
+
+
+async def test_what_is_no_question_is_ignored_and_the_next_is_answered(door: Door) -> None:
+    door.is_open = True
+    door.ask([b""])
+    door.ask([b"", b"1.0", b"1"])
+    door.ask([b"\xff" * 1000] * 50)
+    door.knock()
+
+    assert await door.next() == b"hello"
+
+
+async def test_a_frontend_that_is_refused_says_why(door: Door) -> None:
+    with pytest.raises(CutOff, match="more than it may"):
+        await KernelClient.connect(door.endpoint, "token", kind="test")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        (),
+        (b"",),
+        REQUEST[:6],
+        REQUEST[:7],
+        (b"asker", b"no delimiter", *REQUEST[2:]),
+        (*REQUEST[:2], b"2.0", *REQUEST[3:]),
+    ],
+)
+def test_what_is_no_question_has_no_answer(request_: Sequence[bytes]) -> None:
+    assert answer(request_, lambda _: True) == []
+
+
+@pytest.mark.parametrize(("admits", "code"), [(True, b"200"), (False, b"400")])
+def test_an_answer_names_the_question(admits: bool, code: bytes) -> None:
+    assert answer(REQUEST, lambda _: admits) == [b"asker", b"", b"1.0", b"1", code, b"", b"", b""]
+
+
+def test_credentials_of_other_mechanisms_are_not_read() -> None:
+    assert answer((*REQUEST, b"user", b"word"), lambda _: True)[4] == b"200"
+
+
+def test_an_address_that_is_no_text_has_no_origin() -> None:
+    origins: list[str] = []
+
+    answer((*REQUEST[:5], b"\xff\xfe:\x00", *REQUEST[6:]), lambda origin: not origins.append(origin))
+
+    assert [""] == origins
