@@ -33,6 +33,8 @@ PERSON = {
     "required": ["name", "age"],
     "additionalProperties": False,
 }
+# Says nothing of other names.
+NAMED = {keyword: value for keyword, value in PERSON.items() if keyword != "additionalProperties"}
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +65,22 @@ def schema(content: object) -> Grammar:
 @pytest.fixture(scope="module")
 def terse(smollm2: Path) -> dict[int, float]:
     """A bias against white space: a random model would say little else."""
-    vocabulary = json.loads((smollm2 / "tokenizer.json").read_text())["model"]["vocab"]
     return {
-        token: -100.0 for piece, token in vocabulary.items() if not piece.strip("\u0120\u010a\u0109\u010d")
+        token: -100.0
+        for piece, token in vocabulary_of(smollm2).items()
+        if not piece.strip("\u0120\u010a\u0109\u010d")
     }
+
+
+@pytest.fixture(scope="module")
+def commas(smollm2: Path) -> dict[int, float]:
+    """A bias against the end of an object, where it may go on."""
+    return {token: 50.0 for piece, token in vocabulary_of(smollm2).items() if piece.startswith(",")}
+
+
+def vocabulary_of(model: Path) -> dict[str, int]:
+    vocabulary: dict[str, int] = json.loads((model / "tokenizer.json").read_text())["model"]["vocab"]
+    return vocabulary
 
 
 def noise(seed: int, **fields: object) -> ChatRequest:
@@ -290,10 +304,14 @@ def test_what_stopped_other_engines_is_kept_to_or_refused_in_time(run: Run, tiny
         assert report.done(name)
 
 
-def test_sampling_penalties_stops_and_logprobs_go_on_to_work(run: Run, tiny: str) -> None:
+def test_sampling_penalties_stops_and_logprobs_go_on_to_work(
+    run: Run, tiny: str, commas: dict[int, float]
+) -> None:
     drawn = Sampling(temperature=1, seed=7, frequency_penalty=0.5, top_k=20, min_p=0.02, logit_bias={5: 3})
+    goes_on = Sampling(temperature=0, logit_bias=commas)
     report = run(
         Job(id="greedy", chat=person()),
+        Job(id="named", chat=person(sampling=goes_on, grammar=schema(NAMED))),
         Job(id="drawn", chat=person(sampling=drawn)),
         Job(id="logprobs", chat=person(top_logprobs=5)),
         Job(id="stopped", chat=person(stop=('"age"',))),
@@ -302,7 +320,7 @@ def test_sampling_penalties_stops_and_logprobs_go_on_to_work(run: Run, tiny: str
         path=tiny,
     )
 
-    for job in ("greedy", "drawn", "logprobs", "beyond"):
+    for job in ("greedy", "drawn", "named", "logprobs", "beyond"):
         jsonschema.validate(json.loads(report.text(job)), PERSON)
         assert report.done(job).finish_reason == "stop"
     assert report.text("logprobs") == report.text("beyond") == report.text("greedy")

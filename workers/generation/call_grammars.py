@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from transports.errors import RequestError, TaskNotSupported
 from transports.messages import MAX_GRAMMAR_CHARS, Grammar
 from transports.tools import ToolChoice
-from workers.generation.schemas import SCHEMA_OPTIONS, check_schema
+from workers.generation.schemas import SCHEMA_OPTIONS, check_schema, without_unnamed
 from workers.generation.tool_calls import Tools
 from workers.generation.tool_formats import CallFormat
 
@@ -154,4 +154,4 @@ def _arguments(schema: dict[str, object], at: int) -> str:
         # It takes nothing; "object" alone would be anything.
         return '"{}"'
     # Arguments are an object, whether the schema says it or not.
-    return "%json " + json.dumps({"type": "object", **schema, "x-guidance": _OPTIONS})
+    return "%json " + json.dumps({"type": "object", **without_unnamed(schema), "x-guidance": _OPTIONS})

@@ -14,7 +14,7 @@ from transports.messages import Grammar
 from workers.generation.call_grammars import ANSWER, CallsOrAnswer
 from workers.generation.constraint import Matcher
 from workers.generation.grammar_trial import GrammarTrial, TrialOrder
-from workers.generation.schemas import SCHEMA_OPTIONS, check_schema
+from workers.generation.schemas import SCHEMA_OPTIONS, check_schema, without_unnamed
 
 # Any: a tokenizer of transformers; it has no types.
 Tokenizer = Any
@@ -137,4 +137,6 @@ def _as_llguidance(grammar: Grammar) -> str:
     if not isinstance(schema, dict | bool):
         raise RequestError(f"{grammar.param}: expected a JSON Schema, an object", param=grammar.param)
     check_schema(schema, grammar.param)
-    return str(LLMatcher.grammar_from_json_schema(grammar.text, overrides=SCHEMA_OPTIONS))
+    return str(
+        LLMatcher.grammar_from_json_schema(json.dumps(without_unnamed(schema)), overrides=SCHEMA_OPTIONS)
+    )
