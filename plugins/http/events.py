@@ -48,6 +48,8 @@ class EventStream:
         self._unsent = Unsent(write_timeout_s)
         self._write_timeout_s = write_timeout_s
         self._failure = failure
+        # When something was last written.
+        self._written_at = asyncio.get_running_loop().time()
         self.response = web.StreamResponse(
             headers={
                 "Content-Type": "text/event-stream; charset=utf-8",
@@ -73,10 +75,23 @@ class EventStream:
         if not self.response.prepared:
             await self.response.prepare(self._request)
         transport = self._transport()
-        self._unsent.before_write(transport.get_write_buffer_size(), asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        self._unsent.before_write(transport.get_write_buffer_size(), now)
         # Draining would stop us from reading the kernel's messages.
         await cast(StreamWriter, self._request.writer).write(data, drain=False)
         self._unsent.after_write(transport.get_write_buffer_size())
+        if data:
+            self._written_at = now
+
+    async def fill(self, comment: bytes, silence_s: float) -> None:
+        """Write *comment* if nothing was written for *silence_s* seconds.
+
+        Raises:
+            SlowReader: See `send`.
+            ConnectionError: The client is gone.
+        """
+        if asyncio.get_running_loop().time() - self._written_at >= silence_s:
+            await self.send(comment)
 
     async def abort(self, error: MlxdError) -> None:
         """Say what went wrong and break off.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TypeVar
 
 import msgspec
@@ -133,7 +132,7 @@ async def _gathered(exchange: Exchange, submission: Submission) -> tuple[list[Up
 
 
 async def _stream(exchange: Exchange, submission: Submission, shape: MessageShape) -> web.StreamResponse:
-    settings, clock = exchange.settings, asyncio.get_running_loop().time
+    settings = exchange.settings
     stream = exchange.stream = EventStream(
         exchange.request,
         exchange.headers,
@@ -142,7 +141,6 @@ async def _stream(exchange: Exchange, submission: Submission, shape: MessageShap
     )
     # What is said in a silence.
     filler = KEEP_ALIVE
-    sent_at = clock()
     async for updates in together([submission], settings.sse_keepalive_s):
         events: list[bytes] = []
         for _, update in updates:
@@ -158,8 +156,8 @@ async def _stream(exchange: Exchange, submission: Submission, shape: MessageShap
             else:
                 events.append(shape.more(update))
         data = b"".join(events)
+        if data:
+            await stream.send(data)
         # What comes may be nothing to tell yet, such as a call that is not whole.
-        if data or clock() - sent_at >= settings.sse_keepalive_s:
-            await stream.send(data or filler)
-            sent_at = clock()
+        await stream.fill(filler, settings.sse_keepalive_s)
     return stream.response

@@ -32,8 +32,6 @@ async def streamed_together(
     """As `streamed_updates`, of several answers; the last one of each is Done."""
     why = KEEP_ALIVE
     async for updates in together(submissions, silence_s):
-        if not updates:
-            await stream.send(why)
         new: list[Placed] = []
         for place, update in updates:
             if isinstance(update, (Progress, Prefill)):
@@ -43,6 +41,8 @@ async def streamed_together(
                 new.append((place, update))
         if new:
             yield new
+        # What came may be nothing to tell yet: progress, or a call that is not whole.
+        await stream.fill(why, silence_s)
 
 
 def comment(update: Progress | Prefill) -> bytes:

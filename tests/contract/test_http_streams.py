@@ -153,6 +153,36 @@ async def test_comments_say_what_is_waited_for():
     assert b'"role":"assistant"' in rest
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (PATH, STREAM),
+        ("/v1/responses", {"model": MODEL, "input": "x", "stream": True}),
+        ("/v1/messages", {**chat_body(stream=True), "max_tokens": 9}),
+    ],
+)
+async def test_progress_in_small_steps_leaves_no_client_in_silence(path, body):
+    """The kernel tells of it more often than comments are due."""
+    async with open_door(sse_keepalive_s=0.1) as door:
+        door.client.script = say_nothing
+        connection = await door.raw(door.bytes_of("POST", path, body))
+        await door.client.wait_for(lambda: door.client.submitted)
+        submission, _ = door.client.submitted[0]
+
+        async def load() -> None:
+            while True:
+                submission.put(Progress(phase="load", fraction=0.5))
+                await asyncio.sleep(0.01)
+
+        loading = asyncio.create_task(load())
+        try:
+            for _ in range(2):
+                await connection.until(b": waiting for load 50%\n\n")
+        finally:
+            loading.cancel()
+            connection.close()
+
+
 async def test_a_failure_after_a_comment_is_an_event():
     async with open_door(sse_keepalive_s=0.05) as door:
         door.client.script = say_nothing
