@@ -1,6 +1,6 @@
 """Faults inside a worker of a real model, by signals: put into its environment as sitecustomize.py.
 
-Knows nothing of mlxd but the name of the function that chooses tokens.
+Knows nothing of mlxd but the names of the functions that choose tokens and that send what is new.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 ABORT = signal.SIGRTMIN + 1
 HOLD_GIL = signal.SIGRTMIN + 2
@@ -20,7 +23,15 @@ STAND_STILL = signal.SIGRTMIN + 3
 LIMIT_MEMORY = signal.SIGRTMIN + 4
 FAIL_ALLOCATION = signal.SIGRTMIN + 5
 EAT_MEMORY = signal.SIGRTMIN + 6
+# The next message that ends a request is not what it should be.
+END_TWICE = signal.SIGRTMIN + 7
+SPEAK_AFTER_THE_END = signal.SIGRTMIN + 8
+NAME_ANOTHER = signal.SIGRTMIN + 9
+LEAVE_OUT_THE_END = signal.SIGRTMIN + 10
 _LONG_S = 60
+
+# Sends what is new of requests to a frontend. Any: mlxd's packages are not on this path when it is read.
+Send = Callable[[str, list[Any]], None]
 
 
 def abort() -> None:
@@ -64,7 +75,55 @@ def eat_memory() -> None:
         eaten.append(b"x" * (1 << 24))
 
 
+def end_twice(send: Send, peer: str, news: list[Any]) -> None:
+    """The whole message comes again."""
+    send(peer, news)
+    send(peer, news)
+
+
+def speak_after_the_end(send: Send, peer: str, news: list[Any]) -> None:
+    """The text that came with it comes again."""
+    send(peer, news)
+    send(peer, [item for item in news if not _is_end(item)])
+
+
+def name_another(send: Send, peer: str, news: list[Any]) -> None:
+    """All of it is about a request that nobody sent."""
+    replace = sys.modules["msgspec"].structs.replace
+    send(peer, [replace(item, id="0" * 32) for item in news])
+
+
+def leave_out_the_end(send: Send, peer: str, news: list[Any]) -> None:
+    """The text comes, and nothing after it."""
+    send(peer, [item for item in news if not _is_end(item)])
+
+
+def _is_end(item: object) -> bool:
+    return type(item).__name__ == "Done"
+
+
+def _tell(lie: Callable[[Send, str, list[Any]], None]) -> None:
+    outbox = sys.modules["workers.outbox"].Outbox
+    honest = outbox._send_events
+
+    def send(self: object, peer: str, news: list[Any]) -> None:
+        if not any(map(_is_end, news)):
+            honest(self, peer, news)
+            return
+        outbox._send_events = honest
+        lie(lambda to, items: honest(self, to, items), peer, news)
+
+    outbox._send_events = send
+
+
+LIES = {
+    END_TWICE: end_twice,
+    SPEAK_AFTER_THE_END: speak_after_the_end,
+    NAME_ANOTHER: name_another,
+    LEAVE_OUT_THE_END: leave_out_the_end,
+}
 FAULTS = {
+    **{number: partial(_tell, lie) for number, lie in LIES.items()},
     EAT_MEMORY: eat_memory,
     ABORT: abort,
     HOLD_GIL: hold_gil,

@@ -34,6 +34,7 @@ from transports.settings import HttpSettings, KernelSettings, Settings, TextSett
 pytestmark = [pytest.mark.models, pytest.mark.asyncio(loop_scope="module")]
 
 MODEL = "tiny/llama"
+ECHO = "echo/elsewhere"
 DEAD_AFTER_S, HUNG_AFTER_S = 3.0, 3.0
 SETTINGS = Settings(
     kernel=KernelSettings(
@@ -59,6 +60,8 @@ def home(tmp_path_factory: pytest.TempPathFactory, text_python: str, smollm2: Pa
     home = tmp_path_factory.mktemp("faults") / "home"
     write_tiny_llama(home / "models" / MODEL, smollm2)
     (home / "models/demo").symlink_to(smollm2.parent)
+    (home / "models" / ECHO).mkdir(parents=True)
+    (home / "models" / ECHO / "config.json").write_text('{"model_type": "echo", "step_s": 0.005}')
     _shadow(Path(text_python).parents[1], home / "envs")
     return home
 
@@ -280,6 +283,37 @@ async def test_a_failed_allocation_changes_no_answer(kernel: RunningKernel) -> N
     assert (await worker(kernel)).pid == pid
 
 
+@pytest.mark.parametrize("lie", faults.LIES, ids=[lie.__name__ for lie in faults.LIES.values()])
+async def test_a_worker_that_lies_harms_its_own_requests_at_most(kernel: RunningKernel, lie: int) -> None:
+    """Row 47. Four in one batch, whose ends come together; an answer of its seed shows whose it is."""
+    seeds = range(4)
+    expected = [await say(kernel, "one by one", seed) for seed in seeds]
+    elsewhere = asyncio.create_task(kernel.say("word " * 200, model=ECHO))
+    pid = (await worker(kernel)).pid
+    strike(pid, lie)
+
+    async with asyncio.timeout(30):
+        said = await asyncio.gather(*[answer_or_code(kernel, "one by one", seed) for seed in seeds])
+
+    if lie == faults.LEAVE_OUT_THE_END:
+        assert set(said) - set(expected) == {"worker_error"}
+    else:
+        assert set(said) - set(expected) <= {"worker_crashed"}
+        # It is not trusted any more.
+        await until(kernel, lambda one: one.pid != pid)
+    assert not [text for text, own in zip(said, expected, strict=True) if text in expected and text != own]
+    assert await elsewhere == "word " * 199 + "word"
+    assert [await say(kernel, "one by one", seed) for seed in seeds] == expected
+
+
+async def answer_or_code(kernel: RunningKernel, prompt: str, seed: int) -> str:
+    """The whole answer, or how it failed."""
+    try:
+        return await say(kernel, prompt, seed)
+    except MlxdError as e:
+        return e.code
+
+
 async def test_a_request_that_ends_two_workers_does_not_reach_a_third(kernel: RunningKernel) -> None:
     for _ in range(2):
         async with ask(kernel, "poison") as poison:
@@ -387,13 +421,7 @@ async def test_two_hundred_at_once_get_their_own_answers_while_the_worker_is_kil
     expected = await asyncio.gather(*[say(kernel, "marker", seed) for seed in seeds])
     assert len(set(expected)) == 200
 
-    async def answer(seed: int) -> str:
-        try:
-            return await say(kernel, "marker", seed)
-        except MlxdError as e:
-            return e.code
-
-    answers = [asyncio.create_task(answer(seed)) for seed in seeds]
+    answers = [asyncio.create_task(answer_or_code(kernel, "marker", seed)) for seed in seeds]
     for _ in range(2):
         pid = (await until(kernel, lambda one: one.state == "ready" and one.num_active > 0)).pid
         strike(pid, signal.SIGKILL)
