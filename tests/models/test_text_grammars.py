@@ -283,6 +283,7 @@ DREADED = {
     "a schema that is itself": schema({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}),
     "a deep rule": grammar("lark", "start: " + "(" * 3000 + '"a"' + ")" * 3000),
     "a rule that is itself": grammar("lark", 'start: start start | ""'),
+    "patterns by the thousand": schema({"patternProperties": {f"^a{n}$": {} for n in range(2000)}}),
 }
 # 3 s are to be kept; thrice that on a busy test machine.
 MAX_DREADED_S = 9.0
@@ -298,7 +299,7 @@ def test_what_stopped_other_engines_is_kept_to_or_refused_in_time(run: Run, tiny
 
     assert time.monotonic() - began < MAX_DREADED_S
     assert report.text("running") == alone
-    for name in ("a schema that is itself", "a deep rule"):
+    for name in ("a schema that is itself", "a deep rule", "patterns by the thousand"):
         assert report.error(name).param == "guided"
     for name in ("nested repetition", "a rule that is itself"):
         assert report.done(name)
