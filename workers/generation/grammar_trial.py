@@ -55,43 +55,14 @@ class GrammarTrial:
     def __init__(self, order: TrialOrder) -> None:
         self._order = order
         self._process: subprocess.Popen[bytes] | None = None
+        # What the process says when it has started, and who waits for that.
+        self._greeting: tuple[Thread, list[bytes]]
+        self._is_closed = False
 
-    def check(self, text: str, param: str) -> None:
-        """Have a grammar in llguidance's format compiled elsewhere.
-
-        Raises:
-            RequestError: It takes too long, or too much memory.
-        """
-        process = self._process or self._start()
-        lines: list[bytes] = []
-        used_s, started = _cpu_s(process), time.monotonic()
-        waiter = _ask(process, text, lines)
-        while waiter.is_alive():
-            waiter.join(_LOOK_S)
-            is_late = _cpu_s(process) - used_s > COMPILE_CPU_S or time.monotonic() - started > COMPILE_WALL_S
-            if waiter.is_alive() and is_late:
-                self.close()
-                waiter.join()
-        if lines == [_SLOW]:
-            raise RequestError(
-                f"{param}: too complex: the choice of a token took more than {MASK_CPU_S:g} s", param=param
-            )
-        if lines != [_DONE]:
-            self.close()
-            raise RequestError(
-                f"{param}: too complex: its compilation took more than {COMPILE_CPU_S:g} s or "
-                f"{MAX_MEMORY_BYTES // 1024**2} MB",
-                param=param,
-            )
-
-    def close(self) -> None:
-        """End the process; the next check starts another."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.communicate()
-
-    def _start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> None:
+        """Begin to start the process, if there is none; `check` waits for it."""
+        if self._process is not None or self._is_closed:
+            return
         # In the worker's process group, which is killed when the worker has ended.
         process = self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "workers", "grammar-trial"],
@@ -99,11 +70,59 @@ class GrammarTrial:
             stdout=subprocess.PIPE,
         )
         lines: list[bytes] = []
-        _ask(process, self._order, lines).join(START_WALL_S)
+        self._greeting = _ask(process, self._order, lines), lines
+
+    def check(self, text: str, param: str) -> None:
+        """Have a grammar in llguidance's format compiled elsewhere.
+
+        Raises:
+            RequestError: It takes too long, or too much memory.
+        """
+        process = self._started()
+        lines: list[bytes] = []
+        used_s, started = _cpu_s(process), time.monotonic()
+        waiter = _ask(process, text, lines)
+        while waiter.is_alive():
+            waiter.join(_LOOK_S)
+            is_late = _cpu_s(process) - used_s > COMPILE_CPU_S or time.monotonic() - started > COMPILE_WALL_S
+            if waiter.is_alive() and is_late:
+                self._kill()
+                waiter.join()
+        if lines == [_SLOW]:
+            raise RequestError(
+                f"{param}: too complex: the choice of a token took more than {MASK_CPU_S:g} s", param=param
+            )
         if lines != [_DONE]:
-            self.close()
+            self._kill()
+            # The next grammar shall not pay for this one.
+            self.start()
+            raise RequestError(
+                f"{param}: too complex: its compilation took more than {COMPILE_CPU_S:g} s or "
+                f"{MAX_MEMORY_BYTES // 1024**2} MB",
+                param=param,
+            )
+
+    def close(self) -> None:
+        """End the process, for good."""
+        self._is_closed = True
+        self._kill()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        self.start()
+        if (process := self._process) is None:
+            raise RuntimeError("the process that tries grammars was ended")
+        waiter, lines = self._greeting
+        waiter.join(START_WALL_S)
+        if lines != [_DONE]:
+            self._kill()
             raise RuntimeError("the process that tries grammars did not start")
         return process
+
+    def _kill(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
 
 
 def main() -> int:

@@ -95,7 +95,14 @@ class GrammarCompiler:
             eos_tokens=self._eos_tokens,
             limits=LIMITS,
         )
-        return order.llguidance_tokenizer(), GrammarTrial(order)
+        trial = GrammarTrial(order)
+        # Both take as long, and on processors of their own.
+        trial.start()
+        try:
+            return order.llguidance_tokenizer(), trial
+        except BaseException:
+            trial.close()
+            raise
 
 
 def refused(param: str, reason: str) -> RequestError:
