@@ -310,7 +310,7 @@ class Broker:
             self._dispatcher.submit(peer, message, model, now)
 
     def _scanned(self, scan: CatalogScanned, now: float) -> None:
-        for event in self._roster.scanned(scan):
+        for event in self._roster.scanned(scan, now):
             try:
                 model = self._roster.find(event.message.envelope.model, event.message.envelope.task)
                 self._dispatcher.submit(event.peer, event.message, model, now)

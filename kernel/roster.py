@@ -12,9 +12,11 @@ from transports.errors import ModelNotFound, ModelUnavailable, QueueFull, TaskNo
 from transports.reports import ModelInfo
 from transports.settings import KernelSettings
 
-# Between two looks at the disk for names that are not known: with 1,000 models one takes 0.1 s of a core,
-# and who asks for nonsense again and again must not slow the others down.
-MIN_SCAN_INTERVAL_S = 0.5
+# After a look at the disk for a name that is not known the next one waits for so many times as long as it
+# took, but no longer than this: who asks for nonsense again and again must not slow the others down. With
+# 1,000 models a look takes 0.1 s of a core, with a few of them a millisecond.
+PAUSE_PER_LOOK = 4
+MAX_PAUSE_S = 0.5
 # Names told to somebody who asked for an unknown model.
 MAX_NAMES_TOLD = 20
 # Of a task that somebody made up, characters.
@@ -35,8 +37,10 @@ class Roster:
         self._scan_error = ""
         # Requests for models that were unknown, or broken, when they came.
         self._parked: list[MessageReceived] = []
-        # When the disk was last looked at for such.
-        self._looked_s = -math.inf
+        # Since when the disk is being looked at for such; None: it is not.
+        self._looking_since_s: float | None = None
+        # When it may be again.
+        self._paused_until_s = -math.inf
         # When it is next; None: nobody waits, or it is being looked at.
         self._scan_due_s: float | None = None
 
@@ -123,23 +127,26 @@ class Roster:
         is_full = len(self._parked) >= self._settings.max_queued
         if is_full or num_bytes > self._settings.max_queued_bytes:
             raise QueueFull(f"{len(self._parked)} requests for unknown models wait already", retry_after_s=1)
-        if not self._parked:
-            self._scan_due_s = max(now, self._looked_s + MIN_SCAN_INTERVAL_S)
+        if not self._parked and self._looking_since_s is None:
+            self._scan_due_s = max(now, self._paused_until_s)
         self._parked.append(event)
         self.tick(now)
 
     def tick(self, now: float) -> None:
         """Look at the disk when it is time."""
         if self._scan_due_s is not None and self._scan_due_s <= now:
-            self._looked_s, self._scan_due_s = now, None
+            self._looking_since_s, self._scan_due_s = now, None
             self._emit(ScanCatalog())
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do."""
         return self._scan_due_s
 
-    def scanned(self, scan: CatalogScanned) -> list[MessageReceived]:
+    def scanned(self, scan: CatalogScanned, now: float) -> list[MessageReceived]:
         """The disk was looked at; the requests that waited for it."""
+        if self._looking_since_s is not None:
+            took_s, self._looking_since_s = now - self._looking_since_s, None
+            self._paused_until_s = now + min(took_s * PAUSE_PER_LOOK, MAX_PAUSE_S)
         self._scan_due_s, self._scan_error = None, scan.error
         is_first, self._models = not self._models, {model.name: model for model in scan.models}
         if is_first:

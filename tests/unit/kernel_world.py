@@ -341,13 +341,17 @@ class World:
                     if self.is_automatic:
                         self.feed(Prepared(model, f"/models/{model}", self.fingerprints.get(model, "")))
                 case ScanCatalog() if self.scans:
-                    self.feed(CatalogScanned(self._on_disk(), self.sizes))
+                    self.look()
                 case Exit(code):
                     self.exit_code = code
                 case Measure():
                     self.feed(self.measured)
                 case RunJob() | CancelJob():
                     pass
+
+    def look(self) -> None:
+        """The disk was looked at."""
+        self.feed(CatalogScanned(self._on_disk(), self.sizes))
 
     def _on_disk(self) -> tuple[ModelInfo, ...]:
         return tuple(

@@ -9,7 +9,7 @@ from kernel_world import World
 
 from kernel.actions import Log, Prepare, ScanCatalog, Spawn
 from kernel.events import MessageReceived, PrepareFailed
-from kernel.roster import MIN_SCAN_INTERVAL_S
+from kernel.roster import MAX_PAUSE_S, PAUSE_PER_LOOK
 from transports.errors import ModelUnavailable
 from transports.frames import parcel
 from transports.messages import Delta, Done, Events, Usage
@@ -330,22 +330,28 @@ def test_a_command_that_ends_is_no_news() -> None:
     assert [a.level for a in world.actions if isinstance(a, Log) and a.event == "peer_left"] == ["debug"]
 
 
-def test_names_that_are_not_known_are_looked_for_seldom() -> None:
+@pytest.mark.parametrize(("look_s", "pause_s"), [(0.01, 0.01 * PAUSE_PER_LOOK), (3.0, MAX_PAUSE_S)])
+def test_names_that_are_not_known_are_looked_for_seldom(look_s: float, pause_s: float) -> None:
     """Who asks for nonsense again and again would keep the disk and a core busy."""
     world = World(M)
     peer = world.frontend()
+    world.scans = False
+    first = world.submit(peer, "no/such")
+    world.advance(look_s)
+    world.scans = True
+    world.look()
+    assert world.failure(peer, first).code == "model_not_found"
 
     def num_scans() -> int:
         return sum(isinstance(action, ScanCatalog) for action in world.actions)
 
-    first = world.submit(peer, "no/such")
-    assert world.failure(peer, first).code == "model_not_found"
     before = num_scans()
     later = [world.submit(peer, f"no/{number}") for number in range(20)]
+    world.advance(0.9 * pause_s)
     assert num_scans() == before
     assert [world.ends[peer, request] for request in later] == [[]] * 20
 
-    world.advance(MIN_SCAN_INTERVAL_S)
+    world.advance(0.11 * pause_s)
 
     assert num_scans() == before + 1
     assert [world.ends[peer, request] for request in later] == [["failed"]] * 20
@@ -358,6 +364,6 @@ def test_a_model_that_has_just_come_is_found_by_the_next_look() -> None:
 
     world.models["echo/new"] = ModelInfo(name="echo/new", kind="echo", state="available", source="folder")
     request = world.submit(peer, "echo/new")
-    world.advance(MIN_SCAN_INTERVAL_S)
+    world.advance(MAX_PAUSE_S)
 
     assert list(world.running["echo:echo/new"]) == [request]
