@@ -51,10 +51,15 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 def echo_home(folder: Path, **fields: object) -> Path:
     """A MLXD_HOME with one echo model."""
-    model = folder / "models" / ECHO
+    add_echo(folder, ECHO, **fields)
+    return folder
+
+
+def add_echo(home: Path, name: str, **fields: object) -> None:
+    """Put an echo model into a MLXD_HOME; *fields* are those of its config.json."""
+    model = home / "models" / name
     model.mkdir(parents=True)
     (model / "config.json").write_text(json.dumps({"model_type": "echo", **fields}))
-    return folder
 
 
 def real_home() -> Path:
