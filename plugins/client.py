@@ -76,9 +76,9 @@ class KernelClient:
         self._last_heard = self._loop.time()
         self._watchdog: asyncio.TimerHandle | None = None
         self._identity = new_id()
-        dealer = open_dealer(zmq.Context.instance(), endpoint, self._identity, is_watched=True)
+        dealer = open_dealer(zmq.Context.instance(), endpoint, self._identity)
         self._socket = DrainedSocket(dealer, self._on_frames, is_awaited=True)
-        self._socket.watch_peer(self.set_lost, self._on_refused)
+        self._socket.watch_peer(self.set_lost)
         self.send(parcel("hello", hello))
 
     @classmethod
@@ -113,7 +113,9 @@ class KernelClient:
                 client.welcome = await client._welcomed
         except TimeoutError:
             client._close()
-            raise errors.KernelUnavailable(f"{endpoint}: the kernel did not answer") from None
+            raise errors.KernelUnavailable(
+                f"{endpoint}: the kernel did not answer: it hangs, or has cut this process off"
+            ) from None
         except errors.MlxdError:
             client._close()
             raise
@@ -333,13 +335,6 @@ class KernelClient:
             _, future, _ = reply
             if not future.done() and isinstance(end, errors.MlxdError):
                 future.set_exception(end)
-
-    def _on_refused(self) -> None:
-        """The kernel does not let this process in, and says no more than that."""
-        if not self._welcomed.done():
-            self._welcomed.set_exception(
-                errors.CutOff("the kernel takes nothing of this process for now: it sent more than it may")
-            )
 
     # --- the end --------------------------------------------------------------------------
 

@@ -14,15 +14,16 @@ from transports.sockets import DrainedSocket, PeerGone
 # RFC 27/ZAP: the handler binds to this endpoint, and libzmq connects to it.
 ENDPOINT = "inproc://zeromq.zap.01"
 ACCEPTED = b"200"
-# libzmq says so to the peer, which closes its connection and makes no other by itself. With 300, "try again",
-# it says nothing, and the connection stays until the time for a handshake is over.
-REFUSED = b"400"
 
 Admits = Callable[[str], bool]
 
 
 def bind_admission(context: zmq.Context[zmq.Socket[bytes]], admits: Admits) -> DrainedSocket:
-    """Answer libzmq's questions from now on, with what *admits* says of an origin; "" is unknown."""
+    """Let in from now on whom *admits* says, which is given origins; "" is unknown.
+
+    The others have no answer. They send nothing until libzmq ends the handshake, and may then try again.
+    Refused, they would try again at once, or never, and whoever sends by such a socket waits for ever.
+    """
     socket = context.socket(zmq.ROUTER)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
@@ -40,12 +41,13 @@ def bind_admission(context: zmq.Context[zmq.Socket[bytes]], admits: Admits) -> D
 
 
 def answer(request: Sequence[bytes], admits: Admits) -> list[bytes]:
-    """The reply to one question of libzmq; nothing to what is none, whose handshake then takes too long."""
+    """The reply to one question of libzmq; nothing if there is none."""
     match request:
         # RFC 27/ZAP: version, request id, domain, address, identity, mechanism, credentials.
-        case [asker, b"", b"1.0" as version, request_id, _, address, _, _, *_]:
-            code = ACCEPTED if admits(origin_at(address.decode("latin-1"))) else REFUSED
+        case [asker, b"", b"1.0" as version, request_id, _, address, _, _, *_] if admits(
+            origin_at(address.decode("latin-1"))
+        ):
             # Status text, user id, and metadata are empty.
-            return [asker, b"", version, request_id, code, b"", b"", b""]
+            return [asker, b"", version, request_id, ACCEPTED, b"", b"", b""]
         case _:
             return []

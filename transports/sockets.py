@@ -7,7 +7,6 @@ as many (docs/adr/0002). Knows frames and peers, not messages.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -15,7 +14,7 @@ import zmq
 
 from transports.disconnect import disconnect
 from transports.errors import MlxdError
-from transports.frames import Frame, as_buffer
+from transports.frames import Frame
 from transports.origin import origin_of
 
 # Messages read before other tasks of the loop get their turn.
@@ -31,8 +30,9 @@ COPY_THRESHOLD_BYTES = 64 * 1024
 # this one. With -1, never, libzmq drops what has arrived and is not read yet.
 NEVER_MS = 24 * 3600 * 1000
 
-# What libzmq tells of a DEALER whom `transports.admission` refuses.
-REFUSED = int(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+# For both sides to say who they are, and `transports.admission` to answer: a moment, if nobody is stopped.
+# For so long a connection that is refused, or says nothing, keeps a descriptor unless its peer closes it.
+HANDSHAKE_MS = 10_000
 # Of no meaning: there is one answer for all.
 ZAP_DOMAIN = b"kernel"
 
@@ -125,24 +125,15 @@ class DrainedSocket:
         if self._first is not None:
             disconnect(self._first)
 
-    def watch_peer(self, on_gone: Callable[[], None], on_refused: Callable[[], None]) -> None:
-        """Of a DEALER that is watched.
+    def watch_peer(self, on_gone: Callable[[], None]) -> None:
+        """Of a DEALER: call *on_gone* when the other side's connection ends, after its last messages."""
 
-        Args:
-            on_gone: Called when the other side's connection ends, after its last messages.
-            on_refused: Called before, if the other side does not let us in.
-        """
-
-        def happened(frames: list[Frame]) -> None:
-            # The first 16 bits of the first frame are the event's.
-            if int.from_bytes(as_buffer(frames[0])[:2], sys.byteorder) == REFUSED:
-                on_refused()
-                return
+        def gone(_: list[Frame]) -> None:
             while not self._socket.closed and is_readable(self._socket):
                 self._drain(MAX_DRAINED)
             on_gone()
 
-        self._monitor = DrainedSocket(_monitor_of(self._socket), happened)
+        self._monitor = DrainedSocket(self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED), gone)
 
     def close(self, linger_ms: int = 0) -> None:
         """Stop reading and close; messages not yet sent get *linger_ms*."""
@@ -257,6 +248,7 @@ def bind_router(
     socket.setsockopt(zmq.MAXMSGSIZE, max_frame_bytes)
     socket.setsockopt(zmq.SNDHWM, max_unsent)
     socket.setsockopt(zmq.RCVHWM, max_unsent)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
     # RFC 27/ZAP: without a domain nobody is asked whether a peer without keys may connect.
     socket.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
     socket.copy_threshold = COPY_THRESHOLD_BYTES
@@ -265,34 +257,14 @@ def bind_router(
 
 
 def open_dealer(
-    context: zmq.Context[zmq.Socket[bytes]],
-    endpoint: str,
-    identity: str,
-    *,
-    max_frame_bytes: int = -1,
-    is_watched: bool = False,
+    context: zmq.Context[zmq.Socket[bytes]], endpoint: str, identity: str, *, max_frame_bytes: int = -1
 ) -> zmq.Socket[bytes]:
-    """A peer's socket, connecting to the kernel at *endpoint* as *identity*.
-
-    Args:
-        context: Of the socket.
-        endpoint: Where the kernel's ROUTER is.
-        identity: Whom it sends answers to.
-        max_frame_bytes: A larger one ends the connection; -1 is no limit.
-        is_watched: For `DrainedSocket.watch_peer`, which hears of all that happens from the first moment on.
-    """
+    """A peer's socket, connecting to the kernel at *endpoint* as *identity*."""
     socket = context.socket(zmq.DEALER)
     socket.setsockopt(zmq.RECONNECT_IVL, NEVER_MS)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.IDENTITY, identity.encode())
     socket.setsockopt(zmq.MAXMSGSIZE, max_frame_bytes)
     socket.copy_threshold = COPY_THRESHOLD_BYTES
-    if is_watched:
-        _monitor_of(socket)
     socket.connect(endpoint)
     return socket
-
-
-def _monitor_of(socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
-    """The one that tells what becomes of the socket's connection; always the same."""
-    return socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | REFUSED)
