@@ -128,6 +128,9 @@ class HttpSettings(Section, frozen=True, kw_only=True):
     stored_response_s: Annotated[float, Meta(gt=0)] = 86_400.0
     # An idle stream costs some 20 kB.
     max_connections: Count = 2048
+    # Of them from one address, or one network of IPv6, but for this machine's own: behind a proxy, and
+    # behind an Open WebUI, all have the same. An eighth of all; 0 is no limit.
+    max_connections_per_address: Annotated[int, Meta(ge=0)] = 256
     header_timeout_s: Seconds = 10.0
     # For the whole body.
     body_timeout_s: Seconds = 60.0

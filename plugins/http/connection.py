@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from plugins.http.crowd import Crowd
 from plugins.openai.errors import error_body
 from transports.errors import CapacityError, RequestError
 
@@ -30,7 +31,7 @@ READ_BUFFER_BYTES = 256 * 1024
 class Limits:
     """What all connections of a server share."""
 
-    max_connections: int
+    crowd: Crowd
     header_timeout_s: float
     keepalive_timeout_s: float
     write_timeout_s: float
@@ -40,7 +41,7 @@ class Limits:
 class Connection(web.RequestHandler):
     """aiohttp's connection with a watch on it."""
 
-    __slots__ = ("_header_timer", "_is_answering", "_limits")
+    __slots__ = ("_address", "_header_timer", "_is_answering", "_limits")
 
     def __init__(self, server: web.Server, limits: Limits) -> None:
         super().__init__(
@@ -57,13 +58,18 @@ class Connection(web.RequestHandler):
             read_bufsize=READ_BUFFER_BYTES,
         )
         self._limits = limits
+        self._address = ""
         self._header_timer: asyncio.TimerHandle | None = None
         self._is_answering = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if len(self._limits.open_connections) >= self._limits.max_connections:
+        peer = transport.get_extra_info("peername")
+        self._address = str(peer[0]) if peer else ""
+        try:
+            self._limits.crowd.acquire(self._address)
+        except CapacityError as e:
             self.close()
-            _refuse(transport)
+            _refuse(transport, e)
             return
         self._limits.open_connections.add(self)
         _notice_loss(transport.get_extra_info("socket"), self._limits.write_timeout_s)
@@ -71,7 +77,9 @@ class Connection(web.RequestHandler):
         self._start_header_timer()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._limits.open_connections.discard(self)
+        if self in self._limits.open_connections:
+            self._limits.open_connections.remove(self)
+            self._limits.crowd.release(self._address)
         self._stop_header_timer()
         super().connection_lost(exc)
 
@@ -137,10 +145,10 @@ def _notice_loss(tcp: socket.socket, timeout_s: float) -> None:
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(timeout_s * 1000))
 
 
-def _refuse(transport: asyncio.BaseTransport) -> None:
+def _refuse(transport: asyncio.BaseTransport, error: CapacityError) -> None:
     if not isinstance(transport, asyncio.Transport):
         raise TypeError("expected a stream transport")
-    body = error_body(CapacityError("too many connections; see max_connections of the section [http]"))
+    body = error_body(error)
     transport.write(
         b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
         b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)

@@ -14,6 +14,7 @@ from plugins.client import KernelClient
 from plugins.frontend import check_options
 from plugins.http.connection import Connection, Limits
 from plugins.http.cors import read_origins
+from plugins.http.crowd import Crowd
 from plugins.http.dispatcher import Dispatcher
 from plugins.http.keyring import Keyring
 from plugins.http.listen import is_loopback_host, listen
@@ -106,7 +107,7 @@ class HttpFrontend:
         # A client that leaves takes its handler with it, streaming or not.
         server = web.Server(dispatcher.handle, handler_cancellation=True)
         limits = Limits(
-            self._settings.max_connections,
+            Crowd(self._settings.max_connections, self._settings.max_connections_per_address),
             self._settings.header_timeout_s,
             self._settings.keepalive_timeout_s,
             self._settings.write_timeout_s,
