@@ -6,18 +6,19 @@ import asyncio
 
 from aiohttp import ClientPayloadError, web
 
+from plugins.http.exchange import Exchange
 from plugins.http.gate import check_body_headers, check_size
 from transports.errors import RequestError, RequestTimeout
-from transports.settings import HttpSettings
 
 
-async def read_body(request: web.BaseRequest, settings: HttpSettings) -> bytearray:
+async def read_body(exchange: Exchange) -> bytearray:
     """The whole body of a JSON request.
 
     Raises:
         RequestError: Not JSON by its headers, too large, too slow, or broken off.
     """
-    check_body_headers(request.headers, request.content_length, settings.max_body_bytes)
+    request, settings, limit = exchange.request, exchange.settings, exchange.body_limit
+    check_body_headers(request.headers, request.content_length, limit)
     if "Expect" in request.headers and request.transport:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     # Pictures make bodies of megabytes: what arrives goes straight to its place, with room for all of it.
@@ -26,7 +27,7 @@ async def read_body(request: web.BaseRequest, settings: HttpSettings) -> bytearr
     try:
         async with asyncio.timeout(settings.body_timeout_s):
             while part := (await request.content.readchunk())[0]:
-                check_size(num_bytes + len(part), settings.max_body_bytes)
+                check_size(num_bytes + len(part), limit)
                 body[num_bytes : num_bytes + len(part)] = part
                 num_bytes += len(part)
     except TimeoutError:

@@ -128,6 +128,8 @@ class Dispatcher:
         if route is None:
             raise _no_route(exchange, found)
         exchange.rest = unquote(route.rest_of(path) or "")
+        if route.body:
+            exchange.body_limit = route.body.limit(self._settings)
         return route
 
     async def _identify(self, exchange: Exchange, route: Route | None) -> None:

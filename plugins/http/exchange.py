@@ -14,6 +14,7 @@ from plugins.client import KernelClient, Submission
 from plugins.http.asker import client_of
 from plugins.http.dialect import OPENAI, Dialect
 from plugins.http.events import EventStream
+from plugins.http.gate import NO_BODY, BodyLimit
 from plugins.http.keyring import Keyring
 from plugins.keys import Key
 from plugins.media.intake import MediaIntake
@@ -50,6 +51,8 @@ class Exchange:
     dialect: Dialect = OPENAI
     # What follows the route's prefix, such as a model's id.
     rest: str = ""
+    # Of the route; nothing is read where it takes no body.
+    body_limit: BodyLimit = NO_BODY
     # Which of the people behind the client asks, as the request says.
     user: str = ""
     # For the log and the metrics.

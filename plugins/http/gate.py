@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
+from typing import NamedTuple
 
 from transports.errors import Forbidden, RequestError, RequestTooLarge, UnsupportedMediaType
 
@@ -87,11 +88,22 @@ def _is_wildcard(address: str) -> bool:
         return False
 
 
-def check_body_headers(headers: Mapping[str, str], content_length: int | None, max_bytes: int) -> None:
+class BodyLimit(NamedTuple):
+    """How large a body may be, and which setting of the section [http] says so."""
+
+    max_bytes: int
+    setting: str
+
+
+NO_BODY = BodyLimit(0, "none")
+
+
+def check_body_headers(headers: Mapping[str, str], content_length: int | None, limit: BodyLimit) -> None:
     """For requests with a JSON body, before it is read.
 
     Raises:
         UnsupportedMediaType: Not JSON, or compressed.
+        RequestTooLarge: It says that it is over the limit.
     """
     # A browser sends text/plain and forms across sites without asking first.
     content_type, _, parameters = headers.get("Content-Type", "").partition(";")
@@ -107,16 +119,16 @@ def check_body_headers(headers: Mapping[str, str], content_length: int | None, m
     if headers.get("Expect", "100-continue").lower() != "100-continue":
         raise RequestError("Expect: only 100-continue is understood")
     if content_length is not None:
-        check_size(content_length, max_bytes)
+        check_size(content_length, limit)
 
 
-def check_size(num_bytes: int, max_bytes: int) -> None:
+def check_size(num_bytes: int, limit: BodyLimit) -> None:
     """Refuse a body over the limit.
 
     Raises:
         RequestTooLarge: It is.
     """
-    if num_bytes > max_bytes:
+    if num_bytes > limit.max_bytes:
         raise RequestTooLarge(
-            f"body: expected at most {max_bytes} bytes (max_body_bytes of the section [http])"
+            f"body: expected at most {limit.max_bytes} bytes ({limit.setting} of the section [http])"
         )

@@ -51,7 +51,7 @@ class Generator:
     async def chat(self, exchange: Exchange) -> web.StreamResponse:
         """POST /v1/chat/completions."""
         terms = terms_of(exchange.request.headers)
-        data = await read_body(exchange.request, exchange.settings)
+        data = await read_body(exchange)
         body, ignored = await self._chat.read_aside(data)
         exchange.note_ignored(ignored)
         check_chat(body)
@@ -76,7 +76,7 @@ class Generator:
     async def completion(self, exchange: Exchange) -> web.StreamResponse:
         """POST /v1/completions."""
         terms = terms_of(exchange.request.headers)
-        data = await read_body(exchange.request, exchange.settings)
+        data = await read_body(exchange)
         body, ignored = await self._completion.read_aside(data)
         exchange.note_ignored(ignored)
         shape = CompletionShape(

@@ -70,7 +70,7 @@ class Messenger:
 
     async def _read(self, exchange: Exchange, reader: Reader[T]) -> tuple[T, Pictured]:
         """The request, which the kernel will know, and its conversation."""
-        data = await read_body(exchange.request, exchange.settings)
+        data = await read_body(exchange)
         body, ignored = await reader.read_aside(data)
         exchange.note_ignored(ignored)
         if kept := await self._kept_tools(exchange, body):

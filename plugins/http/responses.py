@@ -119,7 +119,7 @@ class Responder:
 
     async def _read(self, exchange: Exchange) -> _Asked:
         terms = terms_of(exchange.request.headers)
-        data = await read_body(exchange.request, exchange.settings)
+        data = await read_body(exchange)
         body, ignored = await self._reader.read_aside(data)
         ignored += without_effect(body)
         if exchange.settings.ignore_unusable_tools and may_leave_out_tools(body):

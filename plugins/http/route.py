@@ -12,8 +12,10 @@ from aiohttp import web
 
 from plugins.http.dialect import OPENAI, Dialect
 from plugins.http.exchange import Exchange
+from plugins.http.gate import BodyLimit
 from plugins.keys import Scope
 from plugins.openai.errors import ErrorBody
+from transports.settings import HttpSettings
 
 Handler: TypeAlias = Callable[[Exchange], Awaitable[web.StreamResponse]]
 # What belongs together on the page of the reference, in this order.
@@ -43,6 +45,14 @@ class Body:
     schema: type[msgspec.Struct]
     # One that is taken as it stands, by a demo model.
     example: Mapping[str, object]
+    # Whether pictures or documents may be in it, which makes it large.
+    has_pictures: bool = False
+
+    def limit(self, settings: HttpSettings) -> BodyLimit:
+        """How large it may be."""
+        if self.has_pictures or settings.max_body_bytes <= settings.max_text_body_bytes:
+            return BodyLimit(settings.max_body_bytes, "max_body_bytes")
+        return BodyLimit(settings.max_text_body_bytes, "max_text_body_bytes")
 
 
 @dataclass(frozen=True)

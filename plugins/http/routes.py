@@ -49,7 +49,7 @@ def routes(settings: HttpSettings, metrics: Metrics) -> tuple[Route, ...]:
             "Answer a conversation, whole or streamed.",
             "Text",
             Answer(schema=ChatCompletion, event=ChatChunk),
-            Body(schema=ChatBody, example=examples.CHAT),
+            Body(schema=ChatBody, example=examples.CHAT, has_pictures=True),
         ),
         Route(
             "POST",
@@ -58,7 +58,7 @@ def routes(settings: HttpSettings, metrics: Metrics) -> tuple[Route, ...]:
             "Answer a conversation as Anthropic's API does, whole or streamed.",
             "Text",
             Answer(schema=MessageObject, event=Event, error=MessageErrorBody),
-            Body(schema=MessagesBody, example=examples.MESSAGES),
+            Body(schema=MessagesBody, example=examples.MESSAGES, has_pictures=True),
             dialect=ANTHROPIC,
         ),
         Route(
@@ -68,7 +68,7 @@ def routes(settings: HttpSettings, metrics: Metrics) -> tuple[Route, ...]:
             "The tokens of a conversation, as Anthropic's API counts them.",
             "Tokens",
             Answer(schema=TokenCount, error=MessageErrorBody),
-            Body(schema=CountBody, example=examples.MESSAGES_COUNT),
+            Body(schema=CountBody, example=examples.MESSAGES_COUNT, has_pictures=True),
             dialect=ANTHROPIC,
         ),
         Route(
@@ -87,7 +87,7 @@ def routes(settings: HttpSettings, metrics: Metrics) -> tuple[Route, ...]:
             "Answer a conversation, whole or streamed, and keep it for the next turn.",
             "Text",
             Answer(schema=ResponseObject, event=ResponseEvent),
-            Body(schema=ResponseBody, example=examples.RESPONSE),
+            Body(schema=ResponseBody, example=examples.RESPONSE, has_pictures=True),
         ),
         Route(
             "POST",
@@ -96,7 +96,7 @@ def routes(settings: HttpSettings, metrics: Metrics) -> tuple[Route, ...]:
             "How many tokens a request for a response would have.",
             "Text",
             Answer(schema=InputCount),
-            Body(schema=ResponseBody, example=examples.RESPONSE),
+            Body(schema=ResponseBody, example=examples.RESPONSE, has_pictures=True),
         ),
         Route(
             "GET",

@@ -76,7 +76,7 @@ class Tokenizer:
 
     async def tokenize(self, exchange: Exchange) -> web.StreamResponse:
         """POST /tokenize."""
-        body, ignored = await self._tokenize.read_aside(await read_body(exchange.request, exchange.settings))
+        body, ignored = await self._tokenize.read_aside(await read_body(exchange))
         exchange.note_ignored(ignored)
         name = _given(body)
         found = await _tokens(exchange, body.model, _asked(body, name), name)
@@ -97,9 +97,7 @@ class Tokenizer:
 
     async def detokenize(self, exchange: Exchange) -> web.StreamResponse:
         """POST /detokenize."""
-        body, ignored = await self._detokenize.read_aside(
-            await read_body(exchange.request, exchange.settings)
-        )
+        body, ignored = await self._detokenize.read_aside(await read_body(exchange))
         exchange.note_ignored(ignored)
         request = CompletionRequest(prompt=tuple(body.tokens), count_only=True, tell_tokens=True)
         found = await _tokens(exchange, body.model, request, "tokens")

@@ -39,7 +39,7 @@ class Vectorizer:
     async def embeddings(self, exchange: Exchange) -> web.StreamResponse:
         """POST /v1/embeddings."""
         terms = terms_of(exchange.request.headers)
-        data = await read_body(exchange.request, exchange.settings)
+        data = await read_body(exchange)
         body, ignored = await self._embeddings.read_aside(data)
         exchange.note_ignored(ignored)
         request = await aside(len(data), embeddings_request, body, exchange.settings.max_inputs)
@@ -51,7 +51,7 @@ class Vectorizer:
     async def rerank(self, exchange: Exchange) -> web.StreamResponse:
         """POST /v1/rerank."""
         terms = terms_of(exchange.request.headers)
-        data = await read_body(exchange.request, exchange.settings)
+        data = await read_body(exchange)
         body, ignored = await self._rerank.read_aside(data)
         exchange.note_ignored(ignored)
         request = await aside(len(data), rerank_request, body, exchange.settings.max_inputs)

@@ -29,6 +29,13 @@ ROUTES = routes(HttpSettings(), Metrics())
 BODIES: dict[str, Body] = {route.path: route.body for route in ROUTES if route.body}
 # Any: parsed JSON.
 SCHEMAS: Any = document(ROUTES)["components"]
+WITH_PICTURES = {
+    "/v1/chat/completions",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/v1/responses",
+    "/v1/responses/input_tokens",
+}
 CANARY = "canary-of-a-prompt"
 # No number in any field; those with letters are beyond JSON, the long one beyond every machine type.
 NO_NUMBERS = ("NaN", "Infinity", "-Infinity", "1e999", "1" + "0" * 400, "true", "false", '"1"', "[]", "{}")
@@ -233,6 +240,26 @@ async def test_only_plain_json_is_read(path: str) -> None:
             assert (await door.post(path, good, **wrong)).status == 415
 
     assert door.client.submitted == []
+
+
+@pytest.mark.parametrize("path", BODIES)
+async def test_a_body_is_large_only_where_pictures_may_be_in_it(path: str) -> None:
+    example = json.dumps(BODIES[path].example).encode()
+    async with open_door(answering(), max_body_bytes=1000, max_text_body_bytes=500) as door:
+        small, large, larger = [await door.post(path, example.ljust(size)) for size in (500, 501, 1001)]
+
+    assert (small.status, larger.status) == (200, 413)
+    assert large.status == (200 if path in WITH_PICTURES else 413)
+    if large.status == 413:
+        assert b"max_text_body_bytes" in large.body
+
+
+async def test_a_small_limit_of_all_bodies_is_that_of_texts_too() -> None:
+    async with open_door(answering(), max_body_bytes=100) as door:
+        reply = await door.post("/detokenize", json.dumps(BODIES["/detokenize"].example).encode().ljust(101))
+
+    assert reply.status == 413
+    assert "(max_body_bytes of" in reply.error["message"]
 
 
 @pytest.mark.parametrize("path", BODIES)
