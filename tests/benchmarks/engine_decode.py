@@ -119,6 +119,13 @@ def library_stream(model: object, tokenizer: object, prompt: Prompt, num_tokens:
     return rate(len(times) - 1, times[0], times[-1])
 
 
+def library_read(model: object, tokenizer: object, prompt: Prompt) -> Rate:
+    """mlx_lm.stream_generate up to its first token; tokens of the prompt a second."""
+    start = now()
+    next(stream_generate(model, tokenizer, prompt, max_tokens=1))
+    return rate(len(prompt), start, now())
+
+
 def library_batch(model: object, prompts: list[Prompt], num_tokens: int) -> Rate:
     """mlx-lm's BatchGenerator, the whole run with prompts."""
     stream = mx.default_stream(mx.default_device())

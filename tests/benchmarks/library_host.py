@@ -1,7 +1,8 @@
 """mlx-lm alone, in the text worker's environment: decodes what stdin asks for and tells the rate.
 
 A line in: {"prompts": [[token, ...], ...], "tokens": N}. A line out: tokens a second by the wall: of the
-decode steps for one prompt (stream_generate), of the whole run for several (BatchGenerator).
+decode steps for one prompt (stream_generate), of the whole run for several (BatchGenerator); for one prompt
+and one token, of the prompt (stream_generate up to that token).
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import json
 import sys
 from pathlib import Path
 
-from engine_decode import library_batch, library_stream
+import mlx.core as mx
+from engine_decode import library_batch, library_read, library_stream
 from mlx_lm.utils import load_tokenizer
 
 from workers.text.loading import load
@@ -18,14 +20,19 @@ from workers.text.loading import load
 
 def main(folder: Path) -> None:
     """Answer until stdin ends."""
+    attention = mx.fast.scaled_dot_product_attention
     # The worker's own loader: the same weights in the same dtype as behind HTTP.
     model = load(folder, {}, lambda progress: None)._loaded.model
+    # But not its attention: that is no part of the library.
+    mx.fast.scaled_dot_product_attention = attention
     tokenizer = load_tokenizer(folder)
     print("loaded", flush=True)
     for line in sys.stdin:
         order = json.loads(line)
         prompts, tokens = order["prompts"], order["tokens"]
-        if len(prompts) == 1:
+        if len(prompts) == 1 and tokens == 1:
+            result = library_read(model, tokenizer, prompts[0])
+        elif len(prompts) == 1:
             result = library_stream(model, tokenizer, prompts[0], tokens)
         else:
             result = library_batch(model, prompts, tokens)

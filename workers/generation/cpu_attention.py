@@ -1,7 +1,7 @@
 """Attention over long contexts on a Linux CPU, with numpy's exponential in place of mlx's.
 
-mlx computes the softmax of the scores one number at a time there, numpy as many as fit a register: with
-thousands of tokens behind it, reading a prompt takes half the time (tests/benchmarks/bench_prefill.py).
+mlx computes the softmax of the scores one number at a time there, numpy as many as fit a register, and its
+sums are nearer to the true ones. What that makes of a long prompt, tests/benchmarks/bench_prefill.py tells.
 """
 
 from __future__ import annotations
