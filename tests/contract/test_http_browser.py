@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
 from aiohttp import web
+from browser import needs_chromium, opened
 from http_harness import MODEL, Door, open_door
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+pytestmark = needs_chromium
 BODY = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "hi"}]})
 # Each way that needs no leave: a page sends it, and the browser only keeps the answer from it.
 PAGE = """<!doctype html><title>evil</title><body><script>
@@ -81,19 +79,8 @@ async def origin() -> AsyncIterator[Origin]:
 async def attack(server: Origin, door: Door, profile: Path) -> dict[str, str]:
     """Open the page in Chromium: what each way came to, as the page saw it."""
     server.door = door.url
-    process = await asyncio.create_subprocess_exec(
-        *(CHROMIUM or "", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
-        *("--disable-background-networking", f"--user-data-dir={profile}", "--remote-debugging-port=0"),
-        f"{server.url}/",
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        async with asyncio.timeout(60):
-            return await server.told
-    finally:
-        process.terminate()
-        await process.wait()
+    async with opened(f"{server.url}/", profile):
+        return await server.told
 
 
 async def test_a_strange_page_can_make_it_do_nothing(tmp_path: Path) -> None:
