@@ -25,6 +25,7 @@ from random import Random
 from chaos_clients import ask_once
 from chaos_faults import FAULTS, Fault
 from chaos_outcome import Outcome, Violation
+from chaos_pace import measure
 from chaos_rest import Memory, come_back, look, settle
 from chaos_view import View
 from chaos_world import World
@@ -92,6 +93,8 @@ async def torment(run: Run, view: View) -> None:
     """
     world = run.world
     chance = Random(run.seed)
+    if world.more_models:
+        await measure(world, NUM_CLIENTS)
     await world.start()
     try:
         # Once without faults: what is started when it is first needed belongs to the baseline.

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
@@ -33,8 +33,13 @@ MLXD = str(Path(sys.executable).with_name("mlxd"))
 PICTURE_SIDE = 448
 # Too small for what a slow reader is sent.
 SMALL_BUFFER_BYTES = 4096
-# More than any echo says; a real model is to end.
+# More than any echo says.
 MAX_TOKENS = 500
+# Of a real model, which does on a CPU in a second what an echo does in a millisecond.
+MAX_REAL_TOKENS = 16
+MAX_REAL_MARKERS = 5
+# Of one client at a time.
+MAX_AT_ONCE = 4
 
 
 @dataclass
@@ -45,16 +50,40 @@ class Ask:
     model: str
     marker: str
     chance: Random
+    # How often something came, and when last.
+    num_heard: int = 0
+    heard_s: float = field(default_factory=time.monotonic)
 
     @property
-    def text(self) -> str:
+    def is_real(self) -> bool:
+        return not self.model.startswith("echo/")
+
+    @property
+    def max_tokens(self) -> int:
+        return MAX_REAL_TOKENS if self.is_real else MAX_TOKENS
+
+    def some_text(self) -> str:
         """What is said, and must come back."""
-        return " ".join([self.marker] * self.chance.choice((1, 5, 20, 60)))
+        return self.text(self.chance.choice((1, 5, 20, 60)))
+
+    def text(self, num_markers: int) -> str:
+        """So many markers; fewer for a real model."""
+        return " ".join([self.marker] * (min(num_markers, MAX_REAL_MARKERS) if self.is_real else num_markers))
 
     def body(self, content: object, **fields: object) -> dict[str, object]:
         """A chat with one message, as HTTP has it."""
         messages = [{"role": "user", "content": content}]
-        return {"model": self.model, "messages": messages, "max_tokens": MAX_TOKENS, **fields}
+        return {"model": self.model, "messages": messages, "max_tokens": self.max_tokens, **fields}
+
+    def hear(self) -> None:
+        """Something came."""
+        self.num_heard += 1
+        self.heard_s = time.monotonic()
+
+    async def read(self, reply: Reply) -> None:
+        """Read an answer to its end, whatever it is."""
+        async for _ in reply.pieces():
+            self.hear()
 
     def check(self, said: str, expected: str, *, is_whole: bool) -> None:
         """What came is what an echo says; a real model may say anything but a foreign marker.
@@ -62,30 +91,30 @@ class Ask:
         Raises:
             Violation: It is not.
         """
-        if self.model.startswith("echo/"):
-            check_text(said, expected, is_whole=is_whole)
-        else:
+        if self.is_real:
             check_markers(said, expected)
+        else:
+            check_text(said, expected, is_whole=is_whole)
 
 
 async def http_stream(ask: Ask) -> tuple[End, str]:
     """Read a stream to its end."""
-    text = ask.text
+    text = ask.some_text()
     async with posted(ask.world.url, "/v1/chat/completions", ask.body(text, stream=True)) as reply:
         await reply.read_head()
-        await reply.read()
+        await ask.read(reply)
         return _stream_end(ask, reply, text)
 
 
 async def http_whole(ask: Ask) -> tuple[End, str]:
     """Wait for a whole answer, to a chat or a completion."""
-    text = ask.text
+    text = ask.some_text()
     is_chat = ask.chance.random() < 0.5
-    body = ask.body(text) if is_chat else {"model": ask.model, "prompt": text, "max_tokens": MAX_TOKENS}
+    body = ask.body(text) if is_chat else {"model": ask.model, "prompt": text, "max_tokens": ask.max_tokens}
     path = "/v1/chat/completions" if is_chat else "/v1/completions"
     async with posted(ask.world.url, path, body) as reply:
         await reply.read_head()
-        await reply.read()
+        await ask.read(reply)
         if reply.status != 200 or not reply.is_whole:
             return _refusal(reply)
         choice = json.loads(reply.body)["choices"][0]
@@ -103,18 +132,18 @@ async def http_picture(ask: Ask) -> tuple[End, str]:
     said = f"{ask.marker} {PICTURE_SIDE}x{PICTURE_SIDE}:{color.hex()}-{color.hex()}"
     async with posted(ask.world.url, "/v1/chat/completions", ask.body(parts, stream=True)) as reply:
         await reply.read_head()
-        await reply.read()
+        await ask.read(reply)
         return _stream_end(ask, reply, said)
 
 
 async def http_leaver(ask: Ask) -> tuple[End, str]:
     """Go away in any phase: before the head, while queued or loading, after some tokens; by FIN or RST."""
-    body = ask.body(" ".join([ask.marker] * 200), stream=ask.chance.random() < 0.7)
+    body = ask.body(ask.text(200), stream=ask.chance.random() < 0.7)
     async with posted(ask.world.url, "/v1/chat/completions", body) as reply:
         try:
             async with asyncio.timeout(ask.chance.choice((0.0, 0.01, 0.1, 0.5, 1.0))):
                 await reply.read_head()
-                await reply.read()
+                await ask.read(reply)
         except TimeoutError:
             pass
         if ask.chance.random() < 0.5:
@@ -124,14 +153,14 @@ async def http_leaver(ask: Ask) -> tuple[End, str]:
 
 async def http_slow_reader(ask: Ask) -> tuple[End, str]:
     """Leave a stream unread for a while, then read the rest; being thrown out is right too."""
-    text = " ".join([ask.marker] * 400)
+    text = ask.text(400)
     body = ask.body(text, stream=True)
     async with posted(
         ask.world.url, "/v1/chat/completions", body, receive_buffer=SMALL_BUFFER_BYTES
     ) as reply:
         await reply.read_head()
         await asyncio.sleep(ask.chance.uniform(0.5, 3.0))
-        await reply.read()
+        await ask.read(reply)
         end, detail = _stream_end(ask, reply, text)
         return ("left" if end == "broken" else end), detail
 
@@ -154,7 +183,7 @@ async def raw(ask: Ask) -> tuple[End, str]:
     vanishes = ask.chance.random() < 0.1
     try:
         ends = await asyncio.gather(
-            *[_submitted(client, ask, vanishes) for _ in range(ask.chance.choice((1, 4)))]
+            *[_submitted(client, ask, vanishes) for _ in range(ask.chance.choice((1, MAX_AT_ONCE)))]
         )
     finally:
         await client.close()
@@ -164,14 +193,15 @@ async def raw(ask: Ask) -> tuple[End, str]:
 
 
 async def _submitted(client: KernelClient, ask: Ask, vanishes: bool) -> tuple[End, str]:
-    text, said = ask.text, ""
-    body = ChatRequest(messages=(ChatMessage(role="user", content=text),), max_tokens=MAX_TOKENS)
+    text, said = ask.some_text(), ""
+    body = ChatRequest(messages=(ChatMessage(role="user", content=text),), max_tokens=ask.max_tokens)
     cancels_after = ask.chance.choice((None, None, 0, 3))
     num_updates = 0
     try:
         async with client.submit(task="chat", model=ask.model, body=body, client=ask.marker) as answer:
             async for update in answer:
                 num_updates += 1
+                ask.hear()
                 if isinstance(update, Delta):
                     said += update.text
                 if vanishes and num_updates == 3:
@@ -196,9 +226,9 @@ async def _submitted(client: KernelClient, ask: Ask, vanishes: bool) -> tuple[En
 
 async def command(ask: Ask) -> tuple[End, str]:
     """`mlxd run`, killed now and then."""
-    text = ask.text
+    text = ask.some_text()
     process = await asyncio.create_subprocess_exec(
-        *(MLXD, "run", ask.model, text),
+        *(MLXD, "run", "--max-tokens", str(ask.max_tokens), ask.model, text),
         env={**os.environ, "MLXD_HOME": str(ask.world.home), "MLXD_KERNEL_FRONTENDS": ""},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -269,11 +299,13 @@ async def ask_once(world: World, number: int, turn: int, chance: Random) -> Outc
     model = "echo/eyes" if name == "http picture" else chance.choice((*MODELS_ASKED, *world.more_models))
     ask = Ask(world, model, marker(number, turn), chance)
     began_s = time.monotonic()
+    limit_s = STUCK_S + world.kernel.hung_after_s + world.slowest_s.get(model, 0.0)
     try:
-        async with asyncio.timeout(STUCK_S):
+        async with asyncio.timeout(limit_s):
             end, detail = await CLIENTS[name][0](ask)
     except TimeoutError:
-        raise Violation(f"stuck: {name} of {model} had no end in {STUCK_S:g} s") from None
+        heard = f"it heard {ask.num_heard} times, last {time.monotonic() - ask.heard_s:.1f} s ago"
+        raise Violation(f"stuck: {name} of {model} had no end in {limit_s:.0f} s; {heard}") from None
     except MlxdError as e:
         check_code(e.code)
         end, detail = "failed", e.code

@@ -16,7 +16,7 @@ from chaos_world import World
 
 from transports import rundir
 
-# For what was cancelled to leave the workers, and for what was unloaded to end.
+# For what was cancelled to leave the workers, and for what was unloaded to end; not for what hangs.
 REST_TIMEOUT_S = 30.0
 # For descriptors of what has ended.
 COME_BACK_S = 5.0
@@ -91,7 +91,7 @@ async def settle(world: World) -> None:
     Raises:
         Violation: Something goes on although nobody wants it.
     """
-    await _until_nothing("runs", lambda: _running(world))
+    await _until_nothing("runs", lambda: _running(world), world.kernel.hung_after_s)
     for worker in (await world.status()).workers:
         await world.admin("unload", worker.model, force=True)
     await _until_nothing("is loaded", lambda: _loaded(world))
@@ -110,14 +110,15 @@ async def look(world: World, memory: Memory) -> Rest:
     return Rest(kernel.num_fds(), descriptors, tuple(sorted(shared + run)))
 
 
-async def _until_nothing(what: str, find: Callable[[], Awaitable[list[str]]]) -> None:
+async def _until_nothing(what: str, find: Callable[[], Awaitable[list[str]]], more_s: float = 0.0) -> None:
     left: list[str] = []
+    limit_s = REST_TIMEOUT_S + more_s
     try:
-        async with asyncio.timeout(REST_TIMEOUT_S):
+        async with asyncio.timeout(limit_s):
             while left := await find():
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        raise Violation(f"after {REST_TIMEOUT_S:g} s of rest {what}: {left}") from None
+        raise Violation(f"after {limit_s:.0f} s of rest {what}: {left}") from None
 
 
 async def _running(world: World) -> list[str]:

@@ -88,6 +88,9 @@ class World:
     home: Path
     port: int
     more_models: tuple[str, ...] = ()
+    kernel: KernelSettings = SETTINGS
+    # Real model -> what a request of it may need besides what one of an echo may, seconds.
+    slowest_s: dict[str, float] = field(default_factory=dict)
     disturbances: list[Disturbance] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     num_kernels: int = 0
@@ -141,21 +144,22 @@ class World:
     # --- life and death -------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Start a kernel; a command without one may have started its own, which then ends soon.
+        """Start a kernel; a command without one may have started its own, which then ends with its answer.
 
         Raises:
             Violation: It did not start in time.
         """
-        settings = Settings(kernel=SETTINGS, http=HttpSettings(port=self.port, write_timeout_s=3.0))
+        limit_s = START_TIMEOUT_S + max(self.slowest_s.values(), default=0.0)
+        settings = Settings(kernel=self.kernel, http=HttpSettings(port=self.port, write_timeout_s=3.0))
         try:
-            async with asyncio.timeout(START_TIMEOUT_S):
+            async with asyncio.timeout(limit_s):
                 self._process = await self._started(settings)
                 self.num_kernels += 1
                 self._client = await self.connect(KernelClient, "chaos")
                 while not all(f.address for f in (await self.status()).frontends if f.supervised):
                     await asyncio.sleep(0.02)
         except TimeoutError:
-            raise Violation(f"no kernel with a frontend within {START_TIMEOUT_S:g} s") from None
+            raise Violation(f"no kernel with a frontend within {limit_s:.0f} s") from None
         self.note(f"kernel {self.pid} started")
 
     async def _started(self, settings: Settings) -> KernelProcess:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
+from random import Random
 
+import msgspec
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-from chaos_outcome import Outcome, Violation, check_code, check_markers, check_text
+import chaos_clients
+from chaos_clients import Ask, ask_once
+from chaos_outcome import End, Outcome, Violation, check_code, check_markers, check_text
 from chaos_rest import Memory, Rest, compare
 from chaos_world import CALM, World
 
@@ -41,6 +46,32 @@ def test_a_real_model_may_say_anything_but_a_foreign_marker() -> None:
 
     with pytest.raises(Violation):
         check_markers("I see <1.3> here", "<1.2>")
+
+
+def test_a_real_model_is_asked_for_what_it_can_do_in_time(tmp_path: Path) -> None:
+    world = World(tmp_path, 1)
+    real, echo = (Ask(world, model, "<1.2>", Random(1)) for model in ("demo/real", CALM))
+
+    assert real.text(1) == echo.text(1)
+    assert len(real.text(400)) * 50 < len(echo.text(400))
+    assert real.max_tokens * 10 < echo.max_tokens
+
+
+async def test_a_request_without_an_end_is_a_violation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(ask: Ask) -> tuple[End, str]:
+        ask.hear()
+        await asyncio.Event().wait()
+        return "done", ""
+
+    monkeypatch.setattr(chaos_clients, "STUCK_S", 0.0)
+    monkeypatch.setattr(chaos_clients, "CLIENTS", {"reader": (never, 1)})
+    world = World(tmp_path, 1)
+    world.kernel = msgspec.structs.replace(world.kernel, hung_after_s=0.01)
+
+    with pytest.raises(Violation, match=r"stuck: reader of echo/\w+ had no end in 0 s; it heard 1 times"):
+        await ask_once(world, 1, 2, Random(1))
 
 
 @pytest.mark.parametrize("code", ["internal_error", "local_protocol_error", "invalid_request", "new_one"])
