@@ -212,7 +212,9 @@ def test_thoughts_end_at_their_budget(answers: Report, budget: int) -> None:
 def test_the_default_model_knows_no_tools(run: Run) -> None:
     report = run(Job(id="a", chat=ask("hi", tools=(LOOK,))), Job(id="b", chat=ask("hi", max_tokens=1)))
 
-    assert ("task_not_supported", "tools") == (report.error("a").code, report.error("a").param)
+    refusal = report.error("a")
+    assert ("task_not_supported", "tools") == (refusal.code, refusal.param)
+    assert "http.ignore_unusable_tools" in refusal.message
     assert 1 == report.done("b").usage.completion_tokens
 
 

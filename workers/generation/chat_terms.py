@@ -14,6 +14,9 @@ from workers.generation.thoughts import NO_THINKING, ThinkingTokens, ThoughtLimi
 from workers.generation.tool_calls import Tools, tools_of
 from workers.generation.turns import Fields
 
+# People see it who use a program that sends tools with every turn, as agents do.
+_LEAVE_OUT = "leave them out, or set http.ignore_unusable_tools = true"
+
 
 @dataclass(frozen=True, slots=True)
 class ChatTerms:
@@ -57,10 +60,10 @@ def terms_of(body: ChatRequest, prompts: Prompts, form: AnswerFormat, thinking: 
     """
     tools = tools_of(body)
     if tools is not None and not prompts.shows_tools:
-        raise TaskNotSupported("tools: this model's chat template shows none; leave them out", param="tools")
+        raise TaskNotSupported(f"tools: this model's chat template shows none; {_LEAVE_OUT}", param="tools")
     if tools is not None and form.calls is None:
         raise TaskNotSupported(
-            "tools: this model's way of calling them is not known here; leave them out", param="tools"
+            f"tools: this model's way of calling them is not known here; {_LEAVE_OUT}", param="tools"
         )
     grammar = _grammar(body, prompts, form, tools)
     max_thought_tokens = body.reasoning.max_tokens
