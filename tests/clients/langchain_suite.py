@@ -113,7 +113,9 @@ class TestDefaultModel(MlxdTests):
         assert answer.usage_metadata["input_token_details"]["cache_read"] > 0
         return answer
 
-    @pytest.mark.xfail(reason="LangChain calls a tool for such classes, and this model calls none")
+    @pytest.mark.xfail(
+        strict=True, reason="LangChain calls a tool for such classes, and this model calls none"
+    )
     def test_structured_output_pydantic_2_v1(self, model: BaseChatModel) -> None:
         super().test_structured_output_pydantic_2_v1(model)
 

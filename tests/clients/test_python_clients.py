@@ -181,12 +181,16 @@ async def test_aider_edits_a_file_and_commits_it(served: Served) -> None:
     git("init", "--quiet")
     git("add", ".")
     git("commit", "--quiet", "--message", "first")
+    # A small model goes on to the end of its context.
+    bounded = served.folder / "aider.yml"
+    bounded.write_text(json.dumps([{"name": "aider/extra_params", "extra_params": {"max_tokens": 60}}]))
+    settings = ("--model-settings-file", bounded)
     flags = ("--yes-always", "--no-check-update", "--no-show-model-warnings", "--analytics-disable")
 
     for model in (DEFAULT_MODEL, SCRIPTED_MODEL):
         # The small model answers; whether it edits is its own affair.
         told = ("--model", f"openai/{model}", "--message", "Mend add", "--no-gitignore")
-        await served.run("aider", "aider", *flags, *told, file, OPENAI_API_BASE=f"{served.url}/v1")
+        await served.run("aider", "aider", *flags, *settings, *told, file, OPENAI_API_BASE=f"{served.url}/v1")
 
     assert FILE == file.read_text()
     assert 1 < len(git("log", "--oneline").splitlines())
