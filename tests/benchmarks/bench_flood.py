@@ -4,6 +4,9 @@ Round trips of one client to an echo model, one at a time, at rest and beside th
 have met the same machine. The flooder is another process that never reads; cut off, it connects again until
 it has sent them all. What cannot be sent in `MAX_S` is ended there, and the detail says so.
 
+For comparison, and without a target: the same beside a process that computes and talks to nobody. That is
+what the system's own scheduling costs whoever shares its processors, which no kernel can mend.
+
 A kind costs at most `MAX_S` and some five seconds for its kernel and the times at rest: ten take less than
 six minutes on a quiet machine with two cores. With fewer messages the second in which a flooder is found out
 and cut off is a larger part of the flood, and the ratio tells little.
@@ -44,6 +47,7 @@ NUM_AT_REST = 1000
 MIN_ROUND_TRIPS = 100
 # Of all parts of a kind together, seconds: a million messages of 8 MiB would take hours.
 MAX_S = 30.0
+COMPUTER = "while True: pass"
 # Far more than a kernel that reads needs to make room.
 STALL_MS = 20
 
@@ -93,6 +97,17 @@ async def flooder(home: Path, kind: str, num_messages: int) -> AsyncIterator[Flo
         await process.wait()
 
 
+@asynccontextmanager
+async def computer() -> AsyncIterator[None]:
+    """A process that does nothing but compute, which is gone after the block."""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", COMPUTER)
+    try:
+        yield
+    finally:
+        process.kill()
+        await process.wait()
+
+
 async def round_trips_ms(client: KernelClient, is_over: Callable[[int], bool]) -> list[float]:
     """From submit to the end, one request at a time, until *is_over* of their number."""
     taken: list[float] = []
@@ -137,7 +152,26 @@ async def measure(num_messages: int) -> list[Figure]:
         )
         details.append(f"{kind} {now:.3g} against {rest:.3g} ms, {sent}")
     name = f"round trip beside {num_messages:,} messages / at rest, p99, the worst of all"
-    return [Figure(name, max(ratios), "x", ("<=", 2.0), "; ".join(details))]
+    return [
+        Figure(name, max(ratios), "x", ("<=", 2.0), "; ".join(details)),
+        await measure_computing(num_at_rest),
+    ]
+
+
+async def measure_computing(num_at_once: int) -> Figure:
+    """What others notice of a process that computes, in as many parts as a flood."""
+    at_rest: list[float] = []
+    beside: list[float] = []
+    with temporary_home() as folder:
+        async with running_kernel(echo_home(folder)) as (_, client, _):
+            await round_trips_ms(client, lambda num: num >= MIN_ROUND_TRIPS)
+            for _ in range(NUM_PARTS):
+                at_rest += await round_trips_ms(client, lambda num: num >= num_at_once)
+                async with computer():
+                    beside += await round_trips_ms(client, lambda num: num >= num_at_once)
+    now, rest = percentile(beside, 99), percentile(at_rest, 99)
+    name = "round trip beside a process that only computes / at rest, p99"
+    return Figure(name, now / rest, "x", detail=f"{now:.3g} against {rest:.3g} ms")
 
 
 if __name__ == "__main__":
