@@ -119,8 +119,9 @@ class HttpSettings(Section, frozen=True, kw_only=True):
     ignore_unusable_tools: bool = False
     # Images travel inside the body: Open WebUI sends 13 MB for one photograph.
     max_body_bytes: Bytes = 32 * MIB
-    # The same on routes that take no pictures: a request has at most 8 Mi characters of text.
-    max_text_body_bytes: Bytes = 8 * MIB
+    # The same on routes that take no pictures. Twice the text that a request may have: who sends somewhat
+    # more than that is told so.
+    max_text_body_bytes: Bytes = 16 * MIB
     # Of one request for embeddings, or documents of one rerank: OpenAI's own limit.
     max_inputs: Annotated[int, Meta(ge=1, le=vectors.MAX_INPUTS)] = 2048
     # Responses of /v1/responses that clients can go on from, in memory: so many, so large together, and each
