@@ -1,4 +1,4 @@
-"""What a thousand streams that wait for their next token cost the HTTP frontend."""
+"""What idle streams cost the HTTP frontend, and requests by the thousand on one connection."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ BATCH = 50
 KB = 1000
 # Once the streams are open: everything that is freed late.
 SETTLE_S = 2.0
+# On one connection, whose client reads no answer before it has sent all.
+NUM_PIPELINED = 10_000
+PIPELINED_TIMEOUT_S = 120.0
+MB = 1000 * KB
 
 
 async def _begin(stack: AsyncExitStack, url: str, number: int) -> Reply:
@@ -37,6 +41,30 @@ async def _begin(stack: AsyncExitStack, url: str, number: int) -> Reply:
 
 async def _frontend(client: KernelClient) -> psutil.Process:
     return psutil.Process(next(f.pid for f in (await client.status()).frontends if f.supervised))
+
+
+async def _pipelined(url: str, frontend: psutil.Process) -> tuple[int, int]:
+    """How many of `NUM_PIPELINED` requests were answered, and by how many bytes the frontend grew."""
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    request = f"GET /health HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode()
+
+    async def ask(count: int) -> tuple[int, int]:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(request * count)
+        await asyncio.sleep(SETTLE_S)
+        grown, num_answered = frontend.memory_info().rss, 0
+        async with asyncio.timeout(PIPELINED_TIMEOUT_S):
+            while num_answered < count:
+                await reader.readuntil(b"\r\n\r\n{")
+                await reader.readuntil(b"}")
+                num_answered += 1
+        grown = max(grown, frontend.memory_info().rss)
+        writer.close()
+        return num_answered, grown
+
+    _, before = await ask(100)
+    num_answered, grown = await ask(NUM_PIPELINED)
+    return num_answered, grown - before
 
 
 async def measure(count: int) -> list[Figure]:
@@ -63,10 +91,18 @@ async def measure(count: int) -> list[Figure]:
                 replies += await asyncio.gather(*[_begin(stack, url, number) for number in numbers])
             await asyncio.sleep(SETTLE_S)
             each = (frontend.memory_info().rss - before) / (count - BATCH)
+            num_pipelined, grown_bytes = await _pipelined(url, frontend)
             num_served = sum(await asyncio.gather(*[_is_served(reply, n) for n, reply in enumerate(replies)]))
     return [
         Figure(f"of {count} idle streams, answered in the end", num_served, "streams", (">=", count)),
         Figure("memory of the HTTP frontend for each", each / KB, "kB", ("<=", 30)),
+        Figure(
+            f"{NUM_PIPELINED} requests at once on one connection: the frontend's memory grows by",
+            grown_bytes / MB,
+            "MB",
+            ("<=", 4),
+            f"{num_pipelined} answered in the end",
+        ),
     ]
 
 
