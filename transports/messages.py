@@ -33,6 +33,8 @@ MAX_IMAGES = 256
 MAX_GRAMMAR_CHARS = 131_072
 # Of one ping: more would only say the same sooner.
 MAX_IDS_ASKED = 64
+# Beyond every context, and whatever a library counts with.
+MAX_TOKENS = 2**31 - 1
 # Of a decoded picture, pixels.
 MAX_IMAGE_SIDE = 16_384
 
@@ -114,7 +116,7 @@ TopP: TypeAlias = Annotated[float, Meta(gt=0, le=1)]
 TopK: TypeAlias = Annotated[int, Meta(ge=0)]
 MinP: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 RepetitionPenalty: TypeAlias = Annotated[float, Meta(gt=0, le=2)]
-MaxTokens: TypeAlias = Annotated[int, Meta(ge=1)]
+MaxTokens: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_TOKENS)]
 Bias: TypeAlias = Annotated[dict[int, Annotated[float, Meta(ge=-100, le=100)]], Meta(max_length=1024)]
 
 
@@ -253,7 +255,7 @@ class Reasoning(Message, frozen=True, kw_only=True):
     # For templates that know it.
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     # After so many tokens of thought their end is forced; None: no limit.
-    max_tokens: Annotated[int, Meta(ge=0)] | None = None
+    max_tokens: Annotated[int, Meta(ge=0, le=MAX_TOKENS)] | None = None
 
 
 class ChatRequest(Generate, frozen=True, kw_only=True):
@@ -275,7 +277,7 @@ class CompletionRequest(Generate, frozen=True, kw_only=True):
     """Frontend -> worker, the body of submit with task "completion". Followed by events or failed."""
 
     # 0, with `echo`: nothing but the prompt.
-    max_tokens: Annotated[int, Meta(ge=0)] | None = None
+    max_tokens: Annotated[int, Meta(ge=0, le=MAX_TOKENS)] | None = None
     # Text, or token ids of shape (num_tokens,).
     prompt: str | tuple[int, ...]
     # Put the tokens before a text that the tokenizer puts there.

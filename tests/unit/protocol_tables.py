@@ -14,6 +14,8 @@ from kernel.admin import JOBS
 from transports.envelope import Envelope
 
 ROOT = Path(__file__).parents[2]
+# Numbers that are written as powers.
+POWERS = {-(2**63): "-2^63", 2**63 - 1: "2^63-1", 2**31 - 1: "2^31-1"}
 
 
 def structs() -> list[type[msgspec.Struct]]:
@@ -113,11 +115,7 @@ def _range(ge: float | None, gt: float | None, le: float | None) -> str:
 
 
 def _number(value: float) -> str:
-    return (
-        {-(2**63): "-2^63", 2**63 - 1: "2^63-1"}.get(int(value), f"{value:g}")
-        if abs(value) > 2**62
-        else f"{value:g}"
-    )
+    return POWERS.get(value, f"{value:g}")
 
 
 def _length(least: int | None, most: int | None, unit: str) -> str:

@@ -60,6 +60,14 @@ def test_a_temperature_out_of_range_is_refused(value: float) -> None:
         decode_body(frame, BODIES["submit"][0])
 
 
+@pytest.mark.parametrize("body", [{"reasoning": {"max_tokens": 2**31}}, {"max_tokens": 2**31}])
+def test_no_number_of_tokens_is_beyond_all_contexts(body: dict[str, object]) -> None:
+    frame = msgspec.msgpack.encode({"messages": [{"role": "user", "content": "x"}], **body})
+
+    with pytest.raises(RemoteProtocolError, match="max_tokens"):
+        decode_body(frame, BODIES["submit"][0])
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
 def test_a_timeout_that_is_no_number_of_seconds_is_refused(value: float) -> None:
     """The kernel's timer would never, or always, fire."""
