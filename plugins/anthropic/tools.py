@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from plugins.anthropic.known_tools import known_tool
 from plugins.anthropic.requests import CountBody, MessageTool, MessageToolChoice
 from plugins.openai.tools import ToolTerms
+from plugins.tool_schemas import read_schema
 from transports.errors import RequestError
 from transports.messages import Reasoning
 from transports.tools import MAX_JSON_CHARS, Tool, ToolChoice
@@ -75,16 +76,10 @@ def _tool(tool: MessageTool, path: str) -> Tool:
     known = known_tool(tool.type or "")
     if tool.name is None:
         raise RequestError(f"{path}.name: required, and missing", param=f"{path}.name")
-    schema = known.input_schema if known else bytes(tool.input_schema).decode()
-    if not schema.startswith("{"):
-        raise RequestError(
-            f"{path}.input_schema: expected a JSON Schema, an object", param=f"{path}.input_schema"
-        )
-    if len(schema) > MAX_JSON_CHARS:
-        raise RequestError(
-            f"{path}.input_schema: expected at most {MAX_JSON_CHARS} characters, got {len(schema)}",
-            param=f"{path}.input_schema",
-        )
+    param = f"{path}.input_schema"
+    schema = known.input_schema if known else read_schema(tool.input_schema, param)
+    if not schema:
+        raise RequestError(f"{param}: required, and missing", param=param)
     return Tool(
         name=tool.name,
         description=_described(tool, known.description if known else "", path),

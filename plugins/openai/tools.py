@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias, TypedDict
 from msgspec import Meta, Struct
 
 from plugins.openai.undecoded import NULL, RawObject
+from plugins.tool_schemas import read_schema
 from transports.errors import RequestError
 from transports.messages import Reasoning
 from transports.tools import (
@@ -173,23 +174,10 @@ def _tool(tool: InputTool, tool_path: str, path: str) -> Tool:
     function = tool.function
     if function is None:
         raise RequestError(f"{path}: required, and missing", param=path)
-    schema = bytes(function.parameters)
-    if schema == b"null":
-        schema = b""
-    elif not schema.startswith(b"{"):
-        raise RequestError(
-            f"{path}.parameters: expected a JSON Schema, an object",
-            param=f"{path}.parameters",
-        )
-    if len(schema) > MAX_JSON_CHARS:
-        raise RequestError(
-            f"{path}.parameters: expected at most {MAX_JSON_CHARS} bytes, got {len(schema)}",
-            param=f"{path}.parameters",
-        )
     return Tool(
         name=function.name,
         description=function.description or "",
-        parameters=schema.decode(),
+        parameters=read_schema(function.parameters, f"{path}.parameters"),
         strict=bool(function.strict),
     )
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from http_harness import MODEL, USAGE, chat_body, open_door
+from http_harness import MODEL, USAGE, Reply, chat_body, open_door
 
 from plugins.client import Submission
+from plugins.tool_schemas import MAX_SCHEMA_BYTES
 from transports.envelope import Message
 from transports.messages import Delta, Done, Reasoning, ReasoningDelta
 from transports.reports import ModelInfo
@@ -16,7 +18,10 @@ from transports.tools import Tool, ToolCall, ToolCallBegin, ToolCallDelta, ToolC
 
 USER = {"role": "user", "content": "x"}
 SCHEMA = {"type": "object", "properties": {"at": {"type": "string"}}}
-LOOK = {"type": "function", "function": {"name": "look", "description": "Looks.", "parameters": SCHEMA}}
+LOOK: dict[str, Any] = {
+    "type": "function",
+    "function": {"name": "look", "description": "Looks.", "parameters": SCHEMA},
+}
 ADD = {"type": "function", "function": {"name": "add", "strict": True}}
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
@@ -45,6 +50,51 @@ def calls(submission: Submission, _: Message) -> None:
 
 def called(id_: str, name: str, arguments: str) -> dict[str, Any]:
     return {"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+# Path -> a body with a tool of this schema, and what the body calls that.
+DOORS: dict[str, tuple[Callable[[object], dict[str, Any]], str]] = {
+    "/v1/chat/completions": (
+        lambda schema: chat_body(tools=[{**LOOK, "function": {**LOOK["function"], "parameters": schema}}]),
+        "tools[0].function.parameters",
+    ),
+    "/v1/responses": (
+        lambda schema: {
+            "model": MODEL,
+            "input": "x",
+            "tools": [{"type": "function", "name": "look", "parameters": schema}],
+        },
+        "tools[0].parameters",
+    ),
+    "/v1/messages": (
+        lambda schema: chat_body(max_tokens=9, tools=[{"name": "look", "input_schema": schema}]),
+        "tools[0].input_schema",
+    ),
+}
+
+
+@pytest.mark.parametrize("path", DOORS)
+async def test_a_schema_is_an_object_of_so_many_bytes_through_every_door(path: str) -> None:
+    body, param = DOORS[path]
+    # Of two bytes each.
+    letters = MAX_SCHEMA_BYTES // 2
+    fitting = {"title": "é" * (letters - 100)}
+    refused = {"bytes, got ": {"title": "é" * letters}, "a JSON Schema, an object": [1]}
+    async with open_door() as door:
+
+        async def post(schema: object) -> Reply:
+            return await door.post(path, json.dumps(body(schema), ensure_ascii=False).encode())
+
+        good = await post(fitting)
+        replies = {reason: await post(schema) for reason, schema in refused.items()}
+
+    assert good.status == 200
+    for reason, reply in replies.items():
+        message = reply.json["error"]["message"]
+        assert reply.status == 400
+        assert message.startswith(f"{param}: expected ")
+        assert reason in message
+    assert len(door.client.submitted) == 1
 
 
 async def test_tools_reach_the_worker():
