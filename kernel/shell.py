@@ -93,6 +93,7 @@ class Shell:
         self._exit: asyncio.Future[int] = self._loop.create_future()
         self._events: deque[Event] = deque()
         self._is_handling = False
+        self._has_ended = False
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._scanned = CatalogScanned(())
@@ -118,6 +119,7 @@ class Shell:
         finally:
             await self._jobs.close()
             await self._processes.close()
+            self._has_ended = True
             self._socket.close(LAST_WORDS_LINGER_MS)
             self._admission.close()
             self._context.term()
@@ -128,6 +130,8 @@ class Shell:
 
     def feed(self, event: Event) -> None:
         """Give the broker an event and do what it says."""
+        if self._has_ended:  # Timers and tasks of the last moment; there is no socket any more.
+            return
         self._handle(event)
         self._set_timer()
 

@@ -43,6 +43,25 @@ class BrokenBroker:
         return self.due_s
 
 
+class EndingBroker:
+    """Ends at once, although a timer is due."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def start(self, now: float) -> list[Action]:
+        self.due_s = now
+        return [Exit(3)]
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        self.events.append(event)
+        self.due_s = now + 60
+        return []
+
+    def next_deadline(self) -> float:
+        return self.due_s
+
+
 class ScanningBroker:
     """Looks at the disk and ends when it has been told what is there."""
 
@@ -86,6 +105,20 @@ async def test_a_kernel_with_a_bug_ends_and_says_so(tmp_path: Path) -> None:
 
     async with asyncio.timeout(5):
         assert await shell.run() == EXIT_INTERNAL_ERROR
+
+
+async def test_nothing_happens_to_a_kernel_that_has_ended(tmp_path: Path) -> None:
+    """Its socket is closed: what it would send went nowhere, and looked like a bug."""
+    broker = EndingBroker()
+    shell = _shell(broker, tmp_path)
+
+    code = await shell.run()
+    shell.stop(now=True)
+    # A timer that is due fires with the next turn of the event loop.
+    for _ in range(2):
+        await asyncio.sleep(0)
+
+    assert (code, broker.events) == (3, [])
 
 
 async def test_a_disk_that_cannot_be_read_is_an_answer(tmp_path: Path) -> None:
