@@ -17,6 +17,7 @@ from workers.engine import Engine
 from workers.kinds import loader
 from workers.link import Link, hello_of
 from workers.protocol import Session
+from workers.scheduling import Scheduling
 
 log = get_logger()
 
@@ -30,10 +31,13 @@ def run(bootstrap: PeerBootstrap) -> None:
         if order.envelope.type == "unload":
             return
         load = decode_body(order.body, Load)
+        # After the link has its threads: those answer.
+        scheduling = Scheduling()
+        scheduling.compute()
         engine = _load(link, bootstrap.loader, load)
         if engine is None:
             return
-        _serve(link, Session(engine, link.send, welcome, load.defaults), engine)
+        _serve(link, Session(engine, link.send, welcome, load.defaults), engine, scheduling)
         engine.close()
 
 
@@ -78,7 +82,7 @@ def _cannot_load(link: Link, error: MlxdError) -> None:
     _next_of(link, "unload")
 
 
-def _serve(link: Link, session: Session, engine: Engine) -> None:
+def _serve(link: Link, session: Session, engine: Engine, scheduling: Scheduling) -> None:
     link.report_with(
         lambda: Pong(
             progress=engine.progress(),
@@ -88,7 +92,10 @@ def _serve(link: Link, session: Session, engine: Engine) -> None:
         session.has,
     )
     while True:
-        for message in link.arrived(wait=not engine.has_work()):
+        if is_idle := not engine.has_work():
+            scheduling.listen()
+        for message in link.arrived(wait=is_idle):
+            scheduling.compute()
             if message.envelope.type == "unload":
                 return
             session.handle(message)
