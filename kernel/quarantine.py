@@ -52,8 +52,7 @@ class Quarantine:
             record.struck_s = now
             self._records[fingerprint] = record
             self._records.move_to_end(fingerprint)
-        while len(self._records) > MAX_REMEMBERED:
-            self._records.popitem(last=False)
+        self._forget(now)
 
     def clear(self, fingerprint: str) -> None:
         """The request ran to an end and its worker lives."""
@@ -77,6 +76,14 @@ class Quarantine:
             f"the worker of this model ended {record.num_strikes} times while it had this request; "
             f"the same request is refused for {left_s} s (kernel.quarantine_s)"
         )
+
+    def _forget(self, now: float) -> None:
+        """The strikes that count no more, and the oldest of too many."""
+        while self._records:
+            oldest = next(iter(self._records.values()))
+            if len(self._records) <= MAX_REMEMBERED and now - oldest.struck_s < self._quarantine_s:
+                return
+            self._records.popitem(last=False)
 
     def _get(self, fingerprint: str, now: float) -> _Record | None:
         record = self._records.get(fingerprint)

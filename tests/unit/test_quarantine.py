@@ -54,6 +54,14 @@ def test_time_clears_strikes() -> None:
     assert not records.is_suspect("x", 600)
 
 
+def test_strikes_that_count_no_more_take_no_memory() -> None:
+    records = Quarantine(600)
+    for minute in range(100):
+        records.strike([f"x{minute}", f"y{minute}"], minute * 60.0)
+
+    assert len(records) == 20
+
+
 def test_a_quarantine_of_no_length_suspects_nobody() -> None:
     records = Quarantine(0)
     records.strike(["x"], 0)
