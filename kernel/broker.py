@@ -363,6 +363,7 @@ class Broker:
     # --- time and the end -----------------------------------------------------------------------
 
     def _peer_lost(self, peer_id: str, reason: str, now: float) -> None:
+        self._offences.peer_lost(peer_id)
         peer = self._peers.remove(peer_id)
         if peer is None:
             return

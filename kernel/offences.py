@@ -80,6 +80,10 @@ class Offences:
             "bytes", event.peer, now, event.message.num_bytes
         )
 
+    def peer_lost(self, peer_id: str) -> None:
+        """Its connection is gone; what its process sent still counts."""
+        self._origins.forget(peer_id)
+
     def useless(self, peer_id: str, now: float) -> bool:
         """Count one that was refused or changed nothing; whether its sender was cut off for it."""
         return self._count("refused", peer_id, now)

@@ -12,7 +12,7 @@ from kernel.events import MalformedReceived, MessageReceived
 from transports.codec import decode_body
 from transports.errors import RemoteProtocolError
 from transports.frames import Parcel, parcel
-from transports.messages import Drain, Failed, Hello, Pong
+from transports.messages import Bye, Drain, Failed, Hello, Pong
 from transports.reports import Admin, StatusReply
 from transports.settings import KernelSettings
 
@@ -271,3 +271,13 @@ def test_the_connections_of_a_process_share_what_it_may_ask() -> None:
 
     assert world.ends[two, "one-more"] == ["failed"]
     assert world.ends[other, "others"] == ["reply"]
+
+
+def test_a_process_behind_a_connection_that_is_gone_is_forgotten() -> None:
+    """Each command is another connection, and there are thousands in a month."""
+    world = World(M, settings=SETTINGS)
+    for number in range(50):
+        peer = world.frontend()
+        from_process(world, f"process-{number}", peer, parcel("bye", Bye()))
+
+    assert len(world.broker._offences._origins) == 0
