@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.strict_json import MAX_DEPTH, MAX_TOKENS, check_json
+from plugins.strict_json import MAX_COUNTED_BYTES, MAX_DEPTH, MAX_TOKENS, check_json
 from transports.errors import RequestError
 
 VALUES = st.recursive(
@@ -68,6 +68,43 @@ def test_values_are_limited() -> None:
     check_json(b"[" + b'"",' * (MAX_TOKENS - 3) + b'""]')
     with pytest.raises(RequestError, match="at most"):
         check_json(b"[" + b"{}," * MAX_TOKENS + b"{}]")
+    # Too large to be counted before it is looked at.
+    with pytest.raises(RequestError, match="at most"):
+        check_json(b"[" + b'"",' * MAX_TOKENS + b" " * MAX_COUNTED_BYTES + b"0]")
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [b"{}", b'\\"', b"\\\\{", b"[\\n", "é}".encode()],
+    ids=["plain", "quotes", "backslashes", "escapes", "é"],
+)
+def test_what_stands_in_a_string_is_not_counted(unit: bytes) -> None:
+    check_json(b'{"a": "' + unit * (MAX_TOKENS + 2) + b'", "b": [{}]}')
+
+
+@pytest.mark.parametrize("num_bytes", [0, MAX_COUNTED_BYTES])
+@pytest.mark.parametrize("unit", [b'"",', b'"\\"[",', b'"\\\\",', b"1,{},", b'{"]":0},'])
+def test_a_flood_is_one_whether_it_is_counted_before_or_not(unit: bytes, num_bytes: int) -> None:
+    """The brackets around it are two."""
+    each = {b'{"]":0},': 3, b"1,{},": 2}.get(unit, 1)
+    space = b" " * num_bytes
+
+    check_json(b"[" + unit * ((MAX_TOKENS - 2) // each) + space + b"0]")
+    with pytest.raises(RequestError, match="at most 50000"):
+        check_json(b"[" + unit * (MAX_TOKENS // each + 1) + space + b"0]")
+
+
+def test_a_flood_is_refused_before_it_is_looked_at() -> None:
+    """Whoever sends nonsense shall hear so in 20 ms; its tokens alone take some 20."""
+    body = b"[" + b"{}," * MAX_TOKENS + b"{}]"
+    took_s = []
+    for _ in range(5):
+        began_s = time.process_time()
+        with pytest.raises(RequestError):
+            check_json(body)
+        took_s.append(time.process_time() - began_s)
+
+    assert min(took_s) < 0.008
 
 
 @pytest.mark.parametrize(
@@ -77,10 +114,12 @@ def test_values_are_limited() -> None:
         b'"' + b'\\"' * 8_000_000,
         b'["' + b"A" * 16_000_000 + b'"]',
         b'"a' * 8_000_000,
+        b'"' + b'\\"' * (MAX_COUNTED_BYTES // 2 - 1),
+        b'"' + b'\\"' * (MAX_COUNTED_BYTES // 2 - 1) + b"\\",
         b" " * 16_000_000,
         b"[" + b"1," * 8_000_000,
     ],
-    ids=["objects", "unterminated", "one string", "quotes", "spaces", "numbers"],
+    ids=["objects", "unterminated", "one string", "quotes", "escapes", "half an escape", "spaces", "numbers"],
 )
 def test_no_body_takes_more_than_linear_time(data: bytes) -> None:
     began_s = time.process_time()
