@@ -25,6 +25,8 @@ _MISSING = re.compile(r"Object missing required field `(\w+)`")
 _STEP = re.compile(r"(\w+)|\[(\d+)\]")
 # Fields whose text is nobody's business, not even in an error.
 _PRIVATE = ("messages", "prompt", "suffix", "input", "query", "documents", "system")
+# The fields of a body as they were sent.
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # Stands for a number that JSON can write and no machine type holds.
 _OUT_OF_RANGE = object()
 
@@ -94,11 +96,17 @@ class Reader(Generic[T]):
 
     # Any: a value of the client's JSON, of whatever type.
     def _value_at(self, data: bytes | bytearray, path: str) -> Any:
+        (outermost, _), *steps = _STEP.findall(path)
         try:
-            value: Any = msgspec.json.decode(data)
+            # Of the other fields one may be a megabyte of numbers.
+            field = _FIELDS.decode(data).get(outermost)
+            value: Any = None if field is None else msgspec.json.decode(field)
         except msgspec.ValidationError:
             return _OUT_OF_RANGE
-        for name, index in _STEP.findall(path):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+            # Behind the wrong value, where the typed decoder has not come to.
+            raise RequestError(f"body: {_malformed(e)}") from None
+        for name, index in steps:
             if name and isinstance(value, dict):
                 value = value.get(name)
             elif index and isinstance(value, list) and int(index) < len(value):

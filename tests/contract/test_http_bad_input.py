@@ -216,6 +216,10 @@ GOOD = b'{"model": "m", "messages": [{"role": "user", "content": "x"}]'
 MALFORMED = {
     "nothing": b"",
     "cut": GOOD,
+    "cut behind a wrong field": b'{"model": 5, "messages": [',
+    "cut within a wrong field": b'{"model": {"a": ',
+    "half a surrogate pair in a wrong field": b'{"model": ["\\ud800"], "messages": []}',
+    "half a surrogate pair behind a wrong field": b'{"model": 5, "messages": [{"role": "\\ud800"}]}',
     "trailing": GOOD + b"} x",
     "single quotes": b"{'model': 'm'}",
     "NaN": GOOD + b', "temperature": NaN}',
