@@ -153,8 +153,8 @@ class Shell:
             self._is_handling = False
 
     def _admits(self, origin: str) -> bool:
-        """Whether a process may connect; where the system names none, each may."""
-        return not origin or not self._outcasts.is_out(origin, time.monotonic())
+        """Whether a process may connect; one that the system does not name may: "" is never out."""
+        return not self._outcasts.is_out(origin, time.monotonic())
 
     # --- events ---------------------------------------------------------------------------------
 

@@ -76,3 +76,10 @@ def test_so_many_are_remembered() -> None:
 
     assert not found.is_out("process-0", 1)
     assert found.is_out("process-1", 1)
+
+
+def test_a_process_that_the_system_does_not_name_is_never_out() -> None:
+    found = Outcasts(TERM_S)
+    found.add("a", "a", 10)
+
+    assert not found.is_out("", 10)
