@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import click
 
+from plugins.cli.interrupts import INTERRUPTED
+
 # An error that is neither of the two below.
 FAILED = 1
 # click's own code for wrong usage; wrong settings too.
@@ -18,8 +20,6 @@ USAGE = 2
 NOT_RUNNING = 3
 # sysexits.h EX_SOFTWARE.
 BUG = 70
-# 128 + SIGINT: what a shell reports for a program that Ctrl-C ended.
-INTERRUPTED = 130
 
 
 def guarded(command: Callable[[], object], *, is_debug: Callable[[], bool]) -> int:

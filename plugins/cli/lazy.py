@@ -8,6 +8,8 @@ from typing import ClassVar, NamedTuple
 
 import click
 
+from plugins.cli.interrupts import ending_at_once
+
 
 class Lazy(NamedTuple):
     """Where a command is, and its line in the help of the group."""
@@ -31,7 +33,8 @@ class LazyGroup(click.Group):
         if cmd_name not in self.lazy:
             return None
         module, _, attribute = self.lazy[cmd_name].target.partition(":")
-        command = getattr(importlib.import_module(module), attribute)
+        with ending_at_once():
+            command = getattr(importlib.import_module(module), attribute)
         if not isinstance(command, click.Command):
             raise TypeError(f"{self.lazy[cmd_name].target}: expected a click command")
         return command

@@ -8,8 +8,11 @@ def main() -> None:
     """Run the command line, and exit with its code."""
     try:
         # Imported here: a Ctrl-C while it loads shall end as quietly as a later one.
-        from plugins.cli.commands import cli  # noqa: PLC0415
-        from plugins.cli.exits import guarded  # noqa: PLC0415
+        from plugins.cli.interrupts import ending_at_once  # noqa: PLC0415
+
+        with ending_at_once():
+            from plugins.cli.commands import cli  # noqa: PLC0415
+            from plugins.cli.exits import guarded  # noqa: PLC0415
 
         code = guarded(
             lambda: cli.main(prog_name="mlxd", standalone_mode=False),
