@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from cli_harness import MLXD, environment, serving_echoes
 from PIL import Image
+from running import EMBEDDING_MODEL
 
 acp = pytest.importorskip("acp", reason="agent-client-protocol is not installed")
 
@@ -128,8 +129,11 @@ async def test_the_model_is_a_choice_of_the_session(served: Path) -> None:
         )
 
     (option,) = session.config_options
+    offered = {choice.value for choice in option.options}
     assert "echo/plain" == option.current_value
-    assert {"echo/plain", "echo/slow"} <= {choice.value for choice in option.options}
+    assert {"echo/plain", "echo/slow"} <= offered
+    # It makes vectors of texts, and cannot chat.
+    assert EMBEDDING_MODEL not in offered
     assert "echo/slow" == changed.config_options[0].current_value
 
 

@@ -135,7 +135,8 @@ class AcpPersonality:
     async def _options(self, conversation: Conversation) -> list[dict[str, object]]:
         """The choice of a model, as editors show it."""
         infos = await (await self._kernel.client()).models()
-        names = [info.name for info in infos if info.kind]
+        # Of some it is not known what they do.
+        names = [info.name for info in infos if info.kind and (not info.tasks or "chat" in info.tasks)]
         if conversation.model not in names:
             names.insert(0, conversation.model)
         return [
