@@ -264,10 +264,11 @@ class Residency:
             case _:
                 return "backoff", process.error
 
-    def failures(self, now: float) -> Iterator[tuple[str, MlxdError, float]]:
-        """Models that could not be loaded, why, and in how many seconds a request tries again."""
+    def failures(self, now: float) -> Iterator[tuple[str, MlxdError, float, float]]:
+        """Models that could not be loaded: why, how long ago, and how long until another try (s)."""
         for model, (error, failed_s) in self._errors.items():
-            yield model, error, max(0.0, failed_s + self._settings.failed_retry_s - now)
+            age_s = now - failed_s
+            yield model, error, age_s, max(0.0, self._settings.failed_retry_s - age_s)
 
     def is_changed(self, model: ModelInfo) -> bool:
         """Whether the files of a model in memory are others by now."""

@@ -199,13 +199,14 @@ class StatusView:
                     oldest_wait_s=self._dispatcher.waits(resident.name, now).oldest_s,
                     progress=resident.progress,
                 )
-        for model, error, retry_in_s in self._residency.failures(now):
+        for model, error, age_s, retry_in_s in self._residency.failures(now):
             yield WorkerInfo(
                 name=model,
                 pid=0,
                 kind="",
                 model=model,
                 state="failed",
+                uptime_s=age_s,
                 error=error.message,
                 retry_in_s=retry_in_s,
             )
