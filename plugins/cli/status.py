@@ -181,8 +181,7 @@ def _worker_row(worker: WorkerInfo) -> tuple[str, ...]:
         " ".join(part for part in (running, queued) if part) or "-",
         duration(worker.oldest_wait_s) if worker.num_queued else "-",
         size(worker.memory_bytes) if worker.memory_bytes else "-",
-        (size(worker.estimate.total_bytes) if worker.estimate else "-")
-        + (" pinned" if worker.is_pinned else ""),
+        _planned(worker),
         duration(worker.uptime_s) if worker.uptime_s else "-",
     )
 
