@@ -43,7 +43,7 @@ from kernel.supervisor import Process, Supervisor
 from kernel.tenure import Tenure
 from kernel.view import KernelView, StatusView
 from transports.codec import decode_body
-from transports.errors import MlxdError, RemoteProtocolError, ShuttingDown, from_failed
+from transports.errors import MlxdError, RemoteProtocolError, ShuttingDown
 from transports.frames import Parcel
 from transports.loading import Ready
 from transports.messages import Failed, Hello, Pong, Progress
@@ -266,8 +266,7 @@ class Broker:
             case "failed" if message.envelope.ids:
                 self._dispatcher.worker_spoke(worker, message, now)
             case "failed":
-                error = from_failed(decode_body(message.body, Failed))
-                self._lifecycle.failed(worker.model, error, now)
+                self._lifecycle.load_failed(worker.model, decode_body(message.body, Failed), now)
             case "pong":
                 pong = decode_body(message.body, Pong)
                 self._forgotten.answered(worker, pong, now)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from kernel.actions import Emit, Log, RemoveFolder, Send
 from kernel.dispatch import Dispatcher
 from kernel.events import ProcessExited
@@ -19,10 +21,11 @@ from transports.errors import (
     RemoteProtocolError,
     WorkerCrashed,
     WorkerHung,
+    from_failed,
 )
 from transports.frames import parcel
 from transports.loading import Load, Ready
-from transports.messages import Progress
+from transports.messages import Failed, Progress
 from transports.reports import DoneReply
 from transports.settings import ModelOptions
 
@@ -119,6 +122,13 @@ class Lifecycle:
             self._emit(Log("warning", "worker_note", {"model": worker.model, "note": note}))
         self._dispatcher.model_ready(worker.model, now)
         self._questions.loaded(worker.model, DoneReply(detail="loaded"))
+
+    def load_failed(self, model: str, said: Failed, now: float) -> None:
+        """A worker could not load its model: clients learn why, and not where on the disk it is."""
+        resident = self._residency.get(model)
+        if resident and resident.path:
+            said = msgspec.structs.replace(said, message=said.message.replace(resident.path, model))
+        self.failed(model, from_failed(said), now)
 
     def failed(self, model: str, error: MlxdError, now: float) -> None:
         """A model cannot be loaded: nobody waits for it any longer."""

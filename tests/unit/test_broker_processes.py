@@ -199,6 +199,21 @@ def test_a_load_failure_reaches_those_who_wait_and_ends_the_worker() -> None:
     assert world.num_spawned[W] == 1
 
 
+def test_who_waits_does_not_learn_where_a_model_that_failed_lies() -> None:
+    """The path names the person whose machine it is."""
+    world = World(M)
+    world.is_automatic = False
+    peer = world.frontend()
+    request = world.submit(peer, M)
+    world.feed(Prepared(M, "/home/ann/m"))
+    worker = world.hello(W)
+    said = "/home/ann/m: cannot be loaded: /home/ann/m/config.json: no such file"
+
+    world.feed(MessageReceived(worker, parcel("failed", Failed(code="model_unavailable", message=said))))
+
+    assert world.failure(peer, request).message == f"{M}: cannot be loaded: {M}/config.json: no such file"
+
+
 def test_the_least_recently_used_idle_model_makes_room() -> None:
     world = World("echo/a", "echo/b", "echo/c", settings=KernelSettings(frontends=(), max_models=2))
     peer = world.frontend()
