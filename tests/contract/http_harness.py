@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import described
+from leaks import LEAK
 
 from plugins.client import Submission, Update
 from plugins.http.frontend import HttpFrontend
@@ -196,7 +197,7 @@ class Door:
         return await self.post("/v1/completions", {"model": MODEL, "prompt": "Once", **fields})
 
     async def request(self, method: str, path: str, body: object = b"", **headers: str) -> Reply:
-        """A request on a connection of its own, read to its end; both are as /openapi.json says."""
+        """A request on a connection of its own, read to its end; as /openapi.json says, without a leak."""
         connection = await self.raw(self.bytes_of(method, path, body, **headers))
         try:
             reply = await connection.reply(has_body=method != "HEAD")
@@ -204,6 +205,7 @@ class Door:
             connection.close()
         media_type = reply.headers.get("content-type", "").partition(";")[0]
         described.check(method, path, body, reply.status, media_type, reply.body)
+        assert reply.status < 400 or not LEAK.search(reply.body.decode()), reply.body
         return reply
 
     def bytes_of(self, method: str, path: str, body: object = b"", **headers: str) -> bytes:

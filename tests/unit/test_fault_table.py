@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # Letter of the rows -> how many there are.
 FAULTS = {"": 50}
-ATTACKS = {"H": 16, "R": 12, "J": 7, "L": 6}
+ATTACKS = {"H": 16, "U": 12, "G": 13, "R": 12, "J": 7, "L": 6}
 TABLES = {"process": FAULTS, "contract": ATTACKS}
 
 
