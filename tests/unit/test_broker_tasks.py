@@ -13,7 +13,7 @@ from transports.settings import KernelSettings
 
 def roster(*models: ModelInfo) -> Roster:
     made = Roster(KernelSettings(), {"alias": "minilm"}, lambda _: None)
-    made.scanned(CatalogScanned(models))
+    made.scanned(CatalogScanned(models), 0.0)
     return made
 
 
