@@ -207,6 +207,9 @@ class TextSettings(Section, frozen=True, kw_only=True):
     # Of a decode step's time, what longer prompts than that may take beside it; 0 does not look at the time.
     # With 1.8 tokens of a running answer come less than three times as far apart as at rest.
     prefill_share: Annotated[float, Meta(ge=0, le=1000)] = 1.8
+    # On a CPU with a processor to spare prompts are read there, all the time, and hold up no answer; that
+    # share is then of no meaning. Off, a worker computes on one processor.
+    prefill_beside: bool = True
     # Prompts prefilled side by side, sharing those; with 4 eight streams at once ran 3 % slower.
     prefill_batch_size: Annotated[int, Meta(ge=1, le=64)] = 8
     # Keys and values kept for prompts that come back.

@@ -7,10 +7,12 @@ that turns logits into tokens. Written against mlx-lm 0.32.2, which requirements
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import mlx.core as mx
+from mlx.utils import tree_flatten
 from mlx_lm.generate import (
     BatchGenerator,
     GenerationBatch,
@@ -24,6 +26,7 @@ from workers.generation.kv_memory import is_full
 from workers.generation.logprobs import Chosen, StepLogprobs
 from workers.generation.masks import allowed_words, keep_allowed
 from workers.generation.penalties import Penalties, penalise
+from workers.generation.prompt_reader import PromptReader
 from workers.generation.rows import Row
 from workers.generation.sampling import put_rows, sample
 
@@ -31,6 +34,7 @@ from workers.generation.sampling import put_rows, sample
 Array = Any
 Model = Any
 KvCache = Any
+Response = Any
 
 
 # A copy of more is made a layer at a time, which takes a wait each, so that it never all exists twice.
@@ -174,6 +178,21 @@ class RowPrompts(PromptProcessingBatch):  # type: ignore[misc]  # untyped base
 
     batch_type = RowBatch
     prompt_cache: list[KvCache]
+    # Reads the next part of the prompts; None: there is no part to read.
+    unread: Callable[[], None] | None = None
+
+    def prompt(self, tokens: list[list[int]]) -> None:
+        """See `PromptProcessingBatch.prompt`; only notes what to do, for `RowGenerator`."""
+        if tokens:
+            self.unread = partial(super().prompt, tokens)
+
+    def take_unread(self) -> Callable[[], None] | None:
+        """`unread`, which the caller is to call in any thread, once."""
+        unread, self.unread = self.unread, None
+        if unread is not None:
+            # Only arrays that have values may be used in another thread.
+            mx.eval([array for _, array in tree_flatten([cache.state for cache in self.prompt_cache])])
+        return unread
 
     def generate(self, tokens: list[list[int]]) -> RowBatch:
         """See `PromptProcessingBatch.generate`; BatchGenerator leaves exactly one token of each prompt."""
@@ -200,7 +219,20 @@ class RowGenerator(BatchGenerator):  # type: ignore[misc]  # untyped base
 
     prompts_type = RowPrompts
 
-    def __init__(self, model: Model, *, num_slots: int, prefill_batch_size: int, stream: Any) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        num_slots: int,
+        prefill_batch_size: int,
+        stream: Any,
+        reader: PromptReader | None = None,
+    ) -> None:
+        """Without rows.
+
+        Args:
+            reader: Reads prompts beside the rows that decode; None: this thread does, after each step.
+        """
         super().__init__(
             model,
             completion_batch_size=num_slots,
@@ -209,6 +241,9 @@ class RowGenerator(BatchGenerator):  # type: ignore[misc]  # untyped base
         )
         self._prompt_batch = self.prompts_type.empty(model, self.sampler)
         self._generation_batch = self.prompts_type.batch_type.empty(model, self.sampler)
+        self._reader = reader
+        # Of `num_read`, those between two steps.
+        self.num_read_between = 0
 
     def insert_row(
         self,
@@ -250,16 +285,63 @@ class RowGenerator(BatchGenerator):  # type: ignore[misc]  # untyped base
         """Tokens of prompts that were processed, of all rows ever."""
         return int(self._counters.prompt_tokens)
 
+    def extract_cache(self, uids: Sequence[int]) -> dict[int, Any]:
+        """See `BatchGenerator.extract_cache`."""
+        self._settle(uids)
+        return super().extract_cache(uids)  # type: ignore[no-any-return]
+
+    def remove(self, uids: Sequence[int], return_prompt_caches: bool = False) -> dict[int, Any]:
+        """See `BatchGenerator.remove`."""
+        self._settle(uids)
+        return super().remove(uids, return_prompt_caches)  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """See `BatchGenerator.close`; what is being read is forgotten."""
+        if self._reader is not None:
+            self._reader.forget()
+        super().close()
+
+    def _settle(self, uids: Sequence[int]) -> None:
+        """Wait for what is read beside the steps, if it is of these rows."""
+        if self._reader is not None and not set(uids).isdisjoint(self._prompt_batch.uids):
+            self._reader.settle()
+
+    def _next(self) -> tuple[list[Response], list[Response]]:
+        reader = self._reader
+        if reader is not None and reader.is_reading and self._generation_batch:
+            return [], self._generation_batch.next()
+        inside = set(self._prompt_batch.uids)
+        # Who left meanwhile is told nothing.
+        told = [one for one in reader.take() if one.uid in inside] if reader is not None else []
+        num_tokens = -self.num_read
+        prompts, answers = super()._next()
+        num_tokens += self.num_read
+        read = self._prompt_batch.take_unread()
+        if read is None:
+            return told + prompts, answers
+        if reader is None or not self._generation_batch:
+            read()
+            self.num_read_between += num_tokens
+            return told + prompts, answers
+        reader.start(read, num_tokens, [one for one in prompts if not one.end_of_prompt])
+        return told + [one for one in prompts if one.end_of_prompt], answers
+
     def limit_prefill(self, num_tokens: int, num_paced: int) -> None:
         """Share *num_tokens* of the next step among the prompts that will be processed in it.
 
         Args:
-            num_paced: Instead, beside rows that decode, when all these prompts are longer than *num_tokens*.
+            num_paced: Instead, between steps of rows that decode, when all these prompts are longer than
+                *num_tokens*.
         """
+        reader = self._reader
+        if reader is not None and reader.is_reading:
+            return
         lengths = [total for _, _, total in self._currently_processing]
         lengths += [sum(map(len, segments)) for _, segments, *_ in self._unprocessed_sequences]
         waiting = lengths[: self.prefill_batch_size]
-        if waiting and self._generation_batch and min(waiting) > num_tokens:
+        if reader is not None and self._generation_batch:
+            num_tokens = min(num_tokens, reader.piece_tokens)
+        elif waiting and self._generation_batch and min(waiting) > num_tokens:
             num_tokens = num_paced
         share = num_tokens // max(1, len(waiting))
         self.prefill_step_size = self._prompt_batch.prefill_step_size = max(1, share)

@@ -91,7 +91,7 @@ class BatchEngine(ABC, Generic[AnyRow]):
         """See `Engine.step`."""
         now = time.monotonic()
         outputs = [*self._compiled(), *self._make_room(now), *self._admit(now)]
-        generator, num_read = self._generator, self._generator.num_read
+        generator, num_read = self._generator, self._generator.num_read_between
         generator.limit_prefill(self._settings.prefill_step_tokens, self._pace.chunk_tokens)
         started = time.monotonic()
         try:
@@ -101,7 +101,7 @@ class BatchEngine(ABC, Generic[AnyRow]):
         self._progress += len(prefilled) + len(responses)
         now = time.monotonic()
         if responses:
-            self._pace.step(now - started, generator.num_read - num_read)
+            self._pace.step(now - started, generator.num_read_between - num_read)
         for response in prefilled:
             outputs += self._prefilled(response)
         for response in responses:
@@ -358,6 +358,7 @@ class BatchEngine(ABC, Generic[AnyRow]):
         which there is no memory is tried again when one of the others has left.
         """
         rows, self._running = list(self._running.values()), {}
+        self._generator.close()
         self._generator = self._new_generator()
         # mlx's compiled functions leave the generator of this thread unusable when they fail.
         mx.random.seed(time.monotonic_ns())

@@ -1,0 +1,69 @@
+"""On a CPU prompts are read beside the answers: those go on meanwhile, and nobody gets another text."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_llama import write_tiny_llama
+
+PROBE = Path(__file__).with_name("prompt_reader_probe.py")
+
+pytestmark = [
+    pytest.mark.models,
+    pytest.mark.timeout(90),
+    pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="there is no processor to read beside on"),
+]
+
+
+@pytest.fixture(scope="module")
+def told(text_python: str, smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What the probe told."""
+    folder = tmp_path_factory.mktemp("reader") / "llama"
+    write_tiny_llama(folder, smollm2)
+    environment = {**os.environ, "PYTHONPATH": str(PROBE.parents[2])}
+    done = subprocess.run(
+        [text_python, "-P", str(PROBE), folder],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=80,
+    )
+    return json.loads(done.stdout)
+
+
+def test_answers_go_on_while_a_prompt_is_read(told: Any) -> None:
+    assert told["deltas of 10 steps"] == 10
+
+
+def test_all_get_the_texts_that_they_get_alone(told: Any) -> None:
+    assert told["together"] == told["alone"]
+
+
+def test_what_is_read_is_told_when_it_is_read(told: Any) -> None:
+    assert told["told while held"] == 0
+    assert told["told"] == sorted(told["told"])
+    assert told["told"][-1] == 300
+
+
+def test_who_is_cancelled_while_it_is_read_leaves_alone(told: Any) -> None:
+    assert told["cancelled"] == {"a-running": told["alone"]["a-running"], "b-reading": ["", "cancelled"]}
+
+
+def test_what_cannot_be_read_costs_nobody_else(told: Any) -> None:
+    assert told["failed"]["a-running"] == told["alone"]["a-running"]
+    assert "it cannot be read" in told["failed"]["b-reading"][-1]
+
+
+def test_reading_goes_on_when_the_others_have_ended(told: Any) -> None:
+    assert told["left alone"] == told["alone"]
+
+
+def test_with_the_setting_off_one_thread_does_all(told: Any) -> None:
+    assert told["off"] == told["alone"]
+    assert not told["came when off"]
