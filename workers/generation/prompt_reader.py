@@ -84,6 +84,8 @@ class PromptReader:
 
     def close(self) -> None:
         """End the thread."""
+        # mlx's own thread behind the stream must end first: it aborts the process otherwise, now and then.
+        self._thread.submit(mx.clear_streams)
         self._thread.shutdown()
 
     def _timed(self, read: Callable[[], None]) -> float:
