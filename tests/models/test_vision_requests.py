@@ -196,3 +196,4 @@ def test_a_processor_that_needs_torch_is_told_as_that(vision_python: str, tiny_v
     result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
 
     assert "processor needs torch, which vision workers do not have" in result.stdout, result.stderr[-2000:]
+    assert "`requirements` in [models.options]" in result.stdout

@@ -97,8 +97,9 @@ def _processor(path: Path, model: Model) -> Processor:
         said = reason(e)
         if any(word in said for word in _TORCH_WORDS):
             raise ModelUnavailable(
-                f"{path}: the model's processor needs torch, which vision workers do not have; "
-                f"take a model whose processor works without ({said})"
+                f"{path}: the model's processor needs torch, which vision workers do not have; name a lock "
+                "that has it, by `requirements` in [models.options] (docs/operations.md), or take a model "
+                f"whose processor works without ({said})"
             ) from e
         raise ModelUnavailable(f"{path}: the model's processor cannot be used: {said}") from e
     if image_processor is not None:
