@@ -164,7 +164,7 @@ class Catalog:
     def _demo(self, demo: Demo, found: CatalogEntry | None) -> CatalogEntry:
         path = self._models / demo.name
         if found is not None and found.path == str(path):
-            advice = f"; remove {path} to fetch it again" if found.error else ""
+            advice = f"; `mlxd models rm {demo.name}` has it fetched again" if found.error else ""
             return msgspec.structs.replace(found, source="demo", demo=demo, error=found.error + advice)
         return CatalogEntry(
             name=demo.name,

@@ -121,7 +121,7 @@ def test_a_fetched_demo_is_available(tmp_path: Path) -> None:
 def test_a_broken_demo_says_how_to_get_it_again(tmp_path: Path) -> None:
     model(tmp_path / "models" / DEMO, {"tokenizer.json": None})
 
-    assert "to fetch it again" in scan(tmp_path)[DEMO].error
+    assert f"; `mlxd models rm {DEMO}` has it fetched again" in scan(tmp_path)[DEMO].error
 
 
 def test_the_embedded_vision_model_is_served_from_where_mlxd_is_installed(tmp_path: Path) -> None:
