@@ -24,7 +24,7 @@ from transports.tools import (
 
 # OpenAI has letters, digits, "_" and "-", up to 64; servers of tools put "." and "/" between their names.
 FunctionName: TypeAlias = Annotated[str, Meta(pattern=r"^[\w.\-/]{1,128}$")]
-Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class InputFunction(Struct, frozen=True, kw_only=True):
@@ -161,7 +161,8 @@ def read_reasoning(effort: Effort | None, budget: int | None, template: Template
     switches = (given.enable_thinking, given.thinking, None if effort is None else effort != "none")
     return Reasoning(
         enabled=next((one for one in switches if one is not None), None),
-        effort=effort,
+        # The templates of models here know no "max".
+        effort="xhigh" if effort == "max" else effort,
         max_tokens=given.thinking_budget if budget is None else budget,
     )
 

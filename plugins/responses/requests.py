@@ -121,7 +121,7 @@ class TextConfig(Struct, frozen=True, kw_only=True):
 class ReasoningConfig(Struct, frozen=True, kw_only=True):
     """How long the model thinks, and how its thoughts are shown."""
 
-    effort: Effort | Literal["max"] | None = None
+    effort: Effort | None = None
     summary: Summary | None = None
     # Its old name.
     generate_summary: Summary | None = None

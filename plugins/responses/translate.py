@@ -8,7 +8,6 @@ from plugins.keep_alive import keep_alive_of
 from plugins.openai.grammars import ANY_OBJECT, schema_grammar
 from plugins.openai.tools import (
     AllowedTools,
-    Effort,
     FunctionByName,
     InputFunction,
     InputTool,
@@ -75,7 +74,7 @@ def response_request(
         images=images,
         max_tokens=one_of(body, "max_output_tokens", "max_tokens"),
         top_logprobs=_top_logprobs(body),
-        reasoning=read_reasoning(_effort(body), body.thinking_budget, body.chat_template_kwargs),
+        reasoning=read_reasoning(body.thinking.effort, body.thinking_budget, body.chat_template_kwargs),
         **_tools(body),
         **common,
     )
@@ -101,7 +100,7 @@ def without_effect(body: ResponseBody) -> list[str]:
 
 def thinking_fields(body: ResponseBody) -> list[str]:
     """The fields that have the model think, where they do; one that never thinks cannot obey them."""
-    reasoning = read_reasoning(_effort(body), body.thinking_budget, body.chat_template_kwargs)
+    reasoning = read_reasoning(body.thinking.effort, body.thinking_budget, body.chat_template_kwargs)
     given = {"reasoning.effort": body.thinking.effort, "chat_template_kwargs": body.chat_template_kwargs}
     return [name for name, value in given.items() if reasoning.enabled and value is not None]
 
@@ -125,11 +124,6 @@ def without_tools(body: ResponseBody) -> ResponseBody:
 def _top_logprobs(body: ResponseBody) -> int | None:
     is_asked = "message.output_text.logprobs" in (body.include or ()) or body.top_logprobs
     return (body.top_logprobs or 0) if is_asked else None
-
-
-def _effort(body: ResponseBody) -> Effort | None:
-    effort = body.thinking.effort
-    return "xhigh" if effort == "max" else effort
 
 
 def _tools(body: ResponseBody) -> ToolTerms:

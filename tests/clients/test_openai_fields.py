@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from types import ModuleType
-from typing import get_type_hints
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from http_harness import open_door
@@ -86,6 +86,30 @@ def test_the_documentation_says_why_fields_have_no_effect_or_are_refused() -> No
 
     assert set(without_effect) == WITHOUT_EFFECT
     assert set(REFUSED) <= set(refused)
+
+
+def worded(type_: object) -> set[str]:
+    """The words that a field of the SDK may be, of those that are only words."""
+    kinds = [kind for kind in get_args(type_) if get_origin(kind) is Literal] or [type_]
+    return {word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)}
+
+
+async def test_every_word_of_the_sdk_is_taken_or_refused_with_a_reason() -> None:
+    hints = get_type_hints(chat.CompletionCreateParamsNonStreaming)
+    words = [(name, word) for name, type_ in hints.items() for word in worded(type_)]
+    async with open_door() as door:
+        replies = [(name, word, await door.chat(**{name: word})) for name, word in words]
+    refused = {(name, word): reply.error["message"] for name, word, reply in replies if reply.status != 200}
+
+    assert {name for name, _ in words} >= {"reasoning_effort", "service_tier", "tool_choice", "verbosity"}
+    assert set(refused) == {
+        ("function_call", "auto"),
+        ("function_call", "none"),
+        # Without tools.
+        ("tool_choice", "required"),
+        ("verbosity", "high"),
+        ("verbosity", "low"),
+    }
 
 
 async def test_what_is_refused_is_named_with_a_reason() -> None:

@@ -165,6 +165,7 @@ async def test_calls_results_and_thoughts_of_earlier_turns_reach_the_worker():
         ({"reasoning_effort": "none"}, Reasoning(enabled=False, effort="none")),
         ({"chat_template_kwargs": {"enable_thinking": False}}, Reasoning(enabled=False)),
         ({"chat_template_kwargs": {"thinking": True}}, Reasoning(enabled=True)),
+        ({"reasoning_effort": "max"}, Reasoning(enabled=True, effort="xhigh")),
         ({"thinking_budget": 0}, Reasoning(max_tokens=0)),
         ({"chat_template_kwargs": {"thinking_budget": 5}}, Reasoning(max_tokens=5)),
     ],
