@@ -22,6 +22,8 @@ MAX_INLINE_BYTES = 128 * 1024
 # msgspec ends its messages with the place: "... - at `$.messages[0].role`".
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at (?:`(?:key|value)` in )?`\$\.?(?P<path>.*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
+# A field of an object that takes only what it knows.
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _STEP = re.compile(r"(\w+)|\[(\d+)\]")
 # Fields whose text is nobody's business, not even in an error.
 _PRIVATE = ("messages", "prompt", "suffix", "input", "query", "documents", "system")
@@ -86,13 +88,19 @@ class Reader(Generic[T]):
         if missing := _MISSING.search(what):
             path = f"{path}.{missing[1]}" if path else missing[1]
             return RequestError(f"{path}: required, and missing", param=path)
+        if unknown := _UNKNOWN.search(what):
+            names = _names(_info_at(self._type, path))
+            path = f"{path}.{quoted(unknown[1])}"
+            return RequestError(f"{path}: not a field; expected one of {names}", param=path)
         # A place among the values of an object has no name there.
         path = path.removesuffix("[...]")
         if not path:
             return RequestError(f"body: {what.replace('`', '')}")
         is_private = path.startswith(_PRIVATE) and not path.endswith("].role")
         found = _found(self._value_at(data, path), is_private=is_private)
-        return RequestError(f"{path}: expected {_expected(self._type, path)}, got {found}", param=path)
+        return RequestError(
+            f"{path}: expected {describe(_info_at(self._type, path))}, got {found}", param=path
+        )
 
     # Any: a value of the client's JSON, of whatever type.
     def _value_at(self, data: bytes | bytearray, path: str) -> Any:
@@ -130,12 +138,12 @@ def quoted(text: str, limit: int = MAX_QUOTED) -> str:
 # --- what was expected ------------------------------------------------------------------------
 
 
-def _expected(type_: type[msgspec.Struct], path: str) -> str:
-    """The type at *path* in words; as far down as the path can be followed."""
+def _info_at(type_: type[msgspec.Struct], path: str) -> inspect.Type:
+    """The type at *path*; as far down as the path can be followed."""
     info = _type_info(type_)
     for name, _ in _STEP.findall(path):
         info = _child(info, name) or info
-    return describe(info)
+    return info
 
 
 @cache
@@ -158,6 +166,12 @@ def _alternatives(info: inspect.Type) -> list[inspect.Type]:
     if isinstance(info, inspect.UnionType):
         return [kind for alternative in info.types for kind in _alternatives(alternative)]
     return [info]
+
+
+def _names(info: inspect.Type) -> str:
+    """The names of its fields."""
+    structs = [kind for kind in _alternatives(info) if isinstance(kind, inspect.StructType)]
+    return ", ".join(field.encode_name for struct in structs for field in struct.fields)
 
 
 def describe(info: inspect.Type) -> str:

@@ -204,6 +204,17 @@ async def test_a_wrong_role_is_quoted():
     assert reply.error["message"].endswith('got "owner"')
 
 
+async def test_what_no_template_may_be_told_is_named_and_so_is_what_it_may():
+    async with open_door() as door:
+        reply = await door.chat(chat_template_kwargs={"enable_thinking": True, "secret": 1})
+
+    assert reply.error["param"] == "chat_template_kwargs.secret"
+    assert reply.error["message"] == (
+        "chat_template_kwargs.secret: not a field; "
+        "expected one of enable_thinking, thinking, reasoning_effort, thinking_budget"
+    )
+
+
 def test_every_field_has_a_wrong_value_in_the_table():
     """A new field needs a row above."""
     covered = {param.partition("[")[0].partition(".")[0] for param in BAD_COMMON | BAD_CHAT | BAD_COMPLETION}
