@@ -67,6 +67,11 @@ def read_reasoning(body: CountBody) -> Reasoning:
     return Reasoning(enabled=enabled, effort="xhigh" if effort == "max" else effort, max_tokens=budget)
 
 
+def thinking_fields(body: CountBody) -> list[str]:
+    """The fields that have the model think; one that never thinks cannot obey them."""
+    return ["thinking"] if read_reasoning(body).enabled else []
+
+
 def _tool(tool: MessageTool, path: str) -> Tool:
     if not runs_here(tool):
         raise RequestError(

@@ -13,7 +13,7 @@ from plugins.anthropic.content import read_turns
 from plugins.anthropic.errors import error_event
 from plugins.anthropic.requests import WITHOUT_EFFECT, CountBody, MessagesBody
 from plugins.anthropic.shapes import PING, MessageShape
-from plugins.anthropic.tools import eager_tools, may_leave_out_tools, runs_here
+from plugins.anthropic.tools import eager_tools, may_leave_out_tools, runs_here, thinking_fields
 from plugins.anthropic.translate import check, count_request, message_request
 from plugins.client import Submission, Update
 from plugins.http.asker import terms_of
@@ -75,7 +75,11 @@ class Messenger:
         exchange.note_ignored(ignored)
         if kept := await self._kept_tools(exchange, body):
             body = kept
-            exchange.note_ignored([*ignored, "tools"])
+            ignored.append("tools")
+        ignored += await self._unusable.fields(
+            exchange, body.model, thinking=thinking_fields(body), may_leave_out_tools=False
+        )
+        exchange.note_ignored(ignored)
         turns = await aside(len(data), _conversation, body)
         exchange.begin(body.model)
         pictured = await with_pictures(

@@ -282,6 +282,29 @@ async def test_fields_without_effect_are_named():
 
 
 @pytest.mark.parametrize(
+    ("model", "thinking", "ignored"),
+    [
+        (MODEL, {"type": "enabled", "budget_tokens": 5}, "thinking"),
+        # The model decides, and it does not.
+        (MODEL, {"type": "adaptive"}, None),
+        (MODEL, {"type": "disabled"}, None),
+        ("thinks", {"type": "enabled", "budget_tokens": 5}, None),
+    ],
+)
+async def test_a_model_that_does_not_think_is_said_to_ignore_that_it_should(model, thinking, ignored):
+    async with open_door() as door:
+        door.client.more_models = (
+            ModelInfo(
+                name="thinks", kind="text", state="ready", source="folder", capabilities=("reasoning",)
+            ),
+        )
+        reply = await door.post(PATH, body(model=model, thinking=thinking))
+
+    assert 200 == reply.status
+    assert ignored == reply.headers.get("x-mlxd-ignored")
+
+
+@pytest.mark.parametrize(
     ("fields", "begin"),
     [
         ({"max_tokens": None}, "max_tokens: expected an integer in [0, 2147483647], got null"),
