@@ -31,6 +31,14 @@ def test_anything_else_is_the_models_failure() -> None:
     assert len(error.message) < 300
 
 
+def test_a_client_learns_neither_addresses_nor_folders() -> None:
+    said = "cannot read <_io.BytesIO object at 0x7f12ab34cd56> in /home/ann/.venv/lib/x.py: 3/4 of a/b"
+
+    assert as_error(ValueError(said)).message.endswith(
+        "ValueError: cannot read <_io.BytesIO object at 0x...> in x.py: 3/4 of a/b"
+    )
+
+
 def test_an_error_of_ours_stays_what_it_is() -> None:
     error = ContextLengthExceeded("messages: too long")
 
