@@ -67,7 +67,7 @@ def test_set_changes_the_sampling_and_unsets_it() -> None:
         ("/set temperature hot", 'temperature: expected a number, 0 to 2, got "hot"'),
         ("/set temperature nan", 'temperature: expected a number, 0 to 2, got "nan"'),
         ("/set top_k -1", 'top_k: expected an integer, at least 0, got "-1"'),
-        ("/set max_tokens null", 'max_tokens: expected an integer, at least 1, got "null"'),
+        ("/set max_tokens null", 'max_tokens: expected an integer, 1 to 2147483647, got "null"'),
         ("/nope", "unknown command /nope; /help lists them"),
         ("/save", "/save needs the name of a file"),
         ("/save /nowhere/x", "/nowhere/x: No such file or directory"),
