@@ -12,16 +12,44 @@ from http_harness import open_door
 from openai.types import EmbeddingCreateParams
 from openai.types import completion_create_params as completion
 from openai.types.chat import (
+    ChatCompletionAllowedToolChoiceParam,
+    ChatCompletionAllowedToolsParam,
     ChatCompletionAssistantMessageParam,
+    ChatCompletionContentPartImageParam,
+    ChatCompletionContentPartRefusalParam,
+    ChatCompletionContentPartTextParam,
+    ChatCompletionFunctionToolParam,
+    ChatCompletionMessageFunctionToolCallParam,
+    ChatCompletionNamedToolChoiceParam,
     ChatCompletionStreamOptionsParam,
     ChatCompletionSystemMessageParam,
     ChatCompletionToolMessageParam,
     ChatCompletionUserMessageParam,
 )
+from openai.types.chat import chat_completion_content_part_image_param as image
+from openai.types.chat import chat_completion_content_part_param as parts
 from openai.types.chat import completion_create_params as chat
 from openai.types.responses import response_create_params as response
+from openai.types.shared_params import (
+    FunctionDefinition,
+    ResponseFormatJSONObject,
+    ResponseFormatJSONSchema,
+    ResponseFormatText,
+)
 
-from plugins.openai.requests import WITHOUT_EFFECT, ChatBody, CompletionBody, InputMessage, StreamOptions
+from plugins.openai.requests import (
+    WITHOUT_EFFECT,
+    ChatBody,
+    CompletionBody,
+    ContentPart,
+    ImageUrl,
+    InputFile,
+    InputMessage,
+    JsonSchema,
+    ResponseFormat,
+    StreamOptions,
+)
+from plugins.openai.tools import AllowedTools, InputFunction, InputTool, InputToolCall, InputToolChoice
 from plugins.openai.vector_requests import EmbeddingsBody
 from plugins.responses import requests as responses
 
@@ -71,6 +99,35 @@ def test_no_field_of_a_turn_or_of_a_stream_is_unknown() -> None:
 
     assert {name for turn in turns for name in get_type_hints(turn)} <= {*InputMessage.__struct_fields__}
     assert set(get_type_hints(ChatCompletionStreamOptionsParam)) <= {*StreamOptions.__struct_fields__}
+
+
+def test_of_the_fields_within_it_the_documentation_tells_which_have_no_effect() -> None:
+    known: dict[type, tuple[object, ...]] = {
+        ContentPart: (
+            parts.File,
+            ChatCompletionContentPartTextParam,
+            ChatCompletionContentPartImageParam,
+            ChatCompletionContentPartRefusalParam,
+        ),
+        InputFile: (parts.FileFile,),
+        ImageUrl: (image.ImageURL,),
+        InputTool: (ChatCompletionFunctionToolParam,),
+        InputFunction: (FunctionDefinition,),
+        InputToolCall: (ChatCompletionMessageFunctionToolCallParam,),
+        InputToolChoice: (ChatCompletionNamedToolChoiceParam, ChatCompletionAllowedToolChoiceParam),
+        AllowedTools: (ChatCompletionAllowedToolsParam,),
+        ResponseFormat: (ResponseFormatText, ResponseFormatJSONObject, ResponseFormatJSONSchema),
+        JsonSchema: (get_type_hints(ResponseFormatJSONSchema)["json_schema"],),
+    }
+    without = {
+        name
+        for struct, kinds in known.items()
+        for kind in kinds
+        for name in set(get_type_hints(kind)) - {*struct.__struct_fields__}  # type: ignore[attr-defined]
+    }
+
+    assert without == {"filename", "prompt_cache_breakpoint"}
+    assert without <= set(re.findall(r"`(\w+)`", section("Fields without effect")))
 
 
 def test_what_is_without_effect_is_a_field_of_the_sdk_and_none_that_counts() -> None:
