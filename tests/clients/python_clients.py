@@ -13,6 +13,7 @@ from pathlib import Path
 # Of each the newest: what people get today. transformers: the tokenizer of lm-eval's loglikelihoods.
 PACKAGES = {
     "openai": ("openai",),
+    "anthropic": ("anthropic",),
     "langchain": ("langchain-openai", "langchain-tests"),
     "litellm": ("litellm",),
     "llm": ("llm",),

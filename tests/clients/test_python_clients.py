@@ -124,7 +124,8 @@ async def served(
 
 
 @pytest.mark.parametrize(
-    "client", [pytest.param(name, marks=needs(name)) for name in ("openai", "litellm", "instructor")]
+    "client",
+    [pytest.param(name, marks=needs(name)) for name in ("openai", "anthropic", "litellm", "instructor")],
 )
 async def test_a_library_gets_what_it_asks_for(served: Served, client: str) -> None:
     await served.run(client, "python", HERE / f"{client}_probe.py", served.url, PICTURE)
