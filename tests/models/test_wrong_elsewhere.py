@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -191,6 +192,37 @@ def test_a_json_schema_without_metal(sdk: OpenAI, model: str) -> None:
     for text, choice in zip(said(answer), answer.choices, strict=True):
         jsonschema.validate(json.loads(text), SCHEMA)
         assert choice.finish_reason == "stop"
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("grammar", "pattern"),
+    [
+        ({"guided_regex": "[a-f]{3}-[0-9]{4}"}, "[a-f]{3}-[0-9]{4}"),
+        (
+            {"guided_grammar": 'start: "<" word ("," word)~2 ">"\nword: /[xyz]{2}/'},
+            "<[xyz]{2}(,[xyz]{2}){2}>",
+        ),
+    ],
+)
+def test_a_regex_and_a_grammar_without_metal(
+    sdk: OpenAI, model: str, grammar: dict[str, str], pattern: str
+) -> None:
+    """Seen: an error of the server. Streamed."""
+    stream = ask(sdk, model, extra_body=grammar, stream=True, temperature=2, seed=1, max_tokens=40)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
+
+    assert re.fullmatch(pattern, text)
+
+
+@BOTH
+def test_a_keyword_that_would_not_be_kept_to_is_named(sdk: OpenAI, model: str) -> None:
+    """Seen: ignored."""
+    wanted = {"name": "x", "schema": {"type": "array", "uniqueItems": True}}
+    with pytest.raises(openai.BadRequestError, match="uniqueItems") as refused:
+        ask(sdk, model, response_format={"type": "json_schema", "json_schema": wanted})
+
+    assert refused.value.param == "response_format.json_schema.schema"
 
 
 def test_a_picture_for_a_model_of_text(sdk: OpenAI) -> None:
