@@ -204,6 +204,7 @@ def test_a_json_schema_without_metal(sdk: OpenAI, model: str) -> None:
             "<[xyz]{2}(,[xyz]{2}){2}>",
         ),
     ],
+    ids=["regex", "lark"],
 )
 def test_a_regex_and_a_grammar_without_metal(
     sdk: OpenAI, model: str, grammar: dict[str, str], pattern: str
