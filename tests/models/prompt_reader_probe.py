@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from transports import logs
+from transports.envelope import Message
 from transports.messages import CompletionRequest, Delta, Done, Prefill, Sampling
 from workers.engine import Failure
 from workers.text.loading import load
@@ -22,20 +23,20 @@ NUM_LONG = 300
 
 
 class Hold:
-    """Where calls of the model from any thread but this one wait."""
+    """Where calls of a method from any thread but this one wait."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, owner: type, method: str) -> None:
         self._here = threading.current_thread()
-        self._call = type(model).__call__
+        self._call = getattr(owner, method)
         self.is_open = threading.Event()
         self.has_come = threading.Event()
         self.error: Exception | None = None
 
-        # A function: it is given the model, too.
+        # A function: it is given the object, too.
         def through(*args: Any, **kwargs: Any) -> Any:
             return self._through(*args, **kwargs)
 
-        type(model).__call__ = through
+        setattr(owner, method, through)
 
     def close(self) -> None:
         """Hold whoever comes next."""
@@ -65,8 +66,11 @@ class Run:
         body = CompletionRequest(
             prompt=prompt, max_tokens=max_tokens, sampling=Sampling(temperature=0), ignore_eos=True
         )
+        self.ask(request_id, "completion", body)
+
+    def ask(self, request_id: str, task: str, body: Message, buffers: Sequence[memoryview] = ()) -> None:
         self.outputs[request_id] = []
-        self.engine.add(request_id, "completion", body, [])
+        self.engine.add(request_id, task, body, buffers)
 
     def step(self) -> None:
         self.note(self.engine.step())
@@ -110,7 +114,7 @@ def main(folder: Path) -> None:
     # Pieces of prompts are small: each prompt takes many.
     settings = {"prefill_step_tokens": 32, "prompt_cache_bytes": 0}
     engine = load(folder, settings, lambda progress: None)
-    hold = Hold(engine._loaded.model)
+    hold = Hold(type(engine._loaded.model), "__call__")
     told: dict[str, Any] = {}
 
     def beside() -> Run:
