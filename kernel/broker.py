@@ -260,6 +260,8 @@ class Broker:
             self._lifecycle.connected(peer.process)
 
     def _from_worker(self, peer: Peer, worker: Process, message: Parcel, now: float) -> None:
+        if worker.fault:
+            return  # It is being ended, and what it says now may lack what went before.
         match message.envelope.type:
             case "events":
                 self._dispatcher.worker_spoke(worker, message, now)

@@ -73,7 +73,7 @@ def test_run_shows_thoughts_in_a_terminal_only(served: Path) -> None:
     [
         (("--top-p", "3"), "'--top-p': expected a number, greater than 0 and at most 1, got \"3\""),
         (("--temperature", "nan"), "'--temperature': expected a number, 0 to 2, got \"nan\""),
-        (("--max-tokens", "0"), "'--max-tokens': expected an integer, at least 1, got \"0\""),
+        (("--max-tokens", "0"), "'--max-tokens': expected an integer, 1 to 2147483647, got \"0\""),
         (("--stop", ""), "'--stop': expected a text of 1 to 256 characters, got \"\""),
     ],
 )

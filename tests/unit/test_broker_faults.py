@@ -22,6 +22,24 @@ W = f"echo:{M}"
 # --- lies -------------------------------------------------------------------------------------
 
 
+def test_nothing_that_a_worker_says_after_a_lie_is_passed_on() -> None:
+    """It may have told a part of the answer under the wrong name: the rest would have a hole."""
+    world = World(M)
+    peer = world.frontend()
+    request = world.submit(peer, M)
+    # Between the lie and the end of the process.
+    world.is_automatic = False
+    nobody = "0" * 32
+    lie = parcel("events", Events(items=(Delta(id=nobody, text="half an"),)), ids=(nobody,), peer=peer)
+    world.feed(MessageReceived(world.workers[W], lie))
+
+    world.finish(W, request, " answer")
+    world.die(W)
+
+    assert world.ends[peer, request] == ["failed"]
+    assert world.failure(peer, request).code == "worker_crashed"
+
+
 def test_a_workers_token_makes_no_frontend() -> None:
     """A frontend may stop the kernel; a worker, whatever runs in it, may not."""
     world = World(M, automatic=False)
