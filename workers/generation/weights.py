@@ -17,7 +17,7 @@ from transports.errors import ConfigError, MlxdError, ModelUnavailable
 from transports.messages import Progress
 from workers.blas import openblas_is_loaded
 from workers.engine import OnProgress
-from workers.generation import cpu_attention
+from workers.generation import cpu_activations, cpu_attention
 
 # Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
 Model = Any
@@ -43,7 +43,7 @@ def check_settings(section: str, fields: Mapping[str, object], into: type[T]) ->
 
 
 def choose_device(section: str, wanted: str) -> str:
-    """Make the wanted device mlx's default; its name.
+    """Make the wanted device mlx's default, and have models compute as suits it; its name.
 
     Args:
         section: Of the settings, for the error.
@@ -56,15 +56,16 @@ def choose_device(section: str, wanted: str) -> str:
         raise ConfigError(f"{section}.device: expected cpu or auto, got gpu: mlx has no GPU here")
     if wanted == "cpu" or not has_gpu:
         mx.set_default_device(mx.Device(mx.cpu))
+        cpu_attention.install("cpu")
+        cpu_activations.install("cpu")
         return "cpu"
     return "metal" if mx.metal.is_available() else "cuda"
 
 
 def materialise(model: Model, device: str, on_progress: OnProgress) -> Model:
-    """Read the weights, a portion at a time, and have them and attention be what suits *device*."""
+    """Read the weights, a portion at a time, and convert them to what *device* computes with."""
     if device == "cpu":
         model = _densify(model)
-    cpu_attention.install(device)
     weights = [weight for _, weight in tree_flatten(model.parameters())]
     size = max(1, -(-len(weights) // _NUM_PORTIONS))
     for at in range(0, len(weights), size):

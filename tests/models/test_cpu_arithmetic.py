@@ -1,4 +1,4 @@
-"""Attention on a Linux CPU is computed by ourselves, and is right."""
+"""Attention and SiLU on a Linux CPU are computed by ourselves, and are right."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-PROBE = Path(__file__).with_name("attention_probe.py")
+PROBE = Path(__file__).with_name("arithmetic_probe.py")
 
 pytestmark = [
     pytest.mark.models,
@@ -47,3 +47,8 @@ def test_cases_lie_on_both_sides_of_the_limit(report: Any) -> None:
 
 def test_only_cpus_are_given_it(report: Any) -> None:
     assert report["is_ours"] == [False, True]
+
+
+def test_activations_give_what_float64_gives(report: Any) -> None:
+    wrong = {name: error for name, error in report["activations"].items() if not error < 1e-6}
+    assert not wrong

@@ -1,4 +1,4 @@
-"""Attention as the workers compute it on a CPU, in the text worker's environment, against float64.
+"""Attention and SiLU as the workers compute them on a CPU, in the text worker's environment, against float64.
 
 Prints a line of JSON: for each case its name, its number of scores and the largest error of an element as a
 share of the size of a query's numbers.
@@ -10,9 +10,11 @@ import json
 
 import mlx.core as mx
 import numpy as np
+from mlx import nn
+from mlx_lm.models import activations as swiglu_module
 from mlx_lm.models.base import create_causal_mask
 
-from workers.generation import cpu_attention
+from workers.generation import cpu_activations, cpu_attention
 
 SCALE = 0.125
 NUM_HEADS, NUM_KV_HEADS, SIZE = 6, 2, 16
@@ -49,6 +51,33 @@ def expected(queries: object, keys: object, values: object, mask: object, num_be
     return powers / powers.sum(-1, keepdims=True) @ v
 
 
+def activation_errors() -> dict[str, float]:
+    """The largest of each, as a share of the number."""
+    before = nn.silu
+    cpu_activations.install("metal")
+    assert nn.silu is before
+    cpu_activations.install("cpu")
+    assert nn.silu is cpu_activations.silu
+    assert swiglu_module.swiglu is cpu_activations.swiglu
+    errors = {}
+    for size in (64, 65536):
+        gate, x = (30 * mx.random.normal((4, size)) for _ in range(2))
+        wide = np.asarray(gate).astype(np.float64)
+        expected = wide / (1 + np.exp(-wide))
+        found = {
+            "silu": (nn.silu(gate), expected),
+            "module": (nn.SiLU()(gate), expected),
+            "swiglu": (swiglu_module.swiglu(gate, x), expected * np.asarray(x)),
+            "traced": (mx.compile(lambda one: 2 * nn.silu(one))(gate), 2 * expected),
+            "largest": (nn.silu(mx.full((4, size), -1e30)), np.zeros((4, size))),
+        }
+        for name, (given, wanted) in found.items():
+            errors[f"{name} of {size}"] = float(
+                (np.abs(np.asarray(given) - wanted) / (1 + np.abs(wanted))).max()
+            )
+    return errors
+
+
 def main() -> None:
     """Compare all cases."""
     mx.set_default_device(mx.Device(mx.cpu))
@@ -78,7 +107,8 @@ def main() -> None:
     cases.append(
         ["traced", num_rows * NUM_HEADS * length * num_keys, float(mx.abs(traced(queries) - 2 * plain).max())]
     )
-    print(json.dumps({"is_ours": is_ours, "cases": cases, "min_scores": cpu_attention.MIN_SCORES}))
+    report = {"is_ours": is_ours, "cases": cases, "min_scores": cpu_attention.MIN_SCORES}
+    print(json.dumps({**report, "activations": activation_errors()}))
 
 
 if __name__ == "__main__":
