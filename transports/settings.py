@@ -234,8 +234,6 @@ class VisionSettings(Section, frozen=True, kw_only=True):
     # Of a decode step's time, what longer prompts than that may take beside it; 0 does not look at the time.
     # With 1.8 tokens of a running answer come less than three times as far apart as at rest.
     prefill_share: Annotated[float, Meta(ge=0, le=1000)] = 1.8
-    # As of text; pictures are looked at there, too.
-    prefill_beside: bool = True
     # Keys and values kept for prompts that come back.
     prompt_cache_bytes: Bytes = 1024 * MIB
     # Keys and values of running requests and of the prompt cache together; 0 leaves it to the kernel.

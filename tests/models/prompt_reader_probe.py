@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from transports import logs
-from transports.envelope import Message
 from transports.messages import CompletionRequest, Delta, Done, Prefill, Sampling
 from workers.engine import Failure
 from workers.text.loading import load
@@ -23,20 +22,20 @@ NUM_LONG = 300
 
 
 class Hold:
-    """Where calls of a method from any thread but this one wait."""
+    """Where calls of the model from any thread but this one wait."""
 
-    def __init__(self, owner: type, method: str) -> None:
+    def __init__(self, model: Any) -> None:
         self._here = threading.current_thread()
-        self._call = getattr(owner, method)
+        self._call = type(model).__call__
         self.is_open = threading.Event()
         self.has_come = threading.Event()
         self.error: Exception | None = None
 
-        # A function: it is given the object, too.
+        # A function: it is given the model, too.
         def through(*args: Any, **kwargs: Any) -> Any:
             return self._through(*args, **kwargs)
 
-        setattr(owner, method, through)
+        type(model).__call__ = through
 
     def close(self) -> None:
         """Hold whoever comes next."""
@@ -66,11 +65,8 @@ class Run:
         body = CompletionRequest(
             prompt=prompt, max_tokens=max_tokens, sampling=Sampling(temperature=0), ignore_eos=True
         )
-        self.ask(request_id, "completion", body)
-
-    def ask(self, request_id: str, task: str, body: Message, buffers: Sequence[memoryview] = ()) -> None:
         self.outputs[request_id] = []
-        self.engine.add(request_id, task, body, buffers)
+        self.engine.add(request_id, "completion", body, [])
 
     def step(self) -> None:
         self.note(self.engine.step())
@@ -114,7 +110,7 @@ def main(folder: Path) -> None:
     # Pieces of prompts are small: each prompt takes many.
     settings = {"prefill_step_tokens": 32, "prompt_cache_bytes": 0}
     engine = load(folder, settings, lambda progress: None)
-    hold = Hold(type(engine._loaded.model), "__call__")
+    hold = Hold(engine._loaded.model)
     told: dict[str, Any] = {}
 
     def beside() -> Run:

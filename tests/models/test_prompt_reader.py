@@ -1,4 +1,4 @@
-"""On a CPU prompts are read, and pictures looked at, beside the answers: those go on, with the same text."""
+"""On a CPU prompts are read beside the answers: those go on meanwhile, and nobody gets another text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tiny_llama import write_tiny_llama
 
-HERE = Path(__file__).parent
+PROBE = Path(__file__).with_name("prompt_reader_probe.py")
 
 pytestmark = [
     pytest.mark.models,
@@ -20,31 +20,21 @@ pytestmark = [
 ]
 
 
-def probe(python: str, name: str, model: Path) -> Any:
-    """What a probe tells of the model in a folder."""
+@pytest.fixture(scope="module")
+def told(text_python: str, smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What the probe told."""
+    folder = tmp_path_factory.mktemp("reader") / "llama"
+    write_tiny_llama(folder, smollm2)
+    environment = {**os.environ, "PYTHONPATH": str(PROBE.parents[2])}
     done = subprocess.run(
-        [python, "-P", str(HERE / name), model],
-        env={**os.environ, "PYTHONPATH": f"{HERE.parents[1]}:{HERE}"},
+        [text_python, "-P", str(PROBE), folder],
+        env=environment,
         stdout=subprocess.PIPE,
         text=True,
         check=True,
         timeout=80,
     )
     return json.loads(done.stdout)
-
-
-@pytest.fixture(scope="module")
-def told(text_python: str, smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Of prompts."""
-    folder = tmp_path_factory.mktemp("reader") / "llama"
-    write_tiny_llama(folder, smollm2)
-    return probe(text_python, "prompt_reader_probe.py", folder)
-
-
-@pytest.fixture(scope="module")
-def seen(vision_python: str, tiny_vl: Path) -> Any:
-    """Of pictures."""
-    return probe(vision_python, "picture_beside_probe.py", tiny_vl)
 
 
 def test_answers_go_on_while_a_prompt_is_read(told: Any) -> None:
@@ -77,18 +67,3 @@ def test_reading_goes_on_when_the_others_have_ended(told: Any) -> None:
 def test_with_the_setting_off_one_thread_does_all(told: Any) -> None:
     assert told["off"] == told["alone"]
     assert not told["came when off"]
-
-
-def test_answers_go_on_while_a_picture_is_looked_at(seen: Any) -> None:
-    assert seen["progress of 10 steps"] == 10
-    assert seen["together"] == seen["alone"]
-
-
-def test_who_is_cancelled_while_its_picture_is_looked_at_leaves_at_once(seen: Any) -> None:
-    assert seen["left at once"]
-    assert seen["cancelled"] == {"a-running": seen["alone"]["a-running"], "b-looking": ["", "cancelled"]}
-
-
-def test_a_picture_that_cannot_be_seen_costs_nobody_else(seen: Any) -> None:
-    assert seen["failed"]["a-running"] == seen["alone"]["a-running"]
-    assert "it cannot be seen" in seen["failed"]["b-looking"][-1]

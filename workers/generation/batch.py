@@ -242,8 +242,6 @@ class RowGenerator(BatchGenerator):  # type: ignore[misc]  # untyped base
         self._prompt_batch = self.prompts_type.empty(model, self.sampler)
         self._generation_batch = self.prompts_type.batch_type.empty(model, self.sampler)
         self._reader = reader
-        # Of prompts that are being read.
-        self._untold: list[Response] = []
         # Of `num_read`, those between two steps.
         self.num_read_between = 0
 
@@ -310,9 +308,11 @@ class RowGenerator(BatchGenerator):  # type: ignore[misc]  # untyped base
 
     def _next(self) -> tuple[list[Response], list[Response]]:
         reader = self._reader
-        if reader is not None and reader.is_busy and self._generation_batch:
+        if reader is not None and reader.is_reading and self._generation_batch:
             return [], self._generation_batch.next()
-        told = self._taken()
+        inside = set(self._prompt_batch.uids)
+        # Who left meanwhile is told nothing.
+        told = [one for one in reader.take() if one.uid in inside] if reader is not None else []
         num_tokens = -self.num_read
         prompts, answers = super()._next()
         num_tokens += self.num_read
@@ -323,19 +323,8 @@ class RowGenerator(BatchGenerator):  # type: ignore[misc]  # untyped base
             read()
             self.num_read_between += num_tokens
             return told + prompts, answers
-        reader.start(read, num_tokens)
-        self._untold = [one for one in prompts if not one.end_of_prompt]
+        reader.start(read, num_tokens, [one for one in prompts if not one.end_of_prompt])
         return told + [one for one in prompts if one.end_of_prompt], answers
-
-    def _taken(self) -> list[Response]:
-        """Wait for what is read beside the steps; what mlx-lm says of it."""
-        if self._reader is None:
-            return []
-        self._reader.take()
-        # Who left meanwhile is told nothing.
-        told = [one for one in self._untold if one.uid in self._prompt_batch.uids]
-        self._untold = []
-        return told
 
     def limit_prefill(self, num_tokens: int, num_paced: int) -> None:
         """Share *num_tokens* of the next step among the prompts that will be processed in it.
@@ -345,7 +334,7 @@ class RowGenerator(BatchGenerator):  # type: ignore[misc]  # untyped base
                 *num_tokens*.
         """
         reader = self._reader
-        if reader is not None and reader.is_busy:
+        if reader is not None and reader.is_reading:
             return
         lengths = [total for _, _, total in self._currently_processing]
         lengths += [sum(map(len, segments)) for _, segments, *_ in self._unprocessed_sequences]

@@ -25,7 +25,6 @@ from workers.generation.kv_memory import KvBudget
 from workers.generation.loaded import BatchSettings, LoadedModel
 from workers.generation.pace import PrefillPace
 from workers.generation.prompt_cache import PromptCache
-from workers.generation.prompt_reader import PromptReader, has_processor_to_spare
 from workers.generation.rows import Row
 
 log = get_logger()
@@ -62,8 +61,6 @@ class BatchEngine(ABC, Generic[AnyRow]):
         self._prompt_cache: PromptCache[list[KvCache]] = PromptCache(settings.prompt_cache_bytes)
         self._budget = KvBudget(loaded.kv_sizes, settings.kv_cache_bytes, settings.prefill_step_tokens)
         self._pace = PrefillPace(settings.prefill_step_tokens, settings.prefill_share)
-        has_two = settings.prefill_beside and has_processor_to_spare(loaded.info.device)
-        self._beside = PromptReader() if has_two else None
         self._generator = self._new_generator()
         # Their grammars are being compiled.
         self._compiling: deque[AnyRow] = deque()
@@ -124,8 +121,6 @@ class BatchEngine(ABC, Generic[AnyRow]):
         self._prompt_cache.clear()
         self._loaded.reader.grammars.close()
         self._generator.close()
-        if self._beside is not None:
-            self._beside.close()
         mx.clear_cache()
 
     # --- joining --------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Reads prompts, and looks at pictures, beside the running answers: in a thread of its own.
+"""Reads prompts beside the running answers: in a thread of its own, on a processor that they leave idle.
 
 mlx computes a step on one processor of a CPU, so that a long prompt need not hold up the answers. A GPU has
 no second one: there a piece of a prompt is read after each step (workers/generation/pace.py).
@@ -9,17 +9,16 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import mlx.core as mx
 
-# Any: mlx publishes no types that mypy sees outside a worker's environment.
+# Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
+Response = Any
 Stream = Any
-
-T = TypeVar("T")
 
 # A piece of a prompt is to take about so long: whoever is cancelled while it is read waits for its end.
 PIECE_S = 0.5
@@ -30,15 +29,17 @@ FIRST_PIECE_TOKENS = 64
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What is being done: its result, and how many seconds it took."""
+    """What is being read."""
 
-    work: Future[tuple[Any, float]]
-    # Of prompts; 0 for something else.
+    # Seconds that it took.
+    work: Future[float]
     num_tokens: int
+    # Of mlx-lm, told when it is read.
+    responses: Sequence[Response]
 
 
 class PromptReader:
-    """One piece of work at a time. All calls come from the engine's thread."""
+    """One piece at a time. All calls come from the engine's thread."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "prompt-reader")
@@ -48,36 +49,31 @@ class PromptReader:
         self.piece_tokens = FIRST_PIECE_TOKENS
 
     @property
-    def is_busy(self) -> bool:
-        """Whether a piece is not done."""
+    def is_reading(self) -> bool:
+        """Whether a piece is not read to its end."""
         return self._piece is not None and not self._piece.work.done()
 
-    def start(self, work: Callable[[], object], num_tokens: int = 0) -> None:
-        """Have *work* called beside; the piece before must have been taken.
+    def start(self, read: Callable[[], None], num_tokens: int, responses: Sequence[Response]) -> None:
+        """Have *read* called beside; the piece before must have been taken."""
+        self._piece = Piece(self._thread.submit(self._timed, read), num_tokens, responses)
 
-        It may use arrays of this thread that have values, and must give all that it makes values.
-        """
-        self._piece = Piece(self._thread.submit(self._timed, work), num_tokens)
-
-    def take(self) -> Any:
-        """Wait for the piece; its result. None if there is no piece.
+    def take(self) -> Sequence[Response]:
+        """Wait for the piece; its responses.
 
         Raises:
-            Exception: What it raised.
+            Exception: What reading it raised.
         """
         piece, self._piece = self._piece, None
         if piece is None:
-            return None
-        result, seconds = piece.work.result()
-        if piece.num_tokens:
-            fitting = piece.num_tokens * PIECE_S / max(seconds, sys.float_info.min)
-            # Not all the way at once: some of the time does not depend on the size.
-            fitting = min(max(fitting, self.piece_tokens / 2), self.piece_tokens * 2)
-            self.piece_tokens = max(MIN_PIECE_TOKENS, int(fitting))
-        return result
+            return ()
+        fitting = piece.num_tokens * PIECE_S / max(piece.work.result(), sys.float_info.min)
+        # Not all the way at once: some of the time does not depend on the size.
+        fitting = min(max(fitting, self.piece_tokens / 2), self.piece_tokens * 2)
+        self.piece_tokens = max(MIN_PIECE_TOKENS, int(fitting))
+        return piece.responses
 
     def settle(self) -> None:
-        """Wait until nothing is being done."""
+        """Wait until nothing is being read."""
         if self._piece is not None:
             wait([self._piece.work])
 
@@ -92,14 +88,14 @@ class PromptReader:
         self._thread.submit(mx.clear_streams)
         self._thread.shutdown()
 
-    def _timed(self, work: Callable[[], T]) -> tuple[T, float]:
+    def _timed(self, read: Callable[[], None]) -> float:
         if self._stream is None:
             # Streams belong to the thread that made them.
             self._stream = mx.new_stream(mx.cpu)
         started_s = time.perf_counter()
         with mx.stream(self._stream):
-            result = work()
-        return result, time.perf_counter() - started_s
+            read()
+        return time.perf_counter() - started_s
 
 
 def has_processor_to_spare(device: str) -> bool:

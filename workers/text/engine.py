@@ -11,6 +11,7 @@ from transports.settings import TextSettings
 from workers.engine import Output
 from workers.generation.batch import RowGenerator
 from workers.generation.loaded import LoadedModel
+from workers.generation.prompt_reader import PromptReader, has_processor_to_spare
 from workers.generation.rows import Row
 from workers.generation.scoring import ScoringEngine
 
@@ -20,6 +21,8 @@ class TextEngine(ScoringEngine[Row]):
 
     def __init__(self, loaded: LoadedModel, settings: TextSettings) -> None:
         self._prefill_batch_size = settings.prefill_batch_size
+        is_beside = settings.prefill_beside and has_processor_to_spare(loaded.info.device)
+        self._prompt_reader = PromptReader() if is_beside else None
         super().__init__(loaded, settings)
 
     def add(self, request_id: str, task: str, body: Message, buffers: Sequence[Buffer]) -> None:
@@ -41,5 +44,11 @@ class TextEngine(ScoringEngine[Row]):
             num_slots=self._settings.num_slots,
             prefill_batch_size=self._prefill_batch_size,
             stream=self._stream,
-            reader=self._beside,
+            reader=self._prompt_reader,
         )
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        super().close()
+        if self._prompt_reader is not None:
+            self._prompt_reader.close()
