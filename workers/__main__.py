@@ -43,6 +43,10 @@ def _serve() -> int:
     # May replace this process by itself; stdin must still be unread.
     preload_openblas(sys.orig_argv)
 
+    from workers.scheduling import yield_to_others  # noqa: PLC0415
+
+    yield_to_others()
+
     from transports import logs, tether  # noqa: PLC0415
     from transports.errors import MlxdError  # noqa: PLC0415
     from workers.runtime import run  # noqa: PLC0415

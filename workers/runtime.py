@@ -17,7 +17,6 @@ from workers.engine import Engine
 from workers.kinds import loader
 from workers.link import Link, hello_of
 from workers.protocol import Session
-from workers.scheduling import Scheduling
 
 log = get_logger()
 
@@ -31,13 +30,10 @@ def run(bootstrap: PeerBootstrap) -> None:
         if order.envelope.type == "unload":
             return
         load = decode_body(order.body, Load)
-        # After the link has its threads: those answer.
-        scheduling = Scheduling()
-        scheduling.compute()
         engine = _load(link, bootstrap.loader, load)
         if engine is None:
             return
-        _serve(link, Session(engine, link.send, welcome, load.defaults), engine, scheduling)
+        _serve(link, Session(engine, link.send, welcome, load.defaults), engine)
         engine.close()
 
 
@@ -82,7 +78,7 @@ def _cannot_load(link: Link, error: MlxdError) -> None:
     _next_of(link, "unload")
 
 
-def _serve(link: Link, session: Session, engine: Engine, scheduling: Scheduling) -> None:
+def _serve(link: Link, session: Session, engine: Engine) -> None:
     link.report_with(
         lambda: Pong(
             progress=engine.progress(),
@@ -92,10 +88,7 @@ def _serve(link: Link, session: Session, engine: Engine, scheduling: Scheduling)
         session.has,
     )
     while True:
-        if is_idle := not engine.has_work():
-            scheduling.listen()
-        for message in link.arrived(wait=is_idle):
-            scheduling.compute()
+        for message in link.arrived(wait=not engine.has_work()):
             if message.envelope.type == "unload":
                 return
             session.handle(message)

@@ -93,25 +93,6 @@ async def test_frozen_workers_are_ended_within_6_s(kernel: RunningKernel) -> Non
     assert max(took_s) < 6.5
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux schedules so")
-async def test_a_worker_steps_behind_those_that_answer_and_waits_as_one_of_them(
-    kernel: RunningKernel,
-) -> None:
-    pid = await kernel.load("echo/slow")
-    async with kernel.ask(LONG, model="echo/slow") as answer:
-        while not isinstance(await anext(answer), Delta):
-            pass
-        computing = os.sched_getscheduler(pid)
-
-    async with asyncio.timeout(10):
-        while os.sched_getscheduler(pid) == computing:
-            await asyncio.sleep(0.01)
-    assert (os.SCHED_BATCH, os.SCHED_OTHER) == (computing, os.sched_getscheduler(pid))
-    # Its link's threads, which were there before.
-    threads = [os.sched_getscheduler(thread.id) for thread in psutil.Process(pid).threads()]
-    assert [os.SCHED_OTHER] * len(threads) == threads
-
-
 async def test_a_slow_worker_lives_and_its_client_hears_that_it_does(
     home: Path, start_kernel: StartKernel
 ) -> None:
