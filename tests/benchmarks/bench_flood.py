@@ -4,8 +4,8 @@ Round trips of one client to an echo model, one at a time, at rest and beside th
 have met the same machine. The flooder is another process that never reads; cut off, it connects again until
 it has sent them all. What cannot be sent in `MAX_S` is ended there, and the detail says so.
 
-For comparison, and without a target: the same beside a process that computes and talks to nobody. That is
-what the system's own scheduling costs whoever shares its processors, which no kernel can mend.
+For comparison, and without a target: the same beside a flooder that is connected to nobody. That is what the
+system's own scheduling costs whoever shares its processors with such a process, which no kernel can mend.
 
 A kind costs at most `MAX_S` and some five seconds for its kernel and the times at rest: ten take less than
 six minutes on a quiet machine with two cores. With fewer messages the second in which a flooder is found out
@@ -15,10 +15,12 @@ and cut off is a larger part of the flood, and the ratio tells little.
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from support import ECHO, Figure, chat, echo_home, percentile, running_kernel, temporary_home
@@ -47,7 +49,6 @@ NUM_AT_REST = 1000
 MIN_ROUND_TRIPS = 100
 # Of all parts of a kind together, seconds: a million messages of 8 MiB would take hours.
 MAX_S = 30.0
-COMPUTER = "while True: pass"
 # Far more than a kernel that reads needs to make room.
 STALL_MS = 20
 
@@ -80,10 +81,10 @@ class Flood:
 
 
 @asynccontextmanager
-async def flooder(home: Path, kind: str, num_messages: int) -> AsyncIterator[Flood]:
+async def flooder(connection_file: Path, kind: str, num_messages: int) -> AsyncIterator[Flood]:
     """One that sends *num_messages* a part, which is gone after the block."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, FLOODER, str(rundir.locate(home) / "connection.json")),
+        *(sys.executable, FLOODER, str(connection_file)),
         *(kind, str(num_messages), ECHO, str(STALL_MS)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -97,15 +98,18 @@ async def flooder(home: Path, kind: str, num_messages: int) -> AsyncIterator[Flo
         await process.wait()
 
 
-@asynccontextmanager
-async def computer() -> AsyncIterator[None]:
-    """A process that does nothing but compute, which is gone after the block."""
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", COMPUTER)
-    try:
-        yield
-    finally:
-        process.kill()
-        await process.wait()
+@contextmanager
+def nobody(folder: Path, home: Path) -> Iterator[Path]:
+    """A copy of the connection file of *home* whose endpoint takes connections and never says a word."""
+    endpoint = folder / "nobody.sock"
+    connection = json.loads((rundir.locate(home) / "connection.json").read_text(encoding="utf-8"))
+    file = folder / "nobody.json"
+    file.write_text(json.dumps({**connection, "endpoint": f"ipc://{endpoint}"}), encoding="utf-8")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(endpoint))
+        # More than a flooder makes.
+        listener.listen(4096)
+        yield file
 
 
 async def round_trips_ms(client: KernelClient, is_over: Callable[[int], bool]) -> list[float]:
@@ -131,7 +135,7 @@ async def measure(num_messages: int) -> list[Figure]:
             home = echo_home(folder)
             async with (
                 running_kernel(home) as (_, client, _),
-                flooder(home, kind, num_messages // NUM_PARTS) as flood,
+                flooder(rundir.locate(home) / "connection.json", kind, num_messages // NUM_PARTS) as flood,
             ):
                 await round_trips_ms(client, lambda num: num >= MIN_ROUND_TRIPS)
                 left_s = MAX_S
@@ -154,23 +158,25 @@ async def measure(num_messages: int) -> list[Figure]:
     name = f"round trip beside {num_messages:,} messages / at rest, p99, the worst of all"
     return [
         Figure(name, max(ratios), "x", ("<=", 2.0), "; ".join(details)),
-        await measure_computing(num_at_rest),
+        await measure_nobody(num_messages, num_at_rest),
     ]
 
 
-async def measure_computing(num_at_once: int) -> Figure:
-    """What others notice of a process that computes, in as many parts as a flood."""
+async def measure_nobody(num_messages: int, num_at_rest: int) -> Figure:
+    """What others notice of the flooder itself: of the same processor time, spent on nobody."""
     at_rest: list[float] = []
     beside: list[float] = []
     with temporary_home() as folder:
-        async with running_kernel(echo_home(folder)) as (_, client, _):
-            await round_trips_ms(client, lambda num: num >= MIN_ROUND_TRIPS)
-            for _ in range(NUM_PARTS):
-                at_rest += await round_trips_ms(client, lambda num: num >= num_at_once)
-                async with computer():
-                    beside += await round_trips_ms(client, lambda num: num >= num_at_once)
+        home = echo_home(folder)
+        async with running_kernel(home) as (_, client, _):
+            with nobody(folder, home) as file:
+                async with flooder(file, "mix", num_messages // NUM_PARTS) as flood:
+                    await round_trips_ms(client, lambda num: num >= MIN_ROUND_TRIPS)
+                    for _ in range(NUM_PARTS):
+                        at_rest += await round_trips_ms(client, lambda num: num >= num_at_rest)
+                        beside += await flood.part(client, time.monotonic() + MAX_S / NUM_PARTS)
     now, rest = percentile(beside, 99), percentile(at_rest, 99)
-    name = "round trip beside a process that only computes / at rest, p99"
+    name = "round trip beside the same flooder, connected to nobody / at rest, p99"
     return Figure(name, now / rest, "x", detail=f"{now:.3g} against {rest:.3g} ms")
 
 
