@@ -192,13 +192,14 @@ def test_progress_grows_with_each_step(run: Run) -> None:
     assert report.progress == sorted(set(report.progress))
 
 
-def test_a_long_prompt_does_not_starve_a_running_stream(run: Run) -> None:
+@pytest.mark.parametrize("is_beside", [True, False])
+def test_a_long_prompt_does_not_starve_a_running_stream(run: Run, is_beside: bool) -> None:
     long = say("word " * 300, sampling=GREEDY, max_tokens=2)
 
     report = run(
         Job(id="running", chat=story("a fox", max_tokens=25)),
         Job(id="long", chat=long, add_at=4),
-        settings={"prefill_step_tokens": 64},
+        settings={"prefill_step_tokens": 64, "prefill_beside": is_beside},
     )
 
     chunks = [
@@ -210,7 +211,8 @@ def test_a_long_prompt_does_not_starve_a_running_stream(run: Run) -> None:
     streamed = {step for step, one in report.of("running") if isinstance(one, Delta)}
     # A machine that is busy reads in smaller pieces, and may not be through when the stream ends.
     beside = {step for step, _, _ in chunks if step <= max(streamed)}
-    assert len(beside) >= 5
+    # In a thread of its own a piece takes as many steps as it takes.
+    assert is_beside or len(beside) >= 5
     assert beside <= streamed
 
 
