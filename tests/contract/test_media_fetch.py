@@ -316,6 +316,27 @@ async def test_the_same_words_for_names_that_are_not_and_ports_that_are_closed()
     assert closed.message == unknown.message == inner.message
 
 
+async def test_a_name_inside_takes_as_long_as_one_that_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that a stranger could time is the name server: for neither a connection is begun."""
+    begun: list[object] = []
+
+    def begin(address: object) -> socket.socket:
+        begun.append(address)
+        raise OSError("the test goes no further")
+
+    monkeypatch.setattr(fetch, "_open_public", begin)
+
+    def no_such_name(*_: object, **__: object) -> list[tuple[Any, ...]]:
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    unknown = await refusal("http://nowhere.test/", no_such_name)
+    inner = await refusal("http://inside.test/", answers("10.0.0.1"))
+    assert (begun, inner.message) == ([], unknown.message)
+    # Of a public one it is.
+    await refusal("http://outside.test/", answers("93.184.216.34"))
+    assert len(begun) == 1
+
+
 async def test_a_body_without_a_length_is_read_to_its_end() -> None:
     async with picture_host(saying(b"HTTP/1.1 200 OK\r\n\r\n" + PNG)) as host:
         assert await fetched(host.url, allowed_hosts=("127.0.0.1",)) == PNG
