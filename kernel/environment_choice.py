@@ -80,7 +80,7 @@ class EnvironmentChoice:
                 return self._target(kind, lock)
             except OSError as e:
                 raise EnvironmentFailed(
-                    f"{model}: its lock file {lock}: {e.strerror}; it stands in [models.options]"
+                    f"{model}: its lock file {lock.name}: {e.strerror}; it stands in [models.options]"
                 ) from None
         declared = self._declared[kind]
         choice = self._choices().get(kind)

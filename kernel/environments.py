@@ -201,11 +201,11 @@ class Environments:
             await lock.__aenter__()
         except TimeoutError:
             raise EnvironmentFailed(
-                f"{self._root}: another build holds it for {self._timeout_s:.0f} s"
+                f"$MLXD_HOME/envs: another build holds it for {self._timeout_s:.0f} s"
             ) from None
         except OSError as e:
             raise EnvironmentFailed(
-                f"{self._root}: {e.strerror}; set MLXD_HOME to a folder you can write to"
+                f"$MLXD_HOME/envs: {e.strerror}; set MLXD_HOME to a folder you can write to"
             ) from e
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_exit(lock)
