@@ -130,16 +130,19 @@ class Stream:
 
 
 async def worker(kernel: RunningKernel) -> WorkerInfo:
-    return next(one for one in (await kernel.client.status()).workers if one.model == MODEL)
+    return await until(kernel, lambda _: True)
 
 
 async def until(
     kernel: RunningKernel, is_so: Callable[[WorkerInfo], bool], timeout_s: float = 30
 ) -> WorkerInfo:
     async with asyncio.timeout(timeout_s):
-        while not is_so(found := await worker(kernel)):
+        while True:
+            # There is none between an unload and the next load.
+            for one in (await kernel.client.status()).workers:
+                if one.model == MODEL and is_so(one):
+                    return one
             await asyncio.sleep(0.01)
-    return found
 
 
 async def say(kernel: RunningKernel, prompt: str, seed: int = 1, num_tokens: int = 6) -> str:
