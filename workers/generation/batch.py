@@ -244,6 +244,8 @@ class RowGenerator(BatchGenerator):  # type: ignore[misc]  # untyped base
         self._reader = reader
         # Of `num_read`, those between two steps.
         self.num_read_between = 0
+        # Whether all prompts that are read next are longer than one step takes.
+        self._is_long = False
 
     def insert_row(
         self,
@@ -319,7 +321,7 @@ class RowGenerator(BatchGenerator):  # type: ignore[misc]  # untyped base
         read = self._prompt_batch.take_unread()
         if read is None:
             return told + prompts, answers
-        if reader is None or not self._generation_batch:
+        if reader is None or not self._is_long or not self._generation_batch:
             read()
             self.num_read_between += num_tokens
             return told + prompts, answers
@@ -339,7 +341,9 @@ class RowGenerator(BatchGenerator):  # type: ignore[misc]  # untyped base
         lengths = [total for _, _, total in self._currently_processing]
         lengths += [sum(map(len, segments)) for _, segments, *_ in self._unprocessed_sequences]
         waiting = lengths[: self.prefill_batch_size]
-        if reader is not None and self._generation_batch:
+        # Short ones are read at once: rows that come together decode together from the start.
+        self._is_long = bool(waiting) and min(waiting) > num_tokens
+        if reader is not None and self._is_long and self._generation_batch:
             num_tokens = min(num_tokens, reader.piece_tokens)
         elif waiting and self._generation_batch and min(waiting) > num_tokens:
             num_tokens = num_paced
