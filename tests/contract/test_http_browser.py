@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiohttp import web
-from browser import needs_chromium, opened
+from browser import needs_chromium, opened, served
 from http_harness import MODEL, Door, open_door
 
 pytestmark = needs_chromium
@@ -66,14 +66,9 @@ class Origin:
 async def origin() -> AsyncIterator[Origin]:
     """On a free port."""
     server = Origin()
-    runner = web.ServerRunner(web.Server(server.answer))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.url = f"http://localhost:{runner.addresses[0][1]}"
-    try:
+    async with served(server.answer) as port:
+        server.url = f"http://localhost:{port}"
         yield server
-    finally:
-        await runner.cleanup()
 
 
 async def attack(server: Origin, door: Door, profile: Path) -> dict[str, str]:

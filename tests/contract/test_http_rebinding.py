@@ -14,7 +14,7 @@ from pathlib import Path
 
 import aiohttp
 from aiohttp import web
-from browser import needs_chromium, opened
+from browser import needs_chromium, opened, served
 from http_harness import MODEL, Door, open_door
 from yarl import URL
 
@@ -70,14 +70,9 @@ async def rebinding(door: Door) -> AsyncIterator[Rebinding]:
     """On a free port."""
     async with aiohttp.ClientSession() as session:
         proxy = Rebinding(door, session)
-        runner = web.ServerRunner(web.Server(proxy.answer))
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        proxy.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        try:
+        async with served(proxy.answer) as port:
+            proxy.url = f"http://127.0.0.1:{port}"
             yield proxy
-        finally:
-            await runner.cleanup()
 
 
 async def attack(door: Door, profile: Path) -> dict[str, int]:

@@ -17,6 +17,8 @@ import numpy as np
 from mlx import nn
 from mlx.nn.layers import activations
 
+from workers.generation.cpu_attention import have_values
+
 # Any: mlx and numpy publish no types that mypy sees outside a worker's environment.
 Array = Any
 
@@ -51,14 +53,8 @@ def swiglu(gate: Array, x: Array) -> Array:
 
 def _is_for_us(*arrays: Array) -> bool:
     """Whether numpy is to compute with them; then they have values."""
-    if arrays[0].size < MIN_NUMBERS or any(one.dtype != mx.float32 for one in arrays):
-        return False
-    try:
-        mx.eval(*arrays)
-    except ValueError:
-        # Traced by mx.compile, they have none.
-        return False
-    return True
+    is_large = arrays[0].size >= MIN_NUMBERS and all(one.dtype == mx.float32 for one in arrays)
+    return is_large and have_values(*arrays)
 
 
 def _gated(gate: Array, x: Array | None) -> Array:

@@ -57,15 +57,21 @@ def scaled_dot_product_attention(
     # The heads that share keys are rows of one product.
     shared = (queries * scale).reshape(num_rows, num_kv_heads, -1, size)
     scores = shared @ keys.swapaxes(-1, -2)
-    try:
-        mx.eval(scores, *([mask] if isinstance(mask, mx.array) else []))
-    except ValueError:
-        # It is traced by mx.compile, and has no values.
+    if not have_values(scores, *([mask] if isinstance(mask, mx.array) else [])):
         return _in_mlx(queries, keys, values, scale=scale, mask=mask, sinks=sinks)
     # A view of what mlx computed, which nobody else holds yet.
     sums = _exponentials(np.asarray(scores).reshape(num_rows, num_heads, length, num_keys), _as_numpy(mask))
     attended = scores @ values / mx.array(sums.reshape(num_rows, num_kv_heads, -1, 1))
     return attended.reshape(num_rows, num_heads, length, -1)
+
+
+def have_values(*arrays: Array) -> bool:
+    """Wait for them; False if they are traced by mx.compile, and have none."""
+    try:
+        mx.eval(*arrays)
+    except ValueError:
+        return False
+    return True
 
 
 def _as_numpy(mask: Array | str | None) -> Array | str | None:

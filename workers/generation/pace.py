@@ -36,7 +36,14 @@ class PrefillPace:
         """Reading a chunk took so long, beside the decode step."""
         if not self._decode_s or not self._share:
             return
-        fitting = num_tokens * self._share * self._decode_s / max(seconds, _SHORTEST_S)
-        # Not all the way at once: a chunk also takes time that does not depend on its size.
-        fitting = min(max(fitting, self.chunk_tokens / 2), self.chunk_tokens * 2)
+        fitting = fitting_tokens(self.chunk_tokens, num_tokens, seconds, self._share * self._decode_s)
         self.chunk_tokens = int(min(max(fitting, MIN_TOKENS), self._max_tokens))
+
+
+def fitting_tokens(chunk_tokens: int, num_read: int, seconds: float, wanted_s: float) -> float:
+    """The size of the next chunk, which is to take *wanted_s*, after *num_read* tokens took *seconds*.
+
+    Not all the way at once from *chunk_tokens*: a chunk also takes time that does not depend on its size.
+    """
+    fitting = num_read * wanted_s / max(seconds, _SHORTEST_S)
+    return min(max(fitting, chunk_tokens / 2), chunk_tokens * 2)

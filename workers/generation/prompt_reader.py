@@ -16,6 +16,8 @@ from typing import Any
 
 import mlx.core as mx
 
+from workers.generation.pace import fitting_tokens
+
 # Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
 Response = Any
 Stream = Any
@@ -66,9 +68,7 @@ class PromptReader:
         piece, self._piece = self._piece, None
         if piece is None:
             return ()
-        fitting = piece.num_tokens * PIECE_S / max(piece.work.result(), sys.float_info.min)
-        # Not all the way at once: some of the time does not depend on the size.
-        fitting = min(max(fitting, self.piece_tokens / 2), self.piece_tokens * 2)
+        fitting = fitting_tokens(self.piece_tokens, piece.num_tokens, piece.work.result(), PIECE_S)
         self.piece_tokens = max(MIN_PIECE_TOKENS, int(fitting))
         return piece.responses
 
