@@ -35,6 +35,7 @@ from kernel.processes import Processes
 from kernel.shared import SharedFolder
 from kernel.shell import Shell
 from kernel.stderr import Stderr
+from kernel.threads import started_threads
 from kernel.view import KernelView
 from kernel.worker_kinds import WorkerKind, WorkerKinds, settings_of
 from transports import logs, rundir, tether
@@ -108,6 +109,8 @@ async def _run(
     shared: SharedFolder,
     children: Children,
 ) -> int:
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(started_threads())
     settings = bootstrap.settings
     endpoint = f"ipc://{run_dir / 'kernel.sock'}"
     token = secrets.token_urlsafe(32)
@@ -142,7 +145,6 @@ async def _run(
         lambda feed: Jobs(home, settings, kinds, environments, catalog, feed),
         lambda feed: Processes(feed, files, children),
     )
-    loop = asyncio.get_running_loop()
     signals = itertools.count(1)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: _stop(shell, next(signals)))
