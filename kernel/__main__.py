@@ -41,6 +41,7 @@ from kernel.worker_kinds import WorkerKind, WorkerKinds, settings_of
 from transports import logs, rundir, tether
 from transports.descriptors import allow_descriptors
 from transports.errors import ConfigError, MlxdError
+from transports.garbage import keep_what_lives
 from transports.logs import get_logger
 from transports.settings import Settings
 from transports.version import VERSION
@@ -154,6 +155,7 @@ async def _run(
     print(msgspec.json.encode(connection).decode(), flush=True)
     log.info("kernel_started", version=VERSION, pid=os.getpid(), home=str(home))
     sweeping = asyncio.create_task(sweep_folders(home, hub_folder()))
+    keep_what_lives()
     try:
         code = await shell.run()
     finally:

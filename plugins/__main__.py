@@ -17,6 +17,7 @@ from plugins.frontend import Build, Frontend
 from plugins.stalls import watched
 from transports import logs, tether
 from transports.errors import MlxdError, PluginError
+from transports.garbage import keep_what_lives
 from transports.logs import get_logger
 
 # A frontend without a kernel may tell its clients for so long.
@@ -74,6 +75,7 @@ async def _run(frontend: Frontend, bootstrap: tether.PeerBootstrap, lose: list[C
             loop.add_signal_handler(number, client.set_lost)
         lose.append(lambda: loop.call_soon_threadsafe(client.set_lost))
         log.info("frontend_started", address=address)
+        keep_what_lives()
         with watched(loop):
             await frontend.serve(client)
         await client.close()

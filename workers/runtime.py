@@ -9,6 +9,7 @@ from transports.codec import decode_body
 from transports.envelope import new_id
 from transports.errors import MlxdError, ModelUnavailable
 from transports.frames import Parcel, parcel
+from transports.garbage import keep_what_lives
 from transports.loading import Load, Ready
 from transports.logs import get_logger
 from transports.messages import Pong, Progress, Welcome
@@ -56,6 +57,7 @@ def _load(link: Link, loader_name: str, load: Load) -> Engine | None:
         log.exception("loader_raised", loader=loader_name)
         _cannot_load(link, ModelUnavailable(f"{load.path}: cannot be loaded: {type(e).__name__}: {e}"))
         return None
+    keep_what_lives()
     info = engine.info
     link.send(
         parcel(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from http_harness import Door, FakeClient, Submission, open_door, say
 from plugins.fingerprint import fingerprint
 from transports.envelope import Message
 from transports.frames import parcel
+from transports.garbage import keep_what_lives
 from transports.messages import ChatRequest
 from transports.reports import ModelInfo
 from transports.settings import MediaSettings
@@ -99,12 +101,15 @@ class Ticks:
 
 @contextmanager
 def ticking() -> Iterator[Ticks]:
+    # As each of mlxd's processes does before it serves; pytest's has many objects more.
+    keep_what_lives()
     ticks = Ticks()
     ticks.tick()
     try:
         yield ticks
     finally:
         ticks.next.cancel()
+        gc.unfreeze()
 
 
 def encode_and_say(submission: Submission, body: Message) -> None:

@@ -15,6 +15,7 @@ from transports.reports import FrontendInfo
 from transports.settings import KernelSettings, Settings
 
 FRONTEND = """
+import gc
 from msgspec import Struct
 from plugins.frontend import check_options
 from transports.messages import ChatMessage, ChatRequest, Delta
@@ -38,7 +39,7 @@ class build:
 ASK = """body = ChatRequest(messages=(ChatMessage(role="user", content="hello"),))
         async with client.submit(task="chat", model="echo/plain", body=body) as answer:
             text = "".join([one.text async for one in answer if isinstance(one, Delta)])
-        open(self.options.answer_file, "w").write(text)"""
+        open(self.options.answer_file, "w").write(f"{text} {gc.get_freeze_count() > 10_000}")"""
 # Name -> its module.
 FRONTENDS = {
     "asker": FRONTEND.format(name="asker", serve=ASK),
@@ -96,7 +97,7 @@ async def test_frontends_of_strangers_work_or_fail_alone(kernel: RunningKernel, 
         assert (states[name].state, states[name].error[: len(reason)]) == ("failed", reason)
     assert {states["quitter"].state, states["crasher"].state} == {"crash-looped"}
 
-    assert (tmp_path / "answer").read_text() == "hello"
+    assert (tmp_path / "answer").read_text() == "hello True"
     assert await kernel.say("still here") == "still here"
 
 
