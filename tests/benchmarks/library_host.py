@@ -11,20 +11,19 @@ import json
 import sys
 from pathlib import Path
 
-import mlx.core as mx
 from engine_decode import library_batch, library_read, library_stream
 from mlx_lm.utils import load_tokenizer
 
+from workers.generation import cpu_activations, cpu_attention
 from workers.text.loading import load
 
 
 def main(folder: Path) -> None:
     """Answer until stdin ends."""
-    attention = mx.fast.scaled_dot_product_attention
+    # What the worker has in the place of mlx's own is no part of the library.
+    cpu_attention.install = cpu_activations.install = lambda device: None
     # The worker's own loader: the same weights in the same dtype as behind HTTP.
     model = load(folder, {}, lambda progress: None)._loaded.model
-    # But not its attention: that is no part of the library.
-    mx.fast.scaled_dot_product_attention = attention
     tokenizer = load_tokenizer(folder)
     print("loaded", flush=True)
     for line in sys.stdin:
