@@ -26,6 +26,7 @@ from transports.errors import (
 from transports.frames import parcel
 from transports.loading import Load, Ready
 from transports.messages import Failed, Progress
+from transports.places import without_places
 from transports.reports import DoneReply
 from transports.settings import ModelOptions
 
@@ -126,8 +127,8 @@ class Lifecycle:
     def load_failed(self, model: str, said: Failed, now: float) -> None:
         """A worker could not load its model: clients learn why, and not where on the disk it is."""
         resident = self._residency.get(model)
-        if resident and resident.path:
-            said = msgspec.structs.replace(said, message=said.message.replace(resident.path, model))
+        message = said.message.replace(resident.path, model) if resident and resident.path else said.message
+        said = msgspec.structs.replace(said, message=without_places(message))
         self.failed(model, from_failed(said), now)
 
     def failed(self, model: str, error: MlxdError, now: float) -> None:
@@ -139,7 +140,8 @@ class Lifecycle:
     def exited(self, worker: Process, event: ProcessExited, now: float) -> None:
         """A worker process ended: what it had fails, what waits goes on waiting if it comes back."""
         model, had_hello = worker.model, bool(worker.peer)
-        ended = f"its worker ended: {event.reason}"
+        reason = without_places(event.reason)
+        ended = f"its worker ended: {reason}"
         if worker.fault and event.returncode not in (None, KILLED):
             # We noticed that it was gone before the system told why; only its own reason says that.
             worker.fault, worker.is_hung = event.reason, False
@@ -162,7 +164,7 @@ class Lifecycle:
                 self._residency.want(info, now)
         elif event.is_refusal and not had_hello:
             self._supervisor.give_up(worker)
-            self.failed(model, ModelUnavailable(f"{model}: {event.reason}"), now)
+            self.failed(model, ModelUnavailable(f"{model}: {reason}"), now)
         elif looped := self._residency.unavailable(model, now):
             self._dispatcher.fail_waiting(model, looped)
             self._questions.loaded(model, looped)

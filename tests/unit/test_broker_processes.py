@@ -214,6 +214,45 @@ def test_who_waits_does_not_learn_where_a_model_that_failed_lies() -> None:
     assert world.failure(peer, request).message == f"{M}: cannot be loaded: {M}/config.json: no such file"
 
 
+def test_who_asked_does_not_learn_where_the_libraries_lie() -> None:
+    """What a process wrote last may name folders; administrators see them, clients do not."""
+    world = World(M)
+    peer = world.frontend()
+    request = world.submit(peer, M)
+    said = "/home/ann/mlxd/envs/x/lib/y.py:12: Warning: <Array object at 0x7f12ab34cd56> is large"
+
+    world.die(W, -6, said)
+
+    told = f"{M}: its worker ended: signal 6: y.py:12: Warning: <Array object at 0x...> is large"
+    assert world.failure(peer, request).message.startswith(told)
+
+
+def test_nor_where_the_libraries_lie() -> None:
+    world = World(M)
+    world.is_automatic = False
+    peer = world.frontend()
+    request = world.submit(peer, M)
+    world.feed(Prepared(M, "/home/ann/m"))
+    worker = world.hello(W)
+    said = "/home/ann/m: cannot be loaded: ImportError: /home/ann/envs/x/lib/core.so: undefined symbol"
+
+    world.feed(MessageReceived(worker, parcel("failed", Failed(code="model_unavailable", message=said))))
+
+    assert world.failure(peer, request).message.endswith("ImportError: core.so: undefined symbol")
+
+
+def test_nor_does_who_is_refused_while_it_ends_again_and_again() -> None:
+    world = World(M, preload=(M,))
+    for _ in range(6):
+        world.die(W, -6, "/home/ann/envs/x/lib/y.py: broken")
+        world.advance(9)
+    peer = world.frontend()
+
+    request = world.submit(peer, M)
+
+    assert "(signal 6: y.py: broken)" in world.failure(peer, request).message
+
+
 def test_the_least_recently_used_idle_model_makes_room() -> None:
     world = World("echo/a", "echo/b", "echo/c", settings=KernelSettings(frontends=(), max_models=2))
     peer = world.frontend()

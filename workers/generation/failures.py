@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 
 from transports.errors import MlxdError, OutOfMemory, WorkerError
+from transports.places import without_places
 
 # Seen in mlx 0.32.4: "[metal::malloc] Attempting to allocate ... bytes which is greater than the maximum",
 # "[malloc_or_wait] Unable to allocate ... bytes", "cudaMallocAsync(...) failed: out of memory",
 # "Command buffer execution failed: Insufficient Memory". On a CPU it is a MemoryError.
 _NO_MEMORY = re.compile(r"out of memory|insufficient memory|unable to allocate|attempting to allocate", re.I)
-# Addresses of objects, and folders before a file's name: nothing that a client should learn.
-_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}")
-_FOLDERS = re.compile(r"(?<![\w:/])/(?:[^/\s'\"]+/)+")
 _MAX_REASON = 200
 
 
@@ -25,7 +23,7 @@ def as_error(error: Exception) -> MlxdError:
     """For the request that *error* ends."""
     if isinstance(error, MlxdError):
         return error
-    said = _FOLDERS.sub("", _ADDRESS.sub("0x...", str(error)[: 10 * _MAX_REASON]))
+    said = without_places(str(error)[: 10 * _MAX_REASON])
     reason = f"{type(error).__name__}: {said}"[:_MAX_REASON]
     if is_out_of_memory(error):
         return OutOfMemory(f"there is not enough memory for this request, even alone: {reason}")
