@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from kernel.last_words import reason_in
 from kernel.model_sizes import ModelSizes
 from transports.envelope import Message
 from transports.errors import MlxdError
@@ -63,14 +64,15 @@ class ProcessExited(Struct, frozen=True):
     @property
     def reason(self) -> str:
         """Why it ended, for people."""
-        last = f": {self.last_words[-1]}" if self.last_words else ""
+        said = reason_in(self.last_words)
+        last = f": {said}" if said else ""
         if self.returncode is None:
             return f"it could not be started{last}"
         if self.returncode < 0:
             name = f" ({self.signal_name})" if self.signal_name else ""
             return f"signal {-self.returncode}{name}{self._hint}{last}"
-        if self.is_refusal and self.last_words:
-            return self.last_words[-1].removeprefix("mlxd: ")
+        if self.is_refusal and said:
+            return said.removeprefix("mlxd: ")
         return f"exit code {self.returncode}{last}"
 
     @property

@@ -6,19 +6,15 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from kernel.events import Event, ProcessExited, ProcessStarted
+from kernel.last_words import LastWords
 from kernel.leftovers import Children
 from kernel.logfiles import LogFiles
 from kernel.oom import OomKills
 
-# Kept of a child's stderr to tell why it ended.
-NUM_LAST_WORDS = 20
-# Of each of these lines; they travel in messages.
-MAX_LAST_WORDS_CHARACTERS = 500
 # Longer lines are dropped.
 MAX_LINE_BYTES = 64 * 1024
 # For its last words, once it has ended.
@@ -93,7 +89,7 @@ class Processes:
             raise RuntimeError("asyncio gave a child without the pipes that we asked for")
         with contextlib.suppress(OSError):
             child.stdin.write(bootstrap)
-        last_words: deque[str] = deque(maxlen=NUM_LAST_WORDS)
+        last_words = LastWords()
         reader = asyncio.create_task(self._read(name, child.stderr, last_words))
         await asyncio.to_thread(self._noted.add, child.pid)
         returncode = await child.wait()
@@ -109,9 +105,9 @@ class Processes:
         self._logs.end(name)
         child.stdin.close()
         signal_name = _signal_name(returncode)
-        self._on_event(ProcessExited(name, returncode, tuple(last_words), signal_name, memory_ran_out))
+        self._on_event(ProcessExited(name, returncode, last_words.lines(), signal_name, memory_ran_out))
 
-    async def _read(self, name: str, stderr: asyncio.StreamReader, last_words: deque[str]) -> None:
+    async def _read(self, name: str, stderr: asyncio.StreamReader, last_words: LastWords) -> None:
         while True:
             try:
                 line = await stderr.readline()
@@ -121,8 +117,7 @@ class Processes:
                 return
             text = line.decode(errors="replace").rstrip()
             self._logs.write(name, text)
-            if text:
-                last_words.append(text[:MAX_LAST_WORDS_CHARACTERS])
+            last_words.add(text)
 
 
 def _signal_name(returncode: int) -> str:

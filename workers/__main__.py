@@ -5,6 +5,7 @@ Started by the kernel only; a grammar-trial by a worker.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 
@@ -42,6 +43,9 @@ def _serve() -> int:
 
     # May replace this process by itself; stdin must still be unread.
     preload_openblas(sys.orig_argv)
+
+    # A library that ends the process leaves nothing else: where it was, on stderr.
+    faulthandler.enable(all_threads=False)
 
     from workers.scheduling import yield_to_others  # noqa: PLC0415
 

@@ -184,6 +184,10 @@ async def test_crashes_under_traffic_are_bounded_and_end_with_another_try(start_
 
         assert codes == [WorkerCrashed.code] * (len(codes) - 1) + [ModelUnavailable.code]
         assert worker.num_restarts <= 6
+        # Why it is down, and where it was.
+        assert worker.error == "signal 6 (SIGABRT)"
+        assert worker.last_words[0] == "Fatal Python error: Aborted"
+        assert any("in strike" in line for line in worker.last_words)
         assert await kernel.say("fine") == "fine"
         # The one try, which succeeds this time.
         while True:

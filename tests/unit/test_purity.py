@@ -22,6 +22,7 @@ LOGIC = (
     "fairness",
     "forgotten",
     "heartbeat",
+    "last_words",
     "lifecycle",
     "memory",
     "memory_watch",
