@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 import mlx_vlm.utils
-from mlx_lm.tokenizer_utils import TokenizerWrapper
+from mlx_lm.tokenizer_utils import TokenizerWrapper, _infer_tool_parser
 from mlx_vlm.utils import load_image_processor, load_model, load_processor
 from PIL import Image
 
@@ -114,7 +115,21 @@ def _tokenizer(path: Path, config: Config, processor: Processor) -> Tokenizer:
         tokenizer.chat_template = getattr(processor, "chat_template", None)
     # Some processors know of further tokens that end a turn.
     ends = [*(eos_tokens(path, config) or ()), *getattr(processor, "additional_eos_token_ids", ())]
-    return TokenizerWrapper(tokenizer, eos_token_ids=ends)
+    return TokenizerWrapper(tokenizer, eos_token_ids=ends, **_tool_calls(tokenizer))
+
+
+def _tool_calls(tokenizer: Tokenizer) -> dict[str, object]:
+    """How the model writes calls of tools, found as mlx-lm's own loading does, which knows no processor."""
+    family = tokenizer.init_kwargs.get("tool_parser_type") or _infer_tool_parser(tokenizer)
+    if family is None:
+        return {}
+    tokenizer.init_kwargs["tool_parser_type"] = family
+    parser = importlib.import_module(f"mlx_lm.tool_parsers.{family}")
+    return {
+        "tool_call_start": parser.tool_call_start,
+        "tool_call_end": parser.tool_call_end,
+        "tool_parser": parser.parse_tool_call,
+    }
 
 
 def _placeholders(processor: Processor, tokenizer: Tokenizer) -> list[str]:
