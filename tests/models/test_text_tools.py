@@ -82,6 +82,7 @@ def answers(host: Host, noise: str) -> Report:
 
     tokens = json.loads(Path(noise, "tokenizer.json").read_text())["added_tokens"]
     (call_token,) = [one["id"] for one in tokens if one["content"] == "<tool_call>"]
+    (eos_token,) = [one["id"] for one in tokens if one["content"] == "<|im_end|>"]
     required = {"tools": (LOOK, ADD), "tool_choice": ToolChoice(mode="required")}
     named = {"tools": (LOOK, ADD), "tool_choice": ToolChoice(mode="required", name="look")}
     call = ChatMessage(
@@ -106,6 +107,13 @@ def answers(host: Host, noise: str) -> Report:
                     **named,
                     parallel_tool_calls=False,
                     reasoning=Reasoning(enabled=True, max_tokens=5),
+                ),
+                job(
+                    "ending",
+                    **named,
+                    parallel_tool_calls=False,
+                    reasoning=Reasoning(enabled=True, max_tokens=5),
+                    sampling=Sampling(logit_bias={eos_token: 100.0}),
                 ),
                 *[
                     job(
@@ -174,6 +182,10 @@ def test_a_forced_call_comes_after_the_thought(answers: Report) -> None:
 
     assert "look" == name
     assert answers.done("thinking").usage.reasoning_tokens == 6
+
+
+def test_a_model_that_would_end_within_its_thought_calls_all_the_same(answers: Report) -> None:
+    assert "look" == call_of(answers, "ending")[0]
 
 
 @pytest.mark.parametrize("grammar", GRAMMARS)

@@ -13,7 +13,7 @@ from transports.errors import RequestError, WorkerError
 from workers.generation.constraint import Constraint, Matcher
 from workers.generation.thoughts import NO_THINKING, ThinkingTokens
 
-THINK, END = 40, 41
+THINK, END, EOS = 40, 41, 63
 THINKING = ThinkingTokens((THINK,), (END,))
 PROMPT = [1, 2]
 
@@ -79,7 +79,7 @@ class Words:
 def constraint(*text: int, tokens: ThinkingTokens = NO_THINKING) -> Constraint:
     compiled: Future[Matcher] = Future()
     compiled.set_result(Spelling(text))
-    made = Constraint(compiled, "guided_regex", tokens, PROMPT)
+    made = Constraint(compiled, "guided_regex", tokens, PROMPT, {EOS})
     made.begin([])
     return made
 
@@ -120,9 +120,16 @@ def test_thoughts_may_come_first_and_are_free() -> None:
     made = constraint(5, tokens=THINKING)
 
     assert allowed_after(made, PROMPT[-1]) == [5, THINK]
-    assert len(allowed_after(made, THINK)) == 64
-    assert len(allowed_after(made, 9)) == 64
+    assert len(allowed_after(made, THINK)) > 60
+    assert len(allowed_after(made, 9)) > 60
     assert allowed_after(made, END) == [5]
+
+
+def test_no_answer_ends_within_its_thoughts() -> None:
+    made = constraint(5, tokens=THINKING)
+    allowed_after(made, PROMPT[-1])
+
+    assert allowed_after(made, THINK) == [token for token in range(64) if token != EOS]
 
 
 def test_without_thoughts_the_grammar_begins_at_once() -> None:
@@ -156,7 +163,7 @@ def test_what_compiling_raises_is_the_rows_failure(raised: Exception, expected: 
     compiled: Future[Matcher] = Future()
     compiled.set_exception(raised)
 
-    refusal = Constraint(compiled, "guided_regex", NO_THINKING, PROMPT).refusal
+    refusal = Constraint(compiled, "guided_regex", NO_THINKING, PROMPT, {EOS}).refusal
 
     assert isinstance(refusal, expected)
     assert "secret" not in refusal.message

@@ -188,7 +188,9 @@ def reader(*names: str) -> RequestReader:
     made = prompts(*names)
     vocabulary = Vocabulary(made._tokenizer, "window")
     # Nobody asks for a grammar here.
-    return RequestReader(made, vocabulary, Defaults(), made.vocab_size, CONTEXT, grammars=None)  # type: ignore[arg-type]
+    return RequestReader(
+        made, vocabulary, Defaults(), made.vocab_size, CONTEXT, grammars=None, eos_tokens=frozenset()
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
@@ -16,6 +16,8 @@ log = get_logger()
 
 # Any: numpy has no types in the environment that is checked. Shape (num_words,), int32, a bit a token.
 Words = Any
+
+_ALL_BITS = 0xFFFFFFFF
 
 
 class Matcher(Protocol):
@@ -45,18 +47,25 @@ class Constraint:
     """What one row's answer must keep to, once it has done with thinking."""
 
     def __init__(
-        self, compiled: Future[Matcher], param: str, tokens: ThinkingTokens, prompt: Sequence[int]
+        self,
+        compiled: Future[Matcher],
+        param: str,
+        tokens: ThinkingTokens,
+        prompt: Sequence[int],
+        eos_tokens: Collection[int],
     ) -> None:
         """
         Args:
             compiled: The grammar at its beginning; shared with other rows, and never changed.
             param: What the request calls the grammar.
             prompt: The row's, as far as it says whether the model is thinking.
+            eos_tokens: They end an answer, and none may come among its thoughts.
         """
         self._compiled = compiled
         self._param = param
         self._tokens = tokens
         self._prompt = prompt
+        self._eos_tokens = eos_tokens
         self._matcher: Matcher | None = None
         self._thoughts = Thoughts(tokens, prompt)
         self._is_fed = False
@@ -102,7 +111,14 @@ class Constraint:
             self._consume(fed)
         self._is_fed = True
         thoughts = self._thoughts
-        if self._matcher is None or self.is_complete or thoughts.is_thinking:
+        if self._matcher is None or self.is_complete:
+            return
+        # Unsigned: the highest bit of a word is the sign of an int32.
+        bits = words.view("uint32")
+        if thoughts.is_thinking:
+            # An answer that ends within its thoughts does not keep to anything.
+            for eos in self._eos_tokens:
+                bits[eos // 32] &= _ALL_BITS ^ (1 << (eos % 32))
             return
         if thoughts.has_begun:
             words[:] = 0
@@ -112,8 +128,7 @@ class Constraint:
                 self.fail("too complex: llguidance's limit for one token is met here")
                 return
         if (token := thoughts.next_of_start) is not None:
-            # Unsigned: the highest bit of a word is the sign of an int32.
-            words.view("uint32")[token // 32] |= 1 << (token % 32)
+            bits[token // 32] |= 1 << (token % 32)
 
     def fail(self, reason: str) -> None:
         """Note that the row cannot go on."""

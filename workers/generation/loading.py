@@ -95,6 +95,8 @@ def assemble(
         vocab_size=prompts.vocab_size,
         context_length=prompts.context_length,
         grammars=GrammarCompiler(tokenizer, prompts.vocab_size, eos),
+        # Of a model whose tokenizer knows more tokens than it.
+        eos_tokens=frozenset(token for token in eos if token < prompts.vocab_size),
         thinking=_thinking(tokenizer),
         form=_answer_format(tokenizer),
     )

@@ -38,6 +38,7 @@ class RequestReader:
     vocab_size: int
     context_length: int
     grammars: Grammars
+    eos_tokens: frozenset[int]
     thinking: ThinkingTokens = NO_THINKING
     # How the model writes thoughts and calls.
     form: AnswerFormat = PLAIN
@@ -130,7 +131,8 @@ class RequestReader:
             return None
         # A completion goes on with the prompt's text; nobody told the model to answer.
         thinking = terms.thinking if terms else NO_THINKING
-        return Constraint(self.grammars.compile(grammar), grammar.param, thinking, prompt)
+        compiled = self.grammars.compile(grammar)
+        return Constraint(compiled, grammar.param, thinking, prompt, self.eos_tokens)
 
     def completion(self, body: CompletionRequest) -> list[int]:
         """The prompt of a completion; with a suffix one that asks for the middle, cut to leave room for it.
