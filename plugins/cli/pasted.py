@@ -7,9 +7,10 @@ import re
 from plugins.cli.attachments import SUFFIXES, as_path
 
 # A path as terminals write one that is dropped on them: in quotes, or with a backslash before each character
-# that a shell would see; a person who types one leaves spaces out.
-_QUOTED = re.compile(r"""(?<!\S)(?:'([^'\n]+)'|"([^"\n]+)")""")
-_BARE = re.compile(r"(?<!\S)(?:\\.|[^\s\\])+")
+# that a shell would see; a person who types one leaves spaces out. A shell sees the spaces of ASCII only:
+# macOS puts others, which nobody escapes, into the names of its screenshots ("at 9.41.00\u202fAM.png").
+_QUOTED = re.compile(r"""(?<!\S)(?:'([^'\n]+)'|"([^"\n]+)")""", re.ASCII)
+_BARE = re.compile(r"(?<!\S)(?:\\.|[^\s\\])+", re.ASCII)
 _ESCAPED = re.compile(r"\\(.)")
 # What may follow a path in a sentence.
 _PUNCTUATION = ".,;:!?)"

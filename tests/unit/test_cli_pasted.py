@@ -8,11 +8,14 @@ import pytest
 
 from plugins.cli.pasted import find_files
 
+# As macOS names one: the last space is U+202F, which no terminal escapes.
+SCREENSHOT = "Screenshot 2026-01-09 at 9.41.00\u202fAM.png"
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder, with some files."""
-    for name in ("a.png", "my chart.PNG", "it's.jpg", "report.pdf", "notes.txt", "(1).png"):
+    for name in ("a.png", "my chart.PNG", "it's.jpg", "report.pdf", "notes.txt", "(1).png", SCREENSHOT):
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -27,6 +30,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("What is in a.png?", "What is in ?", ["a.png"]),
         ("Compare a.png, report.pdf.", "Compare , .", ["a.png", "report.pdf"]),
         (r"my\ chart.PNG ", "", ["my chart.PNG"]),
+        (SCREENSHOT.replace(" ", "\\ ") + " ", "", [SCREENSHOT]),
+        (f"What is in '{SCREENSHOT}'?", "What is in ?", [SCREENSHOT]),
         (r"it\'s.jpg", "", ["it's.jpg"]),
         ("it's.jpg", "", ["it's.jpg"]),
         (r"\(1\).png", "", ["(1).png"]),
