@@ -100,5 +100,7 @@ class PromptReader:
 
 def has_processor_to_spare(device: str) -> bool:
     """Whether *device* is a CPU of which a worker's steps leave something idle."""
-    allowed = os.sched_getaffinity(0) if sys.platform == "linux" else range(os.cpu_count() or 1)
-    return device == "cpu" and len(allowed) > 1
+    num_processors = os.cpu_count() or 1
+    if sys.platform == "linux":
+        num_processors = len(os.sched_getaffinity(0))
+    return device == "cpu" and num_processors > 1
