@@ -6,7 +6,9 @@ aiohttp has neither a limit of connections nor a time for headers; it answers ba
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import sys
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -22,6 +24,8 @@ MAX_LINE_BYTES = 8190
 MAX_HEADERS = 128
 # To a silent client, in half of `http.write_timeout_s`.
 NUM_PROBES = 3
+# netinet/tcp.h of macOS: seconds until what is sent again and again without an answer ends a connection.
+TCP_RXT_CONNDROPTIME = 0x80
 # Of a body that its reader has not taken: twice as much stops the client. aiohttp's own quarter of it stops
 # and starts the client 40 times in a photograph, which takes 3 ms.
 READ_BUFFER_BYTES = 256 * 1024
@@ -56,6 +60,8 @@ class Connection(web.RequestHandler):
             max_field_size=MAX_LINE_BYTES,
             max_headers=MAX_HEADERS,
             read_bufsize=READ_BUFFER_BYTES,
+            # `_notice_loss` does that, and survives a connection that has ended already.
+            tcp_keepalive=False,
         )
         self._limits = limits
         self._address = ""
@@ -134,15 +140,19 @@ def _notice_loss(tcp: socket.socket, timeout_s: float) -> None:
 
     What is sent lies in the system's buffer, so that nothing else would tell for a quarter of an hour.
     """
-    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    # macOS has another name for the same.
+    # macOS has other names for the same, one of which Python does not have.
     idle: int = getattr(socket, "TCP_KEEPIDLE", None) or getattr(socket, "TCP_KEEPALIVE")  # noqa: B009
-    probe_s = max(1, round(timeout_s / (2 * NUM_PROBES)))
-    tcp.setsockopt(socket.IPPROTO_TCP, idle, max(1, round(timeout_s / 2)))
-    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, probe_s)
-    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, NUM_PROBES)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(timeout_s * 1000))
+    if sys.platform == "darwin":
+        unanswered = (TCP_RXT_CONNDROPTIME, max(1, round(timeout_s)))
+    else:
+        unanswered = (socket.TCP_USER_TIMEOUT, round(timeout_s * 1000))
+    # macOS refuses all options of a connection that has ended already, which its reader finds out.
+    with contextlib.suppress(OSError):
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        tcp.setsockopt(socket.IPPROTO_TCP, idle, max(1, round(timeout_s / 2)))
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, round(timeout_s / (2 * NUM_PROBES))))
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, NUM_PROBES)
+        tcp.setsockopt(socket.IPPROTO_TCP, *unanswered)
 
 
 def _refuse(transport: asyncio.BaseTransport, error: CapacityError) -> None:

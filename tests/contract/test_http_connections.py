@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
+import sys
+from asyncio.trsock import TransportSocket
+from unittest.mock import Mock, call
 
 import pytest
 from aiohttp.http_parser import HttpRequestParser
 from http_harness import chat_body, open_door, say, say_nothing, updates_of
 
 from plugins.http import crowd
-from plugins.http.connection import Connection
+from plugins.http.connection import Connection, _notice_loss
 from plugins.http.frontend import HttpFrontend
 from transports.errors import ConfigError, PluginError
 
@@ -328,3 +332,26 @@ async def test_a_storm_of_clients_that_leave_leaves_nothing():
                 await asyncio.sleep(0.01)
 
     assert reply.status == 200
+
+
+async def test_a_connection_that_takes_no_options_is_served(monkeypatch):
+    """macOS refuses them for one whose client has left already, and says so in no other way."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    async with open_door() as door:
+        monkeypatch.setattr(TransportSocket, "setsockopt", refuse)
+        reply = await door.request("GET", "/health")
+
+    assert reply.status == 200
+
+
+def test_macos_ends_a_connection_that_leaves_bytes_unanswered(monkeypatch):
+    """Keep-alive alone waits while something is unanswered, and the option of Linux is not there."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+    tcp = Mock(spec=socket.socket)
+
+    _notice_loss(tcp, 60.0)
+
+    assert call(socket.IPPROTO_TCP, 0x80, 60) in tcp.setsockopt.mock_calls
