@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import resource
 
 
@@ -13,5 +12,10 @@ def allow_descriptors(wanted: int) -> None:
     if soft == resource.RLIM_INFINITY or soft >= most:
         return
     # macOS refuses more than kern.maxfilesperproc although it calls the hard limit infinite.
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    while most > soft:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        except (OSError, ValueError):
+            most //= 2
+        else:
+            return

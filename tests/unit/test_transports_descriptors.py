@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from transports.descriptors import allow_descriptors
+
 PROGRAM = """
 import resource, sys
 from transports.descriptors import allow_descriptors
@@ -30,3 +32,22 @@ def test_the_limit_is_raised_as_far_as_allowed(soft: int, wanted: int, expected:
     said = subprocess.run(command, capture_output=True, check=True, text=True).stdout
 
     assert int(said) == expected
+
+
+def test_half_is_tried_where_the_system_refuses_what_it_calls_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """macOS has a limit besides the hard one."""
+    limits = [256, resource.RLIM_INFINITY]
+
+    def setrlimit(_: int, wanted: tuple[int, int]) -> None:
+        if wanted[0] > 10_240:
+            raise ValueError("not allowed to raise maximum limit")
+        limits[:] = wanted
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: tuple(limits))
+    monkeypatch.setattr(resource, "setrlimit", setrlimit)
+
+    allow_descriptors(16_000)
+
+    assert limits == [8_000, resource.RLIM_INFINITY]
