@@ -57,7 +57,10 @@ class FolderFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def list_files(folder: Path) -> Signature:
-    """The files of *folder*, links followed, broken ones left out.
+    """The files of *folder* without hidden ones, links followed, broken ones left out.
+
+    macOS puts such beside others, as Finder's .DS_Store and, on disks that are not its own, a
+    "._model.safetensors" for each file; no library reads them.
 
     Raises:
         OSError: It cannot be read.
@@ -66,7 +69,7 @@ def list_files(folder: Path) -> Signature:
     with os.scandir(folder) as entries:
         for entry in entries:
             try:
-                if entry.is_file():
+                if not entry.name.startswith(".") and entry.is_file():
                     info = entry.stat()
                     found.append((entry.name, info.st_size, info.st_mtime_ns))
             except OSError:

@@ -322,6 +322,17 @@ def test_junk_is_not_listed(tmp_path: Path) -> None:
     assert sorted(scan(tmp_path)) == [MINILM, DEMO, TINY_VL, "loop/real", "real"]
 
 
+def test_what_macos_hides_beside_files_changes_nothing(tmp_path: Path) -> None:
+    folder = model(tmp_path / "models/mine")
+    before = scan(tmp_path)
+    for name in (".DS_Store", "._config.json", "._model.safetensors"):
+        (folder / name).write_bytes(b"\0\5\x16\7")
+    (folder.parent / "other").mkdir()
+    (folder.parent / "other" / "._model.safetensors").write_bytes(b"\0\5\x16\7")
+
+    assert scan(tmp_path) == before
+
+
 def test_a_link_to_a_file_that_is_gone_is_a_missing_file(tmp_path: Path) -> None:
     folder = model(tmp_path / "models/half", {"model.safetensors": None})
     (folder / "model.safetensors").symlink_to(tmp_path / "gone")
