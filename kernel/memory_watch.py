@@ -7,8 +7,9 @@ from kernel.events import Measured
 from kernel.supervisor import Supervisor
 from transports.settings import MIB, KernelSettings
 
-# kern.memorystatus_vm_pressure_level: 1 is normal, 2 a warning, 4 critical.
-MACOS_WARNING = 2
+# kern.memorystatus_vm_pressure_level: 1 is normal, 2 a warning, 4 critical. With a warning macOS has begun to
+# compress and swap, which on small machines is so all day.
+MACOS_CRITICAL = 4
 
 
 class MemoryWatch:
@@ -68,6 +69,6 @@ class MemoryWatch:
                 f"processes wait for memory {found.stall_percent:.0f} % of the time, more than "
                 f"kernel.max_stall_percent ({most_percent:g})"
             )
-        if found.pressure_level is not None and found.pressure_level >= MACOS_WARNING:
-            return f"macOS says that memory is short (pressure level {found.pressure_level})"
+        if found.pressure_level is not None and found.pressure_level >= MACOS_CRITICAL:
+            return f"macOS says that memory is critically short (pressure level {found.pressure_level})"
         return ""

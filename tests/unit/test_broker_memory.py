@@ -242,7 +242,7 @@ def short(kernel: World, found: Measured = SHORT) -> None:
 
 @pytest.mark.parametrize(
     "found",
-    [SHORT, Measured(stall_percent=50.0), Measured(pressure_level=2), Measured(pressure_level=4)],
+    [SHORT, Measured(stall_percent=50.0), Measured(pressure_level=4)],
 )
 def test_under_pressure_idle_models_leave_one_at_a_time_the_oldest_first(found: Measured) -> None:
     kernel = world(300, a=100, b=100)
@@ -257,7 +257,15 @@ def test_under_pressure_idle_models_leave_one_at_a_time_the_oldest_first(found: 
 
 
 @pytest.mark.parametrize(
-    "found", [ENOUGH, Measured(stall_percent=39.0), Measured(pressure_level=1), Measured()]
+    "found",
+    [
+        ENOUGH,
+        Measured(stall_percent=39.0),
+        Measured(pressure_level=1),
+        # A Mac with 8 GB and a browser says so all day: models would come and go with each request.
+        Measured(pressure_level=2),
+        Measured(),
+    ],
 )
 def test_without_pressure_they_stay(found: Measured) -> None:
     kernel = world(300, a=100)
