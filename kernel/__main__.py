@@ -24,7 +24,7 @@ from kernel.broker import Broker
 from kernel.catalog import Catalog
 from kernel.commands import Launcher
 from kernel.environments import Environments
-from kernel.gauge import machine_bytes
+from kernel.gauge import gpu_bytes, machine_bytes
 from kernel.hub_cache import hub_folder
 from kernel.isolation import LinkDirs
 from kernel.jobs import Jobs
@@ -124,6 +124,7 @@ async def _run(
         timeout_s=settings.models.prepare_timeout_s,
     )
     catalog = Catalog(home, settings.models.paths, settings.models.hub_cache, kinds)
+    memory_bytes = machine_bytes()
     view = KernelView(
         version=VERSION,
         pid=os.getpid(),
@@ -131,7 +132,8 @@ async def _run(
         started_s=time.monotonic(),
         shared_dir=str(shared.path),
         kinds={kind.name: _facts(kind, settings) for kind in kinds},
-        memory_budget_bytes=settings.kernel.memory_budget_bytes or budget_of(machine_bytes()),
+        memory_budget_bytes=settings.kernel.memory_budget_bytes
+        or budget_of(memory_bytes, gpu_bytes(memory_bytes)),
         # The environments for Linux run on the CPU.
         has_gpu=sys.platform == "darwin",
     )

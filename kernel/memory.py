@@ -38,10 +38,10 @@ class KindFacts(msgspec.Struct, frozen=True, kw_only=True):
 NOTHING_KNOWN = KindFacts()
 
 
-def budget_of(memory_bytes: int) -> int:
-    """What models may have of a machine with that much memory."""
+def budget_of(memory_bytes: int, gpu_bytes: int) -> int:
+    """What models may have of a machine with that much memory, of which a GPU may have *gpu_bytes*."""
     left_bytes = next(left for least, left in TIERS if memory_bytes >= least)
-    return max(memory_bytes // 4, memory_bytes - left_bytes)
+    return min(gpu_bytes, max(memory_bytes // 4, memory_bytes - left_bytes))
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -78,7 +78,8 @@ class KernelSettings(Section, frozen=True, kw_only=True):
     max_models: Count = 4
     # Without requests for so long a model leaves memory; 0 keeps it. Longer than a pause in a conversation.
     idle_unload_s: Seconds = 1800.0
-    # For all models together; 0 leaves 20 GB of a machine from 64 GB on, 8 GB from 24 GB on, else 4 GB.
+    # For all models together; 0 leaves 20 GB of a machine from 64 GB on, 8 GB from 24 GB on, else 4 GB,
+    # and on a Mac gives no more than the GPU may have.
     memory_budget_bytes: Bytes = 0
     # How often memory is measured: a worker of 5 GB takes the system some milliseconds.
     memory_interval_s: Annotated[float, Meta(ge=0.1)] = 5.0

@@ -169,6 +169,32 @@ def test_the_pressure_level_is_read(status: int, expected: int | None) -> None:
     assert gauge.pressure_level(sysctlbyname) == expected
 
 
+@pytest.mark.parametrize(
+    ("memory_gib", "status", "limit_mib", "expected_gib"),
+    [(24, 0, 0, 16), (24, -1, 0, 16), (64, 0, 0, 48), (64, 0, 57_344, 56), (16, 0, 65_536, 16)],
+)
+@pytest.mark.parametrize("number", [ctypes.c_uint32, ctypes.c_uint64])
+def test_macos_says_what_the_gpu_may_have(
+    memory_gib: int, status: int, limit_mib: int, expected_gib: int, number: Callable[[int], ctypes.c_uint64]
+) -> None:
+    def sysctlbyname(name: bytes, value: object, size: object, new: object, new_size: int) -> int:
+        assert (name, new, new_size) == (b"iogpu.wired_limit_mb", None, 0)
+        found = number(limit_mib)
+        ctypes.memmove(value, ctypes.byref(found), ctypes.sizeof(found))  # type: ignore[arg-type]
+        return status
+
+    assert gauge.gpu_limit(sysctlbyname, memory_gib * 1024**3) == expected_gib * 1024**3
+
+
+def test_a_gpu_shares_the_memory_on_macos_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gauge, "_sysctl", lambda: lambda *_: -1)
+    monkeypatch.setattr(sys, "platform", "linux")
+    on_linux = gauge.gpu_bytes(300)
+    monkeypatch.setattr(sys, "platform", "darwin")
+
+    assert (on_linux, gauge.gpu_bytes(300)) == (300, 200)
+
+
 def test_macos_says_footprints_and_the_level(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(gauge, "_footprint", lambda pid: 5 if pid == 7 else 0)

@@ -46,14 +46,21 @@ def plan(sizes: ModelSizes, budget_bytes: int = 1000 * GIB, kind: str = "text", 
     [(128, 108), (64, 44), (48, 40), (36, 28), (24, 16), (18, 14), (16, 12), (8, 4), (4, 1), (2, 0.5)],
 )
 def test_the_budget_leaves_the_machine_its_own(memory_gib: float, budget_gib: float) -> None:
-    assert budget_gib * GIB == budget_of(int(memory_gib * GIB))
+    memory_bytes = int(memory_gib * GIB)
+
+    assert budget_gib * GIB == budget_of(memory_bytes, memory_bytes)
+
+
+def test_models_have_no_more_than_the_gpu_may_have() -> None:
+    assert budget_of(32 * GIB, 21 * GIB) == 21 * GIB
+    assert budget_of(64 * GIB, 48 * GIB) == 44 * GIB
 
 
 @pytest.mark.parametrize(("built_in_gib", "left_gib"), [(64, 20), (24, 8), (16, 4)])
 def test_a_system_that_reports_a_little_less_is_of_the_same_tier(built_in_gib: int, left_gib: int) -> None:
     reported = built_in_gib * GIB * 97 // 100
 
-    assert reported - left_gib * GIB == budget_of(reported)
+    assert reported - left_gib * GIB == budget_of(reported, reported)
 
 
 # --- the plan -----------------------------------------------------------------------------------
