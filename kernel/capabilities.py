@@ -15,22 +15,26 @@ from transports.reports import Capability
 
 # Templates have some 10 kB; beside them is the list of special tokens.
 MAX_BYTES = 4 * 1024 * 1024
-# Around thoughts and calls, as mlx-lm knows them (mlx_lm.tokenizer_utils).
+# Around thoughts, as mlx-lm knows them (mlx_lm.tokenizer_utils).
 _THOUGHTS = ("<think>", "</think>", "<longcat_think>", "<|think:start|>", "<|channel>", "<|open|>think")
+# In templates that write calls as mlx-lm can read them: all words of a line.
 _CALLS = (
-    "<tool_call>",
-    "[TOOL_CALLS]",
-    "<|tool_call>",
-    "<|tool_call_start|>",
-    "<|tool_list_start|>",
-    "<|tool_calls_section_begin|>",
-    "<minimax:tool_call>",
-    "<start_function_call>",
-    "<longcat_tool_call>",
-    "<arg_key>",
-    '<function name="',
-    "<atem:function_calls>",
-    "<|open|>tools",
+    # Without the second it writes something else there, which nobody can read.
+    ("<tool_call>", "tool_call.name"),
+    ("<tool_call>\\n<function=",),
+    ("<tool_call>\n<function=",),
+    ("[TOOL_CALLS]",),
+    ("<|tool_call>", "<tool_call|>"),
+    ("<|tool_call_start|>",),
+    ("<|tool_list_start|>",),
+    ("<|tool_calls_section_begin|>",),
+    ("<minimax:tool_call>",),
+    ("<start_function_call>",),
+    ("<longcat_tool_call>",),
+    ("<arg_key>",),
+    ('<function name="', '<param name="'),
+    ("<atem:function_calls>",),
+    ("<|open|>tools",),
 )
 
 
@@ -60,7 +64,7 @@ def of_template(folder: Path, sizes: Mapping[str, int]) -> tuple[Capability, ...
     found: list[Capability] = []
     # Some templates leave the tags to the model; they are among its tokens then.
     written = template + _text(folder, "tokenizer_config.json", sizes)
-    if "tools" in template and any(tag in written for tag in _CALLS):
+    if "tools" in template and any(all(word in written for word in words) for words in _CALLS):
         found.append("tools")
     if "reasoning_effort" in template or any(tag in template for tag in _THOUGHTS):
         found.append("reasoning")

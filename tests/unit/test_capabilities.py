@@ -27,6 +27,8 @@ def found(folder: Path, **files: object) -> tuple[str, ...]:
         ("{% if tools %}[AVAILABLE_TOOLS]{% endif %}[TOOL_CALLS]", ("tools",)),
         # Tools that nobody could read the calls of, and calls without tools.
         ("{{ tools }}", ()),
+        ("{{ tools }}<tool_call>{{ call.function }}", ()),
+        (r"{{ tools }}{{ '<tool_call>\n<function=' }}", ("tools",)),
         ("<tool_call>", ()),
         ("<think>", ("reasoning",)),
         ("Reasoning: {{ reasoning_effort }}", ("reasoning",)),
