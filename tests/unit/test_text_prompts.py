@@ -7,9 +7,18 @@ from typing import Any
 
 import pytest
 
-from transports.messages import ChatMessage, Reasoning
+from transports.errors import RequestError
+from transports.messages import ChatMessage, Reasoning, TextPart
+from transports.tools import ToolCall
 from workers.generation.prompts import Prompts
-from workers.generation.turns import Beginning
+from workers.generation.turns import Beginning, with_calls_as_words
+
+CALLS = (ToolCall(id="1", name="look", arguments='{"at": 1}'), ToolCall(id="2", name="look", arguments="{}"))
+CONVERSATION = [
+    ChatMessage(role="user", content="hi"),
+    ChatMessage(role="assistant", content="I look.", tool_calls=CALLS),
+    ChatMessage(role="tool", content="a cat", tool_call_id="1"),
+]
 
 
 class Tokenizer:
@@ -94,3 +103,51 @@ def test_thoughts_that_the_template_opens_are_over_before_the_beginning() -> Non
     )
 
     assert b"hi<think>\n</think>\n\nIt is" == bytes(tokens)
+
+
+def bare(turns: Any, **_told: Any) -> str:
+    return "|".join(turn["content"] for turn in turns)
+
+
+def with_calls(turns: Any, **told: Any) -> str:
+    return bare(turns, **told) + "".join(
+        call["function"]["name"] for turn in turns for call in turn.get("tool_calls", ())
+    )
+
+
+def refuses_calls(turns: Any, **told: Any) -> str:
+    if any(turn.get("tool_calls") for turn in turns):
+        raise TypeError("what are calls?")
+    return bare(turns, **told)
+
+
+@pytest.mark.parametrize(
+    ("render", "expected"),
+    [
+        (with_calls, "hi|I look.|a cat" + "looklook"),
+        (
+            bare,
+            'hi|I look.\n{"name": "look", "arguments": {"at": 1}}\n{"name": "look", "arguments": {}}|a cat',
+        ),
+    ],
+)
+def test_no_call_of_an_earlier_turn_is_lost_on_a_template(render: Callable[..., str], expected: str) -> None:
+    """A template that shows none would leave a gap before the results."""
+    made, _ = prompts("", render)
+
+    assert expected == bytes(made.chat(CONVERSATION)).decode()
+
+
+def test_a_template_that_refuses_calls_says_so_itself() -> None:
+    made, _ = prompts("", refuses_calls)
+
+    with pytest.raises(RequestError, match="refused"):
+        made.chat(CONVERSATION)
+
+
+def test_calls_stand_behind_the_parts_of_a_turn_that_has_some() -> None:
+    turn = ChatMessage(role="assistant", content=(TextPart(text="I look."),), tool_calls=CALLS[1:])
+
+    assert (TextPart(text="I look."), TextPart(text='{"name": "look", "arguments": {}}')) == (
+        with_calls_as_words(turn).content
+    )

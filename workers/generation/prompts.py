@@ -9,6 +9,7 @@ from typing import Any
 
 from transports.errors import RequestError, TaskNotSupported
 from transports.messages import ChatMessage, Reasoning
+from transports.tools import ToolCall
 from workers.generation.fim import recognise
 from workers.generation.rendering import TemplateLimit, check_size, limited
 from workers.generation.too_long import prompt_too_long
@@ -21,6 +22,7 @@ from workers.generation.turns import (
     called_names,
     fields_of,
     turn_of,
+    with_calls_as_words,
 )
 
 # Any: a tokenizer of transformers behind mlx-lm's wrapper; neither has types.
@@ -44,7 +46,14 @@ _MAX_CHARS_PER_TOKEN = 8
 # mistral-common's encode_infilling use the same).
 _GUARD = "\u263a"
 _FIELDS = frozenset({"tools", "enable_thinking"})
-# Shown to a template once, to see whether it shows tools.
+# Shown to a template once, to see if it shows calls. Mistral's want an id of nine letters, and a result.
+_CALL = ToolCall(id="mlxdProbe", name="mentions_mlxd", arguments="{}")
+_CALLED = (
+    ChatMessage(role="user", content="Hello"),
+    ChatMessage(role="assistant", content="", tool_calls=(_CALL,)),
+    ChatMessage(role="tool", content="Hello", tool_call_id=_CALL.id),
+)
+# The same for tools.
 _PROBE = Tools(
     definitions=[
         {
@@ -118,6 +127,14 @@ class Prompts:
         except RequestError:
             return False
         return "Mentions_mlxd" in text
+
+    @cached_property
+    def _shows_calls(self) -> bool:
+        """Whether the chat template shows the model what it called; one that refuses the question may."""
+        try:
+            return _CALL.name in self._render([self._turn(one, None) for one in _CALLED])
+        except RequestError:
+            return True
 
     def completion(self, prompt: str | Sequence[int], *, add_special: bool = True) -> list[int]:
         """Text as the tokenizer has it (special tokens count), or ids as they are.
@@ -203,16 +220,19 @@ class Prompts:
     def _turns(self, messages: Sequence[ChatMessage]) -> list[dict[str, object]]:
         """Messages as templates know them."""
         names = called_names(messages)
-        return [
-            turn_of(
-                message,
-                self._content(message),
-                self._plain,
-                role="system" if message.role == "developer" and not self._knows_developer else message.role,
-                name=message.name or names.get(message.tool_call_id or ""),
-            )
-            for message in messages
-        ]
+        if names and not self._shows_calls:
+            messages = [with_calls_as_words(message) for message in messages]
+        return [self._turn(one, one.name or names.get(one.tool_call_id or "")) for one in messages]
+
+    def _turn(self, message: ChatMessage, name: str | None) -> dict[str, object]:
+        is_system = message.role == "developer" and not self._knows_developer
+        return turn_of(
+            message,
+            self._content(message),
+            self._plain,
+            role="system" if is_system else message.role,
+            name=name,
+        )
 
     def _content(self, message: ChatMessage) -> object:
         """What a message says, as the template takes it."""

@@ -6,8 +6,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from transports.errors import RequestError
-from transports.messages import ChatMessage, ChatRequest, Reasoning
+from transports.messages import ChatMessage, ChatRequest, Reasoning, TextPart
 from transports.tools import ToolCall
 from workers.generation.tool_calls import Tools
 
@@ -80,6 +82,17 @@ def turn_of(
     return turn
 
 
+def with_calls_as_words(message: ChatMessage) -> ChatMessage:
+    """The turn for a template that shows no calls: what was called is part of what it says."""
+    if not message.tool_calls:
+        return message
+    calls = "\n".join(_in_words(call) for call in message.tool_calls)
+    if isinstance(message.content, str):
+        content = "\n".join(filter(None, (message.content, calls)))
+        return msgspec.structs.replace(message, content=content, tool_calls=())
+    return msgspec.structs.replace(message, content=(*message.content, TextPart(text=calls)), tool_calls=())
+
+
 def called_names(messages: Sequence[ChatMessage]) -> dict[str, str]:
     """Call id -> the tool that was called; results do not say it, and some templates want it."""
     return {call.id: call.name for message in messages for call in message.tool_calls}
@@ -107,6 +120,11 @@ def _call(call: ToolCall, plain: Plain) -> dict[str, object]:
     shown = arguments if isinstance(arguments, dict) else call.arguments
     function = {"name": plain(call.name), "arguments": _plainly(shown, plain)}
     return {"id": plain(call.id), "type": "function", "function": function}
+
+
+def _in_words(call: ToolCall) -> str:
+    """As most models that call tools write it, without tags."""
+    return f'{{"name": {json.dumps(call.name, ensure_ascii=False)}, "arguments": {call.arguments}}}'
 
 
 def _plainly(value: object, plain: Plain) -> object:
