@@ -120,7 +120,7 @@ async def _incoming(home: Path, name: str, on_progress: OnProgress) -> AsyncIter
     """A fresh folder to work in, alone on this machine; leftovers of a crash are removed."""
 
     def on_wait() -> None:
-        on_progress(Progress(phase="queued", detail=f"{name}: waiting for another import"))
+        on_progress(Progress(phase="queued", detail=f"{name}: another import runs"))
 
     models = home / "models"
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plugins.cli.output import size
+from plugins.cli.output import duration, size
 from plugins.cli.sanitize import clean_line
 from transports.messages import Phase, Prefill, Progress
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 WORDS: dict[Phase, str] = {
-    "queued": "waiting for a free slot",
+    "queued": "waiting for its turn",
     "environment": "building the environment",
     "download": "fetching the model",
     "convert": "converting the model",
@@ -167,12 +167,15 @@ def _prefix(name: str) -> str:
 
 
 def words(progress: Progress, bytes_per_s: float = 0.0) -> str:
-    """What is being done, and how far it is."""
+    """What is being done, how far it is, and how long a download will take at this speed."""
     detail = clean_line(progress.detail)
     if not progress.total_bytes:
+        if progress.phase == "queued" and detail:
+            return f"waiting: {detail}"
         place = f", position {progress.position}" if progress.position else ""
         return WORDS[progress.phase] + place + (f" ({detail})" if detail else "")
     parts = [f"{size(progress.num_bytes)} of {size(progress.total_bytes)}", detail]
-    if bytes_per_s:
-        parts.insert(1, f"{size(int(bytes_per_s))}/s")
+    left_bytes = progress.total_bytes - progress.num_bytes
+    if bytes_per_s and left_bytes > 0:
+        parts[1:1] = [f"{size(int(bytes_per_s))}/s", f"{duration(left_bytes / bytes_per_s)} left"]
     return ", ".join(part for part in parts if part)

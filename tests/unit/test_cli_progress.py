@@ -38,7 +38,7 @@ def test_a_download_tells_bytes_speed_and_files() -> None:
         phase="download", detail="3 of 12 files", num_bytes=1_200_000_000, total_bytes=4_500_000_000
     )
 
-    assert words(progress, 34e6) == "1.2 GB of 4.5 GB, 34 MB/s, 3 of 12 files"
+    assert words(progress, 34e6) == "1.2 GB of 4.5 GB, 34 MB/s, 1 min 37 s left, 3 of 12 files"
 
 
 def test_a_speed_is_that_of_the_last_seconds() -> None:
@@ -71,5 +71,19 @@ def test_a_download_fits_into_80_columns(monkeypatch: pytest.MonkeyPatch) -> Non
                 ),
             )
 
-    assert "54 MB of 99 MB" in click.unstyle(terminal.getvalue())
-    assert "15 of 16 files" in click.unstyle(terminal.getvalue())
+    shown = click.unstyle(terminal.getvalue())
+    assert "54 MB of 99 MB" in shown
+    assert " s left" in shown
+
+
+@pytest.mark.parametrize(
+    ("progress", "said"),
+    [
+        # A place in memory is waited for too, so no word of slots.
+        (Progress(phase="queued"), "waiting for its turn"),
+        (Progress(phase="queued", position=3), "waiting for its turn, position 3"),
+        (Progress(phase="queued", detail="another pull of it runs"), "waiting: another pull of it runs"),
+    ],
+)
+def test_what_is_waited_for(progress: Progress, said: str) -> None:
+    assert words(progress) == said
