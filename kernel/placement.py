@@ -18,6 +18,7 @@ from transports.settings import KernelSettings
 
 # Retry-After while memory is short: Linux looks back ten seconds.
 PRESSURE_RETRY_S = 10
+KEPT_OUT = "no model is loaded now"
 
 
 class Room(NamedTuple):
@@ -94,10 +95,23 @@ class Placement:
         for resident in late:
             if not self._tenure.is_pinned(resident.name):
                 self._residency.unload(resident.name, now)
-        told = f"no model is loaded now: {self._watch.pressure}; try again later"
+        told = f"{KEPT_OUT}: {self._watch.pressure}; try again later"
         return [
             (one.name, CapacityError(f"{one.name}: {told}", retry_after_s=PRESSURE_RETRY_S)) for one in late
         ]
+
+    def hindrance(self, resident: Resident) -> str:
+        """Why one that waits has no place in memory yet."""
+        if self._watch.pressure:
+            return f"{KEPT_OUT}: {self._watch.pressure}"
+        leaving = self._leaving()
+        idle = self._residency.evictable()
+        placed = (one for one in self._residency.placed() if not self._tenure.is_pinned(one.name))
+        busy = [one for one in placed if one not in idle]
+        if not (first := leaving or busy):
+            return "no place in memory yet"
+        names = ", ".join(one.name for one in first)
+        return f"no place in memory: it waits for {names} to {'leave' if leaving else 'be done'}"
 
     def estimate(self, model: str, kind: str) -> MemoryEstimate:
         """What a model takes as it was placed, or would take."""

@@ -194,6 +194,14 @@ class Residency:
         """When `unload_idle` has something to do, if nothing else happens before."""
         return None if self._is_shut or self._next_leave_s == math.inf else self._next_leave_s
 
+    def leaves_in_s(self, model: str, now: float) -> float | None:
+        """Until an idle model leaves if nobody asks for it, seconds; None for one that is busy, or stays."""
+        resident = self._residents.get(model)
+        if resident is None or not self._is_idle(resident) or self.worker(model) is None:
+            return None
+        leaves_s = self._leaves_s(resident)
+        return None if leaves_s == math.inf else max(0.0, leaves_s - now)
+
     def unpinned(self, now: float) -> None:
         """A model may leave that was kept until now."""
         self._next_leave_s = now

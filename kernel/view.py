@@ -175,6 +175,7 @@ class StatusView:
                 progress=resident.progress if resident and process.state in ("starting", "loading") else None,
                 estimate=resident.plan.estimate(resident.kv_bytes) if resident else None,
                 is_pinned=self._residency.is_pinned(process.model),
+                leaves_in_s=self._residency.leaves_in_s(process.model, now),
             )
 
     def _changes(self, model: str) -> Iterator[str]:
@@ -197,6 +198,8 @@ class StatusView:
                     state=resident.phase,
                     num_queued=self._dispatcher.num_queued_for(resident.name),
                     oldest_wait_s=self._dispatcher.waits(resident.name, now).oldest_s,
+                    uptime_s=now - resident.wanted_s if resident.phase == "waiting" else 0.0,
+                    error=self._placement.hindrance(resident) if resident.phase == "waiting" else "",
                     progress=resident.progress,
                 )
         for model, error, age_s, retry_in_s in self._residency.failures(now):

@@ -106,7 +106,7 @@ class WorkerInfo(Message, frozen=True, kw_only=True):
     num_restarts: int = 0
     device: str = ""
     notes: tuple[str, ...] = ()
-    # Why it is down, or was the last time.
+    # Why it is down, or was the last time; of a model that waits for its place in memory: why.
     error: str = ""
     # Until it is tried again; None while it is not down.
     retry_in_s: float | None = None
@@ -117,6 +117,8 @@ class WorkerInfo(Message, frozen=True, kw_only=True):
     # What it was planned to take; nil for one that is not placed.
     estimate: MemoryEstimate | None = None
     is_pinned: bool = False
+    # Until it leaves memory if nobody asks for it; None for one that is busy, or stays.
+    leaves_in_s: float | None = None
 
 
 class MemoryReport(Message, frozen=True, kw_only=True):

@@ -6,11 +6,11 @@ import pytest
 from kernel_world import World
 
 from kernel.actions import Log
-from kernel.events import MessageReceived, PrepareFailed, ProcessExited
+from kernel.events import Measured, MessageReceived, PrepareFailed, ProcessExited
 from transports.errors import EnvironmentFailed
 from transports.frames import parcel
 from transports.messages import Pong
-from transports.reports import ModelsReply, StatusReply, WorkerInfo
+from transports.reports import DoneReply, ModelsReply, StatusReply, WorkerInfo
 from transports.settings import KernelSettings
 
 M = "echo/m"
@@ -203,3 +203,59 @@ def test_without_any_frontend_that_runs_it_is_not_ready() -> None:
     world.feed(ProcessExited("frontend:door", 2, ("mlxd: no such package",)))
 
     assert waiting_for(world) == (False, ("frontend door: no such package",))
+
+
+def workers_in(world: World) -> dict[str, WorkerInfo]:
+    peer = world.frontend()
+    reply = world.reply(peer, world.admin(peer, "status"), StatusReply)
+    assert isinstance(reply, StatusReply)
+    return {worker.model: worker for worker in reply.workers}
+
+
+def test_a_model_without_a_place_says_who_has_it() -> None:
+    world = World("echo/a", "echo/b", settings=KernelSettings(frontends=(), max_models=1))
+    peer = world.frontend()
+    world.submit(peer, "echo/a")
+    world.advance(1)
+    world.submit(peer, "echo/b")
+
+    world.advance(7)
+
+    waiting = workers_in(world)["echo/b"]
+    assert waiting.state == "waiting"
+    assert waiting.error == "no place in memory: it waits for echo/a to be done"
+    assert waiting.uptime_s == 7
+
+
+def test_a_model_without_a_place_says_who_leaves_for_it() -> None:
+    world = World("echo/a", "echo/b", settings=KernelSettings(frontends=(), max_models=1))
+    peer = world.frontend()
+    world.finish("echo:echo/a", world.submit(peer, "echo/a"))
+    world.is_automatic = False
+
+    world.submit(peer, "echo/b")
+
+    assert workers_in(world)["echo/b"].error == "no place in memory: it waits for echo/a to leave"
+
+
+def test_a_model_kept_out_says_that_memory_is_short() -> None:
+    world = World(M)
+    world.measured = Measured(pressure_level=2)
+    world.advance(KernelSettings().memory_interval_s)
+
+    world.submit(world.frontend(), M)
+
+    assert workers_in(world)[M].error.startswith("no model is loaded now: macOS says that memory is short")
+
+
+def test_an_idle_model_says_when_it_leaves() -> None:
+    world = World(M, settings=KernelSettings(frontends=(), idle_unload_s=100))
+    peer = world.frontend()
+    request = world.submit(peer, M)
+
+    assert workers_in(world)[M].leaves_in_s is None
+    world.finish(W, request)
+    world.advance(30)
+    assert workers_in(world)[M].leaves_in_s == pytest.approx(70, abs=1)
+    world.reply(peer, world.admin(peer, "pin", model=M), DoneReply)
+    assert workers_in(world)[M].leaves_in_s is None
