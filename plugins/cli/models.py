@@ -39,16 +39,19 @@ def list_models(as_json: bool) -> None:
     elif not found:
         click.echo("No model was found; `mlxd pull OWNER/NAME` brings one.", err=True)
     else:
-        print_table(
-            ("MODEL", "KIND", "TAKES", "STATE", "SIZE", "CONTEXT", "SOURCE"),
-            [_row(model) for model in found],
-            folded="MODEL",
-        )
-        for model in found:
-            if model.alias_of:
-                click.echo(f"\n{clean_line(model.name)}: alias of {clean_line(model.alias_of)}")
-            elif model.is_changed:
-                click.echo(f"\n{clean_line(model.name)}: {CHANGED}")
+        print_models(found)
+
+
+def print_models(found: tuple[ModelInfo, ...]) -> None:
+    """Print a table, and below it a line for each model of which more is to be said."""
+    print_table(
+        ("MODEL", "KIND", "TAKES", "STATE", "SIZE", "CONTEXT", "SOURCE"),
+        [_row(model) for model in found],
+        folded="MODEL",
+    )
+    notes = [f"{clean_line(model.name)}: {note}" for model in found if (note := _note(model))]
+    if notes:
+        click.echo("\n" + "\n".join(notes))
 
 
 @models.command()
@@ -135,6 +138,15 @@ async def _import(file: Path, name: str) -> ModelsReply:
 async def _remove(name: str, *, force: bool) -> RemovedReply:
     async with session.any_kernel() as client:
         return await client.admin("models.rm", Admin(model=name, force=force), RemovedReply)
+
+
+def _note(model: ModelInfo) -> str:
+    """What its row does not say: what it stands for, why it cannot be served, that its files changed."""
+    if model.alias_of:
+        return f"alias of {clean_line(model.alias_of)}"
+    if model.error:
+        return clean_line(model.error).removeprefix(f"{clean_line(model.name)}: ")
+    return CHANGED if model.is_changed else ""
 
 
 def _row(model: ModelInfo) -> tuple[str, ...]:

@@ -137,7 +137,7 @@ def _budget(memory: MemoryReport | None) -> str:
 
 def _print_workers(workers: tuple[WorkerInfo, ...]) -> None:
     print_table(
-        ("MODEL", "KIND", "STATE", "PID", "REQUESTS", "WAIT", "MEMORY", "PLANNED", "FOR"),
+        ("MODEL", "KIND", "STATE", "PID", "REQUESTS", "WAIT", "MEMORY", "PLANNED", "FOR", "LEAVES"),
         [_worker_row(worker) for worker in workers],
         folded="MODEL",
     )
@@ -150,9 +150,12 @@ def _print_workers(workers: tuple[WorkerInfo, ...]) -> None:
 def _print_reason(name: str, process: WorkerInfo | FrontendInfo) -> None:
     """Why a process is not there, when it is tried again, and what it said last."""
     name = clean_line(name)
-    parts = [clean_line(process.error)] if process.error else []
-    if isinstance(process, WorkerInfo) and process.progress and process.state != "ready":
-        parts.insert(0, words(process.progress))
+    error = clean_line(process.error).removeprefix(f"{name}: ").rstrip(".")
+    parts = [error] if error else []
+    # One that waits for its place in memory has the reason in its error.
+    if isinstance(process, WorkerInfo) and process.progress and process.state not in ("ready", "waiting"):
+        before = [f"before that its process ended: {error}"] if error else []
+        parts = [words(process.progress), *before]
     if process.retry_in_s is not None:
         parts.append(_next_try(name, process))
     if parts:
@@ -181,14 +184,20 @@ def _worker_row(worker: WorkerInfo) -> tuple[str, ...]:
         " ".join(part for part in (running, queued) if part) or "-",
         duration(worker.oldest_wait_s) if worker.num_queued else "-",
         size(worker.memory_bytes) if worker.memory_bytes else "-",
-        _planned(worker),
+        size(worker.estimate.total_bytes) if worker.estimate else "-",
         duration(worker.uptime_s) if worker.uptime_s else "-",
+        _leaves(worker),
     )
 
 
-def _planned(worker: WorkerInfo) -> str:
-    planned = size(worker.estimate.total_bytes) if worker.estimate else "-"
-    return f"{planned} pinned" if worker.is_pinned else planned
+def _leaves(worker: WorkerInfo) -> str:
+    """When it leaves memory if nobody asks for it."""
+    if worker.is_pinned:
+        return "pinned"
+    if worker.leaves_in_s is not None:
+        return f"in {duration(worker.leaves_in_s)}"
+    is_idle = worker.state == "ready" and not worker.num_active and not worker.num_queued
+    return "never" if is_idle else "-"
 
 
 def _queued_row(request: QueuedRequest) -> tuple[str, ...]:

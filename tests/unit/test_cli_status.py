@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plugins.cli.status import _print_reason, _print_status
+from plugins.cli.status import _print_reason, _print_status, _print_workers
 from transports.messages import Progress
 from transports.reports import OutcastInfo, StatusReply, WorkerInfo
 
@@ -30,12 +30,45 @@ def worker(state: str, **fields: object) -> WorkerInfo:
             worker("preparing", progress=Progress(phase="environment", detail="mlx")),
             "m is preparing: building the environment (mlx)",
         ),
+        # Errors of models begin with their names.
+        (
+            worker("failed", error="m: Model type x not supported.", retry_in_s=0),
+            "m is failed: Model type x not supported; the next request tries again, `mlxd load m` at once",
+        ),
+        (
+            worker("loading", progress=Progress(phase="load"), error="signal 6 (SIGABRT)"),
+            "m is loading: loading the model; before that its process ended: signal 6 (SIGABRT)",
+        ),
+        (
+            worker("waiting", progress=Progress(phase="queued"), error="no place in memory yet"),
+            "m is waiting: no place in memory yet",
+        ),
     ],
 )
 def test_a_reason_is_one_line(info: WorkerInfo, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     _print_reason("m", info)
 
     assert capsys.readouterr().out.strip() == said
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"is_pinned": True}, "pinned"),
+        ({"leaves_in_s": 299.7}, "in 4 min 59 s"),
+        ({"num_active": 1}, "-"),
+        ({"num_queued": 1}, "-"),
+        ({}, "never"),
+    ],
+)
+def test_when_a_model_leaves_memory_is_told(
+    fields: dict[str, object], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _print_workers((worker("ready", **fields),))
+
+    head, row = capsys.readouterr().out.splitlines()
+    at = head.index("LEAVES")
+    assert row[at:].strip() == said
 
 
 def test_last_words_cannot_act_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
