@@ -15,6 +15,7 @@ from transports.logs import get_logger
 from transports.messages import Pong, Progress, Welcome
 from transports.tether import PeerBootstrap
 from workers.engine import Engine
+from workers.heap import give_back_freed
 from workers.kinds import loader
 from workers.link import Link, hello_of
 from workers.protocol import Session
@@ -58,6 +59,7 @@ def _load(link: Link, loader_name: str, load: Load) -> Engine | None:
         _cannot_load(link, ModelUnavailable(f"{load.path}: cannot be loaded: {type(e).__name__}: {e}"))
         return None
     keep_what_lives()
+    give_back_freed()
     info = engine.info
     link.send(
         parcel(
