@@ -8,11 +8,12 @@ vocabularies, so their bytes are joined here; any other tokenizer decodes a shor
 from __future__ import annotations
 
 import codecs
-import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _SPACE = "\u2581"
@@ -142,13 +143,20 @@ class TagDetokenizer:
         return text + name if name and self._shows(name) else text
 
 
+class _TokenizerFile(msgspec.Struct, frozen=True):
+    """What is read of the megabytes of a tokenizer.json."""
+
+    # Any: what JSON gives.
+    decoder: dict[str, Any] | None = None
+
+
 def decoder_of(folder: Path) -> str:
     """Which of `Vocabulary`'s decoders the tokenizer.json in *folder* asks for."""
     try:
-        content = json.loads((folder / "tokenizer.json").read_bytes())
-    except (OSError, ValueError):
+        file = msgspec.json.decode((folder / "tokenizer.json").read_bytes(), type=_TokenizerFile)
+    except (OSError, ValueError, RecursionError):
         return "window"
-    decoder = (content.get("decoder") if isinstance(content, dict) else None) or {}
+    decoder = file.decoder or {}
     kinds = [decoder.get("type")] + [part.get("type") for part in decoder.get("decoders", ())]
     if "ByteLevel" in kinds:
         return "bytes"
