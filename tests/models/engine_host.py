@@ -81,6 +81,8 @@ class Report(msgspec.Struct, kw_only=True):
     num_withdrawn: int = 0
     load_error: Failed | None = None
     load_fractions: list[float | None] = []
+    # Whether a grammar could be compiled when the model was loaded, without a look at the vocabulary.
+    has_vocabulary_tables: bool = False
     device: str = ""
     notes: list[str] = []
 
@@ -226,7 +228,7 @@ def main() -> None:
     from workers.generation import sampling
     from workers.kinds import loader
 
-    loaded, engine = None, None
+    loaded, engine, has_tables = None, None, False
     for line in sys.stdin.buffer:
         scenario = msgspec.json.decode(line, type=Scenario)
         report = Report()
@@ -242,12 +244,14 @@ def main() -> None:
                 caches.KVCache.step = caches.BatchKVCache.step = scenario.growth_tokens
                 engine = loader(LOADERS[scenario.kind])(Path(scenario.path), scenario.settings, on_progress)
                 loaded = wanted
+                has_tables = engine._loaded.reader.grammars._tables.done()
             break_sampling(scenario, sampling.sample)
             cut_nothing(scenario, can_trim_prompt_cache)
             report = play(scenario, engine)
         except MlxdError as e:
             loaded, report.load_error = None, failed(e, "")
         report.load_fractions = fractions
+        report.has_vocabulary_tables = has_tables
         sys.stdout.buffer.write(msgspec.msgpack.encode(report).hex().encode() + b"\n")
         sys.stdout.buffer.flush()
 

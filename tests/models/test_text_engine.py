@@ -37,6 +37,13 @@ def test_weights_are_dense_and_load_is_reported(run: Run) -> None:
     assert report.load_fractions == sorted(report.load_fractions)
 
 
+def test_nobody_waits_for_the_tables_of_a_first_grammar(run: Run) -> None:
+    """llguidance holds Python's lock while it makes them, so that no answer would go on."""
+    report = run()
+
+    assert report.has_vocabulary_tables
+
+
 def test_rows_say_the_same_alone_and_among_others(run: Run) -> None:
     """Neighbours with other parameters join, end and are cancelled while the rows decode."""
     greedy = Job(id="greedy", chat=story("a fox"))

@@ -53,7 +53,9 @@ class GrammarTrial:
     """The worker's end. Used by one thread, which lives as long as this does."""
 
     def __init__(self, order: TrialOrder) -> None:
-        self._order = order
+        """No process yet; *order* is what it will be told."""
+        # Megabytes, and Python's lock is held while they are made.
+        self._order = msgspec.json.encode(order)
         self._process: subprocess.Popen[bytes] | None = None
         # What the process says when it has started, and who waits for that.
         self._greeting: tuple[Thread, list[bytes]]
@@ -81,7 +83,7 @@ class GrammarTrial:
         process = self._started()
         lines: list[bytes] = []
         used_s, started = _cpu_s(process), time.monotonic()
-        waiter = _ask(process, text, lines)
+        waiter = _ask(process, msgspec.json.encode(text), lines)
         while waiter.is_alive():
             waiter.join(_LOOK_S)
             is_late = _cpu_s(process) - used_s > COMPILE_CPU_S or time.monotonic() - started > COMPILE_WALL_S
@@ -175,13 +177,14 @@ def _limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
-def _ask(process: subprocess.Popen[bytes], line: object, lines: list[bytes]) -> Thread:
-    """Give the process a line; the thread ends when it has answered, in *lines*, or died."""
+def _ask(process: subprocess.Popen[bytes], line: bytes, lines: list[bytes]) -> Thread:
+    """Give the process a line of JSON; the thread ends when it has answered, in *lines*, or died."""
     stdin, stdout = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
 
     def ask() -> None:
         with contextlib.suppress(OSError, ValueError):
-            stdin.write(msgspec.json.encode(line) + b"\n")
+            stdin.write(line)
+            stdin.write(b"\n")
             stdin.flush()
             lines.append(stdout.readline())
 

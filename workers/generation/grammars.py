@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, regex_to_lark
@@ -31,7 +31,9 @@ class GrammarCompiler:
     """Makes the matchers of one model. Called from the engine's thread only."""
 
     def __init__(self, tokenizer: Tokenizer, vocab_size: int, eos_tokens: frozenset[int]) -> None:
-        """Nothing is started before the first grammar comes.
+        """Begin to make llguidance's tables of the vocabulary, in a thread.
+
+        llguidance holds Python's lock meanwhile, and no answer would go on: to be called while a model loads.
 
         Args:
             tokenizer: As transformers has it, without mlx-lm's wrapper.
@@ -44,8 +46,14 @@ class GrammarCompiler:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="grammar")
         # Least recently used first.
         self._kept: OrderedDict[Grammar | CallsOrAnswer, Future[Matcher]] = OrderedDict()
-        # Of the thread.
-        self._prepared: tuple[LLTokenizer, GrammarTrial] | None = None
+        self._tables = self._thread.submit(self._prepare, vocab_size)
+
+    def settle(self, vocab_size: int) -> None:
+        """Wait until the first grammar can be compiled, for logits of *vocab_size* numbers."""
+        if vocab_size != self._vocab_size:
+            self._vocab_size = vocab_size
+            self._tables = self._thread.submit(self._prepare, vocab_size)
+        wait([self._tables])
 
     def compile(self, grammar: Grammar | CallsOrAnswer) -> Future[Matcher]:
         """The matcher at the grammar's beginning, for copies. The future may end in a RequestError."""
@@ -60,8 +68,8 @@ class GrammarCompiler:
         """End the thread and the trial's process; what is not compiled yet never will be."""
         self._kept.clear()
         self._thread.shutdown(wait=False, cancel_futures=True)
-        if self._prepared is not None:
-            self._prepared[1].close()
+        if self._tables.exception() is None:
+            self._tables.result()[1].close()
 
     def _forget(self) -> None:
         while len(self._kept) > 1 and (
@@ -72,9 +80,9 @@ class GrammarCompiler:
     def _compile(self, grammar: Grammar | CallsOrAnswer) -> Matcher:
         """In the thread."""
         text = _either(grammar) if isinstance(grammar, CallsOrAnswer) else _as_llguidance(grammar)
-        if self._prepared is None:
-            self._prepared = self._prepare(grammar)
-        tokenizer, trial = self._prepared
+        if (error := self._tables.exception()) is not None:
+            raise refused(grammar.param, f"this model's tokenizer cannot be used with grammars: {error}")
+        tokenizer, trial = self._tables.result()
         trial.check(text, grammar.param)
         # Without Python's lock; the trial has shown that it takes no longer than that.
         limits = LLParserLimits(**LIMITS, verbose_errors=False)
@@ -83,26 +91,18 @@ class GrammarCompiler:
             raise refused(grammar.param, matcher.get_error())
         return matcher
 
-    def _prepare(self, grammar: Grammar | CallsOrAnswer) -> tuple[LLTokenizer, GrammarTrial]:
+    def _prepare(self, vocab_size: int) -> tuple[LLTokenizer, GrammarTrial]:
+        """In the thread."""
         backend = getattr(self._source, "backend_tokenizer", None)
         if backend is None:
-            raise RequestError(
-                f"{grammar.param}: this model's tokenizer cannot be used with grammars", param=grammar.param
-            )
+            raise ValueError("it is no fast one, with a tokenizer.json")
         order = TrialOrder(
             tokenizer=backend.to_str(),
-            vocab_size=self._vocab_size,
+            vocab_size=vocab_size,
             eos_tokens=self._eos_tokens,
             limits=LIMITS,
         )
-        trial = GrammarTrial(order)
-        # Both take as long, and on processors of their own.
-        trial.start()
-        try:
-            return order.llguidance_tokenizer(), trial
-        except BaseException:
-            trial.close()
-            raise
+        return order.llguidance_tokenizer(), GrammarTrial(order)
 
 
 def refused(param: str, reason: str) -> RequestError:

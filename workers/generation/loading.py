@@ -19,7 +19,7 @@ from workers.generation.detokenize import Vocabulary, decoder_of
 from workers.generation.grammars import GrammarCompiler
 from workers.generation.kv_memory import KvSizes
 from workers.generation.loaded import LoadedModel
-from workers.generation.model_files import Config, context_length
+from workers.generation.model_files import Config, context_length, stated_vocab_size
 from workers.generation.params import read_defaults
 from workers.generation.prompts import Prompts
 from workers.generation.requests import RequestReader
@@ -75,16 +75,23 @@ def measure(
     return logits.shape[-1], longest
 
 
+def begin_grammars(tokenizer: Tokenizer, config: Config) -> GrammarCompiler:
+    """For `assemble`; to be called before the weights are read, beside which it works."""
+    return GrammarCompiler(tokenizer, stated_vocab_size(config), frozenset(tokenizer.eos_token_ids))
+
+
 def assemble(
     path: Path,
     model: Model,
     tokenizer: Tokenizer,
+    grammars: GrammarCompiler,
     prompts: Prompts,
     settings: LoadingSettings,
     device: str,
     kv_sizes: KvSizes,
 ) -> LoadedModel:
     """Put together what an engine needs, and try the template once."""
+    grammars.settle(prompts.vocab_size)
     _try_template(path, prompts, tokenizer)
     vocabulary = Vocabulary(tokenizer, decoder_of(path))
     eos = frozenset(tokenizer.eos_token_ids)
@@ -94,7 +101,7 @@ def assemble(
         defaults=read_defaults(path),
         vocab_size=prompts.vocab_size,
         context_length=prompts.context_length,
-        grammars=GrammarCompiler(tokenizer, prompts.vocab_size, eos),
+        grammars=grammars,
         # Of a model whose tokenizer knows more tokens than it.
         eos_tokens=frozenset(token for token in eos if token < prompts.vocab_size),
         thinking=_thinking(tokenizer),

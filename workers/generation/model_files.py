@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import msgspec
 
 from transports.errors import ModelUnavailable
 
@@ -43,19 +45,29 @@ def vet(folder: Path) -> Config:
 
 def context_length(config: Config) -> int:
     """The longest sequence that the model was made for, tokens."""
+    return _first_number(config, _CONTEXT_KEYS) or _FALLBACK_CONTEXT
+
+
+def stated_vocab_size(config: Config) -> int:
+    """How many logits the model says that it has; 0 if it does not say."""
+    return _first_number(config, ("vocab_size",))
+
+
+def _first_number(config: Config, keys: Sequence[str]) -> int:
+    """What the first of *keys* that is there says; 0 if none does."""
     inner = config.get("text_config")
     for part in (config, inner if isinstance(inner, dict) else {}):
-        for key in _CONTEXT_KEYS:
+        for key in keys:
             if isinstance(value := part.get(key), int) and value > 0:
                 return value
-    return _FALLBACK_CONTEXT
+    return 0
 
 
 def _vet_tokenizer(folder: Path) -> None:
     if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
         raise ModelUnavailable(f"{folder}: no tokenizer: expected {' or '.join(_TOKENIZER_FILES)}")
     if (folder / "tokenizer.json").is_file():
-        _read_object(folder / "tokenizer.json")
+        _check_object(folder / "tokenizer.json")
     settings = folder / "tokenizer_config.json"
     if settings.is_file() and "auto_map" in _read_object(settings):
         raise ModelUnavailable(
@@ -94,6 +106,14 @@ def _vet_safetensors(file: Path) -> None:
         raise ModelUnavailable(f"{file}: corrupt: {e}") from None
     if found != expected:
         raise ModelUnavailable(f"{file}: corrupt: expected {expected} bytes, got {found}")
+
+
+def _check_object(file: Path) -> None:
+    """Look at a JSON object of megabytes without making one."""
+    try:
+        msgspec.json.decode(file.read_bytes(), type=dict[str, msgspec.Raw])
+    except (OSError, ValueError, RecursionError) as e:
+        raise ModelUnavailable(f"{file}: corrupt: {e}") from None
 
 
 def _read_object(file: Path) -> Config:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,11 +20,15 @@ from workers.engine import OnProgress
 from workers.generation import cpu_activations, cpu_attention
 
 # Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
+Array = Any
 Model = Any
 
 SLOW_BLAS_NOTE = "reference BLAS: prompts are read 10 times slower; install libopenblas (libopenblas0)"
-# Weights are brought into memory in so many portions, each a step of the progress bar.
+# Weights are brought into memory in at most so many portions, each a step of the progress bar.
 _NUM_PORTIONS = 32
+# None but the last is smaller: the tables for grammars are made meanwhile, and who makes them holds
+# Python's lock, without which the next portion cannot begin.
+_MIN_PORTION_BYTES = 256 * 1024 * 1024
 _MAX_REASON = 300
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -67,15 +71,29 @@ def materialise(model: Model, device: str, on_progress: OnProgress) -> Model:
     if device == "cpu":
         model = _densify(model)
     weights = [weight for _, weight in tree_flatten(model.parameters())]
-    size = max(1, -(-len(weights) // _NUM_PORTIONS))
-    for at in range(0, len(weights), size):
-        mx.eval(weights[at : at + size])
-        done = min(at + size, len(weights))
+    done = 0
+    for portion in _portions(weights):
+        mx.eval(portion)
+        done += len(portion)
         on_progress(
             Progress(phase="load", fraction=done / len(weights), detail=f"weights {done}/{len(weights)}")
         )
     mx.clear_cache()
     return model
+
+
+def _portions(weights: Sequence[Array]) -> Iterator[list[Array]]:
+    size_bytes = max(_MIN_PORTION_BYTES, sum(weight.nbytes for weight in weights) // _NUM_PORTIONS)
+    portion: list[Array] = []
+    portion_bytes = 0
+    for weight in weights:
+        portion.append(weight)
+        portion_bytes += weight.nbytes
+        if portion_bytes >= size_bytes:
+            yield portion
+            portion, portion_bytes = [], 0
+    if portion:
+        yield portion
 
 
 def _densify(model: Model) -> Model:

@@ -16,6 +16,7 @@ from workers.engine import OnProgress
 from workers.generation.kv_memory import KvSizes
 from workers.generation.loading import (
     assemble,
+    begin_grammars,
     eos_tokens,
     keep_off,
     measure,
@@ -43,11 +44,13 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
     on_progress(Progress(phase="load", fraction=0.0, detail="reading"))
     with explained(path):
         model, _ = load_model(path, lazy=True)
-        model = materialise(model, device, on_progress)
         tokenizer = _tokenizer(path, config)
+        grammars = begin_grammars(tokenizer, config)
+        model = materialise(model, device, on_progress)
         cache = make_prompt_cache(model)
         prompts = Prompts(tokenizer, *measure(model, config, checked, cache))
-        loaded = assemble(path, model, tokenizer, prompts, checked, device, KvSizes.of(cache))
+        kv_sizes = KvSizes.of(cache)
+        loaded = assemble(path, model, tokenizer, grammars, prompts, checked, device, kv_sizes)
     return TextEngine(loaded, checked)
 
 

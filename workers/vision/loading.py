@@ -20,6 +20,7 @@ from workers.engine import OnProgress
 from workers.generation.kv_memory import KvSizes
 from workers.generation.loading import (
     assemble,
+    begin_grammars,
     eos_tokens,
     keep_off,
     measure,
@@ -65,9 +66,10 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
     try:
         with explained(path):
             model = load_model(path, lazy=True)
-            model = materialise(model, device, on_progress)
-            processor = _processor(path, model)
+            processor = _processor(path)
             tokenizer = _tokenizer(path, config, processor)
+            grammars = begin_grammars(tokenizer, config)
+            model = materialise(model, device, on_progress)
             seeing = VisionModel(model)
             placeholders = _placeholders(processor, tokenizer)
             prompts = VisionPrompts(tokenizer, *measure(seeing, config, checked), placeholders)
@@ -75,7 +77,7 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
                 processor, prompts.placeholder, _image_token(model), tokenizer.bos_token_id
             )
             kv_sizes = KvSizes.of(_try_picture(path, seeing, pictures))
-            loaded = assemble(path, seeing, tokenizer, prompts, checked, device, kv_sizes)
+            loaded = assemble(path, seeing, tokenizer, grammars, prompts, checked, device, kv_sizes)
     finally:
         # One model's module lifts Pillow's limit for the whole process.
         Image.MAX_IMAGE_PIXELS = max_pixels
@@ -89,7 +91,7 @@ def close_doors(settings: VisionSettings) -> None:
     mlx_vlm.utils.SAFETENSORS_DTYPE_FALLBACKS = {}
 
 
-def _processor(path: Path, model: Model) -> Processor:
+def _processor(path: Path) -> Processor:
     """The folder's processor, as mlx-vlm makes it."""
     try:
         processor = load_processor(path, add_detokenizer=False, trust_remote_code=False)
