@@ -24,6 +24,10 @@ Array = Any
 Model = Any
 
 SLOW_BLAS_NOTE = "reference BLAS: prompts are read 10 times slower; install libopenblas (libopenblas0)"
+# Of buffers that mlx has freed and keeps for the next step, which a GPU's memory counts as ours. By itself
+# mlx keeps more than a Mac's GPU may have in all, and steps of ever other lengths fill that: a worker would
+# take the memory of all others. For 2048 tokens a layer of 8 billion parameters' model frees about half.
+FREED_BYTES = 512 * 1024 * 1024
 # Weights are brought into memory in at most so many portions, each a step of the progress bar.
 _NUM_PORTIONS = 32
 # None but the last is smaller: the tables for grammars are made meanwhile, and who makes them holds
@@ -63,6 +67,7 @@ def choose_device(section: str, wanted: str) -> str:
         cpu_attention.install("cpu")
         cpu_activations.install("cpu")
         return "cpu"
+    mx.set_cache_limit(FREED_BYTES)
     return "metal" if mx.metal.is_available() else "cuda"
 
 
