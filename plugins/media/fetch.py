@@ -19,6 +19,7 @@ from aiohttp.typedefs import LooseHeaders
 from yarl import URL
 
 from plugins.media.addresses import is_public
+from plugins.media.certificates import trusted
 from transports.errors import InvalidImage, RequestError
 from transports.settings import MediaSettings
 from transports.version import VERSION
@@ -53,6 +54,7 @@ class Fetcher:
         # Not the loop's own threads: a name server that does not answer would take them all.
         self._threads = ThreadPoolExecutor(MAX_PARALLEL, thread_name_prefix="lookup")
         self._lookup = lookup
+        self._trusted = trusted()
 
     def close(self) -> None:
         """Start no more lookups."""
@@ -118,6 +120,7 @@ class Fetcher:
         connector = aiohttp.TCPConnector(
             resolver=_Resolver(self._lookup, self._threads, is_guarded=not is_named),
             socket_factory=_open if is_named else _open_public,
+            ssl=self._trusted,
             use_dns_cache=False,
             force_close=True,
         )

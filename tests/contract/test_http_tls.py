@@ -6,13 +6,17 @@ import asyncio
 import shutil
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from http_harness import NO_KEYS, chat_body, open_door
 
 from plugins.http.frontend import HttpFrontend
+from plugins.media import certificates
+from plugins.media.fetch import Fetcher
 from transports.errors import ConfigError
+from transports.settings import MediaSettings
 
 OPENSSL = shutil.which("openssl")
 pytestmark = pytest.mark.skipif(OPENSSL is None, reason="openssl, which makes the certificate, is not here")
@@ -86,3 +90,20 @@ async def test_a_wrong_file_is_named(files: dict[str, Path], cert: str, key: str
         await HttpFrontend({"port": 0, **given}, keys_path=NO_KEYS).open()
     assert named in raised.value.message
     assert "\n" not in raised.value.message
+
+
+async def test_pictures_are_fetched_where_only_macos_knows_whom_to_believe(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python from python.org has no authorities of its own there."""
+    none = ssl.get_default_verify_paths()._replace(cafile=None)
+    with monkeypatch.context() as macos:
+        macos.setattr(ssl, "get_default_verify_paths", lambda: none)
+        macos.setattr(sys, "platform", "darwin")
+        macos.setattr(certificates, "MACOS_FILE", str(files["cert"]))
+        fetcher = Fetcher(MediaSettings(allowed_hosts=("localhost",)))
+    async with open_door(tls_cert_file=str(files["cert"]), tls_key_file=str(files["key"])) as door:
+        body = await fetcher.fetch(f"https://localhost:{door.port}/health", "url")
+    fetcher.close()
+
+    assert b"ok" in body
