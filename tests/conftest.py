@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
+from leftovers import child_pids, commands_of_ours
 from running import (
     DEFAULT_MODEL,
     EMBEDDING_MODEL,
@@ -40,12 +41,10 @@ PREPARE_TIMEOUT_S = 110.0
 @pytest.fixture(autouse=True)
 def no_leftovers() -> Iterator[None]:
     """No test leaves a process behind; a kernel that a whole module shares is not the test's."""
-    shared = psutil.Process().children()
+    shared = child_pids()
     yield
     # Not by a list of all descendants before and after: a shared kernel may start a worker between the two.
-    new = [child for child in psutil.Process().children() if child not in shared]
-    left = [process for child in new for process in (child, *child.children(recursive=True))]
-    names = [" ".join(child.cmdline()[-4:]) for child in left if _is_ours(child)]
+    names = commands_of_ours(child_pids() - shared)
     assert not names, f"left running: {names}"
 
 
@@ -189,16 +188,11 @@ def smollm2(prepared: Path) -> Path:
     return prepared / "models" / DEFAULT_MODEL
 
 
-def _is_ours(process: psutil.Process) -> bool:
-    try:
-        command = process.cmdline()
-    except psutil.Error:
-        return False
-    return any(word.partition(".")[0] in ("kernel", "workers", "plugins") for word in command)
-
-
 def pytest_configure() -> None:
-    """Let Ctrl-C count; stop with the reason where mlxd was installed before its entry points changed."""
+    """Let Ctrl-C count; compile once; stop where mlxd was installed before its entry points changed."""
+    # Else each of a thousand processes compiles anew what it imports, and pytest all tests.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # Ignored in a shell's background job, and then by all that a test starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
