@@ -29,6 +29,7 @@ from plugins.client import KernelClient
 from plugins.launch import KernelProcess
 from transports import rundir
 from transports.filelock import locked
+from transports.garbage import keep_what_lives
 from transports.registrations import OURS, registrations
 from transports.reports import Admin, DoneReply
 from transports.settings import HttpSettings, KernelSettings, Settings
@@ -200,3 +201,8 @@ def pytest_configure() -> None:
         found = {one.name: one.value for one in registrations(group) if one.distribution == OURS}
         if found != wanted:
             pytest.exit(f"mlxd is installed with other entry points in {group}: `uv pip install -e '.[dev]'`")
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests and what they import are looked through for garbage once, and not in each test."""
+    keep_what_lives()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import socket
 import time
 from collections.abc import Iterator
@@ -51,34 +50,37 @@ def items(num: int, size: int) -> bytes:
     return RESPONSE + b",".join([one] * num) + b"]}"
 
 
-# Name -> a body and the status of its answer.
+# Name -> a body, made when it is needed, and the status of its answer.
 BODIES = {
-    "numbers": (fill(CHAT + b'"x":[1', b",1", b"]}", LARGE), 400),
-    "numbers as far as they are let": (fill(CHAT + b'"x":[1', b",1.5", b'],"temperature":"x"}', DENSE), 400),
-    "wrong tokens": (fill(PROMPT + b"[1", b",1.5", b"]}", DENSE), 400),
-    "a million tokens": (fill(PROMPT + b"[1", b",1", b"]}", 2 * MIB), 200),
-    "prompts": (fill(PROMPT + b"[[1", b"],[1", b"]]}", DENSE), 400),
-    "spaces": (fill(CHAT, b" ", b'"x":1}', LARGE), 400),
-    "deep nesting": (fill(CHAT + b'"x":', b"[", b"", LARGE), 400),
-    "deep objects": (fill(CHAT + b'"x":', b'{"x":', b"", LARGE), 400),
-    "escapes": (fill(TEXT, b"\\n", b'"}]}', LARGE), 400),
-    "escapes as far as they are let": (fill(TEXT, b"\\n", b'"}]}', DENSE), 200),
-    "escaped quotes": (fill(TEXT, b'\\"', b'"}]}', DENSE), 200),
-    "backslashes": (fill(TEXT, b"\\\\", b'"}]}', DENSE), 200),
-    "other letters": (fill(TEXT, "é".encode(), b'"}]}', DENSE), 200),
-    "text": (fill(TEXT, b"a ", b'"}]}', 8 * MIB), 200),
-    "too much text": (fill(TEXT, b"a ", b'"}]}', LARGE), 400),
-    "a hundred thousand messages": (messages(100_000, 1), 400),
-    "many messages": (messages(4096, 2000), 200),
-    "keys": (CHAT + b'"logit_bias":{' + b",".join(b'"%d":1' % n for n in range(49_000)) + b"}}", 400),
-    "a long key": (fill(CHAT + b'"', b"k", b'":1}', LARGE), 200),
-    "a long number": (fill(CHAT + b'"seed":', b"1", b"}", LARGE), 400),
-    "a picture": (fill(PICTURE + b"data:image/png;base64,", b"AAAA", b'"}}]}]}', LARGE), 415),
-    "many items": (items(4096, 2000), 200),
-    "an item of text": (fill(RESPONSE + b'{"role":"user","content":"', b"a ", b'"}]}', 8 * MIB), 200),
-    "a picture in an item": (fill(SHOWN + b"data:image/png;base64,", b"AAAA", b'"}]}]}', LARGE), 415),
-    "no end": (fill(CHAT + b'"x":"', b"a", b"", LARGE), 400),
-    "no UTF-8": (fill(CHAT + b'"x":"', b"a", b'\xff"}', LARGE), 400),
+    "numbers": (lambda: fill(CHAT + b'"x":[1', b",1", b"]}", LARGE), 400),
+    "numbers as far as they are let": (
+        lambda: fill(CHAT + b'"x":[1', b",1.5", b'],"temperature":"x"}', DENSE),
+        400,
+    ),
+    "wrong tokens": (lambda: fill(PROMPT + b"[1", b",1.5", b"]}", DENSE), 400),
+    "a million tokens": (lambda: fill(PROMPT + b"[1", b",1", b"]}", 2 * MIB), 200),
+    "prompts": (lambda: fill(PROMPT + b"[[1", b"],[1", b"]]}", DENSE), 400),
+    "spaces": (lambda: fill(CHAT, b" ", b'"x":1}', LARGE), 400),
+    "deep nesting": (lambda: fill(CHAT + b'"x":', b"[", b"", LARGE), 400),
+    "deep objects": (lambda: fill(CHAT + b'"x":', b'{"x":', b"", LARGE), 400),
+    "escapes": (lambda: fill(TEXT, b"\\n", b'"}]}', LARGE), 400),
+    "escapes as far as they are let": (lambda: fill(TEXT, b"\\n", b'"}]}', DENSE), 200),
+    "escaped quotes": (lambda: fill(TEXT, b'\\"', b'"}]}', DENSE), 200),
+    "backslashes": (lambda: fill(TEXT, b"\\\\", b'"}]}', DENSE), 200),
+    "other letters": (lambda: fill(TEXT, "é".encode(), b'"}]}', DENSE), 200),
+    "text": (lambda: fill(TEXT, b"a ", b'"}]}', 8 * MIB), 200),
+    "too much text": (lambda: fill(TEXT, b"a ", b'"}]}', LARGE), 400),
+    "a hundred thousand messages": (lambda: messages(100_000, 1), 400),
+    "many messages": (lambda: messages(4096, 2000), 200),
+    "keys": (lambda: CHAT + b'"logit_bias":{' + b",".join(b'"%d":1' % n for n in range(49_000)) + b"}}", 400),
+    "a long key": (lambda: fill(CHAT + b'"', b"k", b'":1}', LARGE), 200),
+    "a long number": (lambda: fill(CHAT + b'"seed":', b"1", b"}", LARGE), 400),
+    "a picture": (lambda: fill(PICTURE + b"data:image/png;base64,", b"AAAA", b'"}}]}]}', LARGE), 415),
+    "many items": (lambda: items(4096, 2000), 200),
+    "an item of text": (lambda: fill(RESPONSE + b'{"role":"user","content":"', b"a ", b'"}]}', 8 * MIB), 200),
+    "a picture in an item": (lambda: fill(SHOWN + b"data:image/png;base64,", b"AAAA", b'"}]}]}', LARGE), 415),
+    "no end": (lambda: fill(CHAT + b'"x":"', b"a", b"", LARGE), 400),
+    "no UTF-8": (lambda: fill(CHAT + b'"x":"', b"a", b'\xff"}', LARGE), 400),
 }
 
 
@@ -101,7 +103,7 @@ class Ticks:
 
 @contextmanager
 def ticking() -> Iterator[Ticks]:
-    # As each of mlxd's processes does before it serves; pytest's has many objects more.
+    # As each of mlxd's processes does before it serves.
     keep_what_lives()
     ticks = Ticks()
     ticks.tick()
@@ -109,7 +111,6 @@ def ticking() -> Iterator[Ticks]:
         yield ticks
     finally:
         ticks.next.cancel()
-        gc.unfreeze()
 
 
 def encode_and_say(submission: Submission, body: Message) -> None:
@@ -132,7 +133,8 @@ def send(door: Door, body: bytes) -> int:
 
 @pytest.mark.parametrize("name", BODIES)
 async def test_no_body_stops_the_event_loop(name: str) -> None:
-    body, expected = BODIES[name]
+    make, expected = BODIES[name]
+    body = make()
     client = FakeClient()
     client.script = encode_and_say
     client.more_models = (
