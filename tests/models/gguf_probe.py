@@ -1,13 +1,14 @@
-"""Questions about imported models, answered in the text environment: `python gguf_probe.py QUESTION`.
+"""Questions about imported models, answered in the text environment.
 
-Reads one JSON argument on stdin and writes one JSON answer on stdout. Oracles are the gguf package (blocks,
-writing files), sentencepiece and mlx-lm; nothing of ours but the importer.
+Reads a JSON line for each question on stdin, and writes one with the answer on stdout. Oracles are the gguf
+package (blocks, writing files), sentencepiece and mlx-lm; nothing of ours but the importer.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -277,6 +278,17 @@ QUESTIONS = {
     for question in (weights, tokenize, reference, answer, logits, write, sentencepiece_model, block_sizes)
 }
 
+
+def main() -> None:
+    """Answer until there are no more questions."""
+    answers = os.fdopen(os.dup(1), "w")
+    # What the libraries print is no answer.
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        name, arguments = json.loads(line)
+        answers.write(json.dumps(QUESTIONS[name](**arguments)) + "\n")
+        answers.flush()
+
+
 if __name__ == "__main__":
-    result = QUESTIONS[sys.argv[1]](**json.load(sys.stdin))
-    print("\n" + json.dumps(result))
+    main()

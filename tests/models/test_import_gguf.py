@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,23 +38,27 @@ BYTES = {
 
 
 @pytest.fixture(scope="module")
-def ask(text_python: str) -> Ask:
-    """A question of gguf_probe.py, answered in the text environment."""
+def ask(text_python: str) -> Iterator[Ask]:
+    """A question of gguf_probe.py; one process in the text environment answers all, for it imports mlx-lm."""
+    with subprocess.Popen(
+        [text_python, "-P", PROBE],
+        env=worker_environment(os.environ),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as probe:
+        assert probe.stdin is not None
+        assert probe.stdout is not None
+        questions, answers = probe.stdin, probe.stdout
 
-    def ask(name: str, **arguments: object) -> Any:
-        result = subprocess.run(
-            [text_python, "-P", PROBE, name],
-            input=json.dumps(arguments),
-            env=worker_environment(os.environ),
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-        assert result.returncode == 0, result.stderr
-        return json.loads(result.stdout.splitlines()[-1])
+        def ask(name: str, **arguments: object) -> Any:
+            print(json.dumps([name, arguments]), file=questions, flush=True)
+            answer = answers.readline()
+            assert answer, "it has ended"
+            return json.loads(answer)
 
-    return ask
+        yield ask
+        questions.close()
 
 
 @pytest.fixture(scope="module")
