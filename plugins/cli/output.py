@@ -88,12 +88,13 @@ def size(size_bytes: int) -> str:
     return f"{amount:.1f} {unit}" if amount < 9.95 or unit == "TB" else f"{amount:.0f} {unit}"
 
 
-def duration(seconds: float) -> str:
-    """A time in words, its two largest units: 3725 -> "1 h 2 min"."""
+def duration(seconds: float, num_units: int = 2) -> str:
+    """A time in words, its largest units: 3725 -> "1 h 2 min"."""
     whole = int(seconds)
     units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
     for i, (unit, length) in enumerate(units):
         if whole >= length:
             rest = whole % length // units[i + 1][1] if unit != "s" else 0
-            return f"{whole // length} {unit}" + (f" {rest} {units[i + 1][0]}" if rest else "")
+            more = f" {rest} {units[i + 1][0]}" if rest and num_units > 1 else ""
+            return f"{whole // length} {unit}{more}"
     return "0 s"

@@ -195,7 +195,8 @@ def _leaves(worker: WorkerInfo) -> str:
     if worker.is_pinned:
         return "pinned"
     if worker.leaves_in_s is not None:
-        return f"in {duration(worker.leaves_in_s)}"
+        # Screens are narrow, and names of models long.
+        return f"in {duration(worker.leaves_in_s, num_units=1)}"
     is_idle = worker.state == "ready" and not worker.num_active and not worker.num_queued
     return "never" if is_idle else "-"
 

@@ -55,7 +55,7 @@ def test_a_reason_is_one_line(info: WorkerInfo, said: str, capsys: pytest.Captur
     ("fields", "said"),
     [
         ({"is_pinned": True}, "pinned"),
-        ({"leaves_in_s": 299.7}, "in 4 min 59 s"),
+        ({"leaves_in_s": 299.7}, "in 4 min"),
         ({"num_active": 1}, "-"),
         ({"num_queued": 1}, "-"),
         ({}, "never"),
