@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -90,6 +91,13 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):  # type: ignore[misc]  
             size += len(part)
             check_size(size)
         return "".join(joined)
+
+    def handle_exception(self, source: str | None = None) -> None:
+        """See `Environment.handle_exception`: raises what is being handled."""
+        # jinja looks for the template's line, and raises a TypeError where the stopped code has none.
+        if isinstance(error := sys.exc_info()[1], TemplateLimit):
+            raise error
+        super().handle_exception(source)
 
     def call_binop(self, context: Value, operator: str, left: Value, right: Value) -> Value:
         """See `SandboxedEnvironment.call_binop`."""
