@@ -84,7 +84,7 @@ class Broker:
             settings.kernel, self._peers, self._supervisor, self._peer_lost, self._out.append
         )
         self._tenure = Tenure(settings.kernel, settings.models.options, preload)
-        self._roster = Roster(settings.kernel, settings.models.aliases, self._out.append)
+        self._roster = Roster(settings.kernel, settings.models, self._out.append)
         plans = MemoryPlans(
             view.memory_budget_bytes, view.kinds, settings.models.options, has_gpu=view.has_gpu
         )

@@ -10,7 +10,7 @@ from kernel.events import CatalogScanned, MessageReceived
 from kernel.model_sizes import ModelSizes
 from transports.errors import ModelNotFound, ModelUnavailable, QueueFull, TaskNotSupported
 from transports.reports import ModelInfo
-from transports.settings import KernelSettings
+from transports.settings import KernelSettings, ModelsSettings
 
 # After a look at the disk for a name that is not known the next one waits for so many times as long as it
 # took, but no longer than this: who asks for nonsense again and again must not slow the others down. With
@@ -26,10 +26,12 @@ MAX_TASK_TOLD = 32
 class Roster:
     """Models by name or alias. What is not in it is looked for on the disk once before it is refused."""
 
-    def __init__(self, settings: KernelSettings, aliases: Mapping[str, str], emit: Emit) -> None:
+    def __init__(self, settings: KernelSettings, models: ModelsSettings, emit: Emit) -> None:
         self._settings = settings
+        # Models of which the settings say something.
+        self._options = models.options
         # An alias goes before a model of that name.
-        self._aliases = aliases
+        self._aliases = models.aliases
         self._emit = emit
         self._models: dict[str, ModelInfo] = {}
         self._sizes: Mapping[str, ModelSizes] = {}
@@ -150,11 +152,18 @@ class Roster:
         self._scan_due_s, self._scan_error = None, scan.error
         is_first, self._models = not self._models, {model.name: model for model in scan.models}
         if is_first:
-            for alias, model in self._aliases.items():
-                if model not in self._models:
-                    self._emit(Log("warning", "alias_unmatched", {"alias": alias, "model": model}))
+            self._warn_of_unmatched()
         self._sizes = scan.sizes
         return self.take_all_parked()
+
+    def _warn_of_unmatched(self) -> None:
+        """A name in the settings that no model has may be a slip; or its model comes later."""
+        for alias, model in self._aliases.items():
+            if model not in self._models:
+                self._emit(Log("warning", "alias_unmatched", {"alias": alias, "model": model}))
+        for model in self._options:
+            if model not in self._models:
+                self._emit(Log("warning", "options_unmatched", {"model": model}))
 
     def take_all_parked(self) -> list[MessageReceived]:
         """Stop waiting: the requests that did."""

@@ -6,6 +6,7 @@ from kernel_world import World
 
 from kernel.actions import Log
 from transports.reports import DoneReply, ModelReport, ModelsReply
+from transports.settings import ModelOptions
 
 M = "echo/m"
 W = f"echo:{M}"
@@ -86,3 +87,13 @@ def test_an_alias_of_nothing_is_told_once() -> None:
 
     warned = [action for action in world.actions if isinstance(action, Log) and action.level == "warning"]
     assert warned == [Log("warning", "alias_unmatched", {"alias": "lost", "model": "echo/gone"})]
+
+
+def test_options_of_a_model_that_is_not_here_are_warned_of() -> None:
+    """A slip in the name of a model would else be silence."""
+    world = World("echo/a", options={"echo/a": ModelOptions(), "echo/b": ModelOptions(pinned=True)})
+
+    world.scan("echo/a")
+
+    warned = [action for action in world.actions if isinstance(action, Log) and action.level == "warning"]
+    assert warned == [Log("warning", "options_unmatched", {"model": "echo/b"})]

@@ -8,11 +8,11 @@ from kernel.events import CatalogScanned
 from kernel.roster import Roster
 from transports.errors import TaskNotSupported
 from transports.reports import ModelInfo
-from transports.settings import KernelSettings
+from transports.settings import KernelSettings, ModelsSettings
 
 
 def roster(*models: ModelInfo) -> Roster:
-    made = Roster(KernelSettings(), {"alias": "minilm"}, lambda _: None)
+    made = Roster(KernelSettings(), ModelsSettings(aliases={"alias": "minilm"}), lambda _: None)
     made.scanned(CatalogScanned(models), 0.0)
     return made
 
