@@ -7,6 +7,7 @@ step reads all weights; in pages of 2 MB it takes about 5 % less.
 
 from __future__ import annotations
 
+import ctypes
 import ctypes.util
 import os
 import sys
@@ -58,6 +59,22 @@ def openblas_is_loaded() -> bool:
         return "openblas" in Path("/proc/self/maps").read_text(encoding="utf-8")
     except OSError:
         return False
+
+
+def reserve_buffers(num_threads: int) -> None:
+    """Have OpenBLAS, if it is there, map the buffers of *num_threads* that compute at the same time.
+
+    It maps one, 128 MB of addresses without pages, when a thread first finds all others taken. Where that
+    cannot be done, 0.3.21 tries again for ever, and whoever waits for the thread hangs.
+    """
+    library = ctypes.CDLL(None)
+    try:
+        allocate, free = library.blas_memory_alloc, library.blas_memory_free
+    except AttributeError:
+        return
+    allocate.restype, free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    for buffer in [allocate(0) for _ in range(num_threads)]:
+        free(buffer)
 
 
 def find_openblas() -> str | None:

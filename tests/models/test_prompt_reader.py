@@ -5,12 +5,32 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tiny_llama import write_tiny_llama
 
+from workers.blas import find_openblas
+
+# Takes OpenBLAS's buffers for two products at the same time, when nothing more can be had.
+BUFFERS = """
+import ctypes, resource, sys
+from pathlib import Path
+from workers.blas import preload_openblas
+preload_openblas(sys.orig_argv)
+from workers.generation.prompt_reader import PromptReader
+reader = PromptReader()
+allocate = ctypes.CDLL(None).blas_memory_alloc
+allocate.restype = ctypes.c_void_p
+num_pages = int(Path("/proc/self/statm").read_text().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (num_pages * resource.getpagesize(), -1))
+buffers = [allocate(0) for _ in range(2)]
+resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+print(len(set(buffers)))
+reader.close()
+"""
 PROBE = Path(__file__).with_name("prompt_reader_probe.py")
 
 pytestmark = [
@@ -67,3 +87,18 @@ def test_reading_goes_on_when_the_others_have_ended(told: Any) -> None:
 def test_with_the_setting_off_one_thread_does_all(told: Any) -> None:
     assert told["off"] == told["alone"]
     assert not told["came when off"]
+
+
+@pytest.mark.skipif(sys.platform != "linux" or find_openblas() is None, reason="there is no OpenBLAS")
+def test_two_threads_compute_when_there_is_no_memory(text_python: str) -> None:
+    """OpenBLAS tries for ever to get a buffer, and the worker would hang."""
+    done = subprocess.run(
+        [text_python, "-P", "-c", BUFFERS],
+        env={**os.environ, "PYTHONPATH": str(PROBE.parents[2])},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=20,
+    )
+
+    assert done.stdout.split() == ["2"]

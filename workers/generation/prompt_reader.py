@@ -16,6 +16,7 @@ from typing import Any
 
 import mlx.core as mx
 
+from workers.blas import reserve_buffers
 from workers.generation.pace import fitting_tokens
 
 # Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
@@ -27,6 +28,8 @@ PIECE_S = 0.5
 MIN_PIECE_TOKENS = 32
 # Before it is known how long they take.
 FIRST_PIECE_TOKENS = 64
+# This thread, and the engine's.
+_NUM_COMPUTING = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,11 @@ class PromptReader:
     """One piece at a time. All calls come from the engine's thread."""
 
     def __init__(self) -> None:
+        # All that the thread needs is there from the start: there may be no memory for it later.
         self._thread = ThreadPoolExecutor(1, "prompt-reader")
-        self._stream: Stream = None
+        # Streams belong to the thread that made them.
+        self._stream: Stream = self._thread.submit(mx.new_stream, mx.cpu).result()
+        reserve_buffers(_NUM_COMPUTING)
         self._piece: Piece | None = None
         # Of all prompts together, in the next piece.
         self.piece_tokens = FIRST_PIECE_TOKENS
@@ -89,9 +95,6 @@ class PromptReader:
         self._thread.shutdown()
 
     def _timed(self, read: Callable[[], None]) -> float:
-        if self._stream is None:
-            # Streams belong to the thread that made them.
-            self._stream = mx.new_stream(mx.cpu)
         started_s = time.perf_counter()
         with mx.stream(self._stream):
             read()
