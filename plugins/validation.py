@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import msgspec
 from msgspec import inspect
 
+from plugins.known_fields import Known, alternatives, known_fields
 from plugins.openai.requests import WITHOUT_EFFECT
 from plugins.strict_json import check_json
 from transports.errors import RequestError
@@ -19,6 +20,8 @@ from transports.errors import RequestError
 MAX_QUOTED = 40
 # Read on the event loop; takes 0.1 ms, and a body of the worst shape 20 ms.
 MAX_INLINE_BYTES = 128 * 1024
+# Values of a field that are read again to tell of a wrong one: so many take 5 ms, in one go.
+MAX_LISTED = 100_000
 # msgspec ends its messages with the place: "... - at `$.messages[0].role`".
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at (?:`(?:key|value)` in )?`\$\.?(?P<path>.*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
@@ -31,6 +34,8 @@ _PRIVATE = ("messages", "prompt", "suffix", "input", "query", "documents", "syst
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # Stands for a number that JSON can write and no machine type holds.
 _OUT_OF_RANGE = object()
+# Stands for a value in a field of so many that it was not read again.
+_UNREAD = object()
 
 T = TypeVar("T", bound=msgspec.Struct)
 P = ParamSpec("P")
@@ -42,7 +47,7 @@ class Reader(Generic[T]):
 
     Args:
         type_: The route's body.
-        strict: Refuse fields that are unknown.
+        strict: Refuse fields that are unknown; not those within others, which come back with answers.
         without_effect: Fields that are known, and only told to have none.
     """
 
@@ -53,7 +58,10 @@ class Reader(Generic[T]):
         self._strict = strict
         self._without_effect = without_effect
         self._decoder = msgspec.json.Decoder(type_)
-        self._known = frozenset(type_.__struct_fields__)
+
+    @cached_property
+    def _known(self) -> Known | None:
+        return known_fields(_type_info(self._type))
 
     async def read_aside(self, data: bytes | bytearray) -> tuple[T, list[str]]:
         """`read`, in a thread when the body is so large that others would notice."""
@@ -63,24 +71,23 @@ class Reader(Generic[T]):
         """Check and decode a body.
 
         Returns:
-            The request, and the names of those of its fields that have no effect.
+            The request, and the names of those of its fields that have no effect, also within others.
 
         Raises:
             RequestError: Malformed or not as the type has it; `param` is the field at fault.
         """
-        fields = check_json(data)
+        unknown = check_json(data, self._known)
         try:
             body = self._decoder.decode(data)
         except msgspec.ValidationError as e:
             raise self._explained(e, data) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
             raise RequestError(f"body: {_malformed(e)}") from None
-        ignored = [name for name in fields if name not in self._known]
-        unknown = [name for name in ignored if name not in self._without_effect]
-        if self._strict and unknown:
-            name = quoted(unknown[0])
+        strange = [name for name in unknown.own if name not in self._without_effect]
+        if self._strict and strange:
+            name = quoted(strange[0])
             raise RequestError(f"{name}: not a field of this route (strict = true)", param=name)
-        return body, ignored
+        return body, [*unknown.own, *unknown.within]
 
     def _explained(self, error: msgspec.ValidationError, data: bytes | bytearray) -> RequestError:
         match = _PLACE.match(str(error))
@@ -107,8 +114,10 @@ class Reader(Generic[T]):
         (outermost, _), *steps = _STEP.findall(path)
         try:
             # Of the other fields one may be a megabyte of numbers.
-            field = _FIELDS.decode(data).get(outermost)
-            value: Any = None if field is None else msgspec.json.decode(field)
+            field = bytes(_FIELDS.decode(data).get(outermost, b"null"))
+            if field.count(b",") > MAX_LISTED:
+                return _UNREAD
+            value: Any = msgspec.json.decode(field)
         except msgspec.ValidationError:
             return _OUT_OF_RANGE
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
@@ -154,7 +163,7 @@ def _type_info(type_: type[msgspec.Struct]) -> inspect.Type:
 
 def _child(info: inspect.Type, name: str) -> inspect.Type | None:
     """One step down: into the field *name*, or into an array when *name* is empty."""
-    for kind in _alternatives(info):
+    for kind in alternatives(info):
         if name and isinstance(kind, inspect.StructType):
             return next((field.type for field in kind.fields if field.encode_name == name), None)
         if not name and isinstance(kind, inspect.ListType):
@@ -162,21 +171,15 @@ def _child(info: inspect.Type, name: str) -> inspect.Type | None:
     return None
 
 
-def _alternatives(info: inspect.Type) -> list[inspect.Type]:
-    if isinstance(info, inspect.UnionType):
-        return [kind for alternative in info.types for kind in _alternatives(alternative)]
-    return [info]
-
-
 def _names(info: inspect.Type) -> str:
     """The names of its fields."""
-    structs = [kind for kind in _alternatives(info) if isinstance(kind, inspect.StructType)]
+    structs = [kind for kind in alternatives(info) if isinstance(kind, inspect.StructType)]
     return ", ".join(field.encode_name for struct in structs for field in struct.fields)
 
 
 def describe(info: inspect.Type) -> str:
     """A type with its bounds in plain words; null is never mentioned."""
-    words = [_describe_one(kind) for kind in _alternatives(info) if not isinstance(kind, inspect.NoneType)]
+    words = [_describe_one(kind) for kind in alternatives(info) if not isinstance(kind, inspect.NoneType)]
     return " or ".join(dict.fromkeys(words))
 
 
@@ -229,7 +232,7 @@ def _found(value: Any, *, is_private: bool) -> str:
             return f"a list of {len(value)}"
         case dict():
             return "an object"
-    return "another value"
+    return "something else"
 
 
 def _malformed(error: Exception) -> str:

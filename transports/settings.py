@@ -113,7 +113,8 @@ class HttpSettings(Section, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     # 0 takes a free port.
     port: Port = 11440
-    # Refuse unknown request fields with 400 instead of naming them in X-Mlxd-Ignored.
+    # Refuse unknown fields of a request with 400 instead of naming them in X-Mlxd-Ignored; not those within
+    # its messages, which clients send back as another server wrote them.
     strict: bool = False
     # Leave out tools that the model does not call, and say so in X-Mlxd-Ignored, instead of a 400. For
     # clients that send some with every turn, whichever the model.

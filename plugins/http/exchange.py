@@ -34,7 +34,7 @@ KERNEL_TIMEOUT_S = 5.0
 MAX_NAMED = 10
 # Of the header X-Mlxd-Ignored.
 MAX_IGNORED_NAMES = 32
-MAX_NAME_CHARS = 64
+MAX_NAME_CHARS = 120
 
 
 @dataclass(slots=True)
@@ -165,4 +165,4 @@ def ignored_header(names: Sequence[str]) -> str:
 
 
 def _is_plain(char: str) -> bool:
-    return char.isascii() and (char.isalnum() or char in "_-.")
+    return char.isascii() and (char.isalnum() or char in "_-.[]")

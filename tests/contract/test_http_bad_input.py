@@ -384,6 +384,24 @@ async def test_fields_without_effect_are_named():
     assert reply.headers["x-mlxd-ignored"] == "metadata, mirostat"
 
 
+async def test_fields_without_effect_are_named_also_within_others():
+    """Other servers drop these, too: with them goes a schema that was misspelled."""
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"x": {"y": 1}}}}}
+    fields = {
+        "messages": [USER, {**USER, "foo": 1}, {**USER, "foo": 2}],
+        "response_format": {"type": "json_schema", "json_schema": {"schema": {"z": 1}, "bar": {}}},
+        "tools": [tool, {"type": "function", "function": {"name": "g", "baz": [{"name": 1}]}}],
+    }
+    async with open_door() as door:
+        reply = await door.chat(**fields, mirostat=2)
+    async with open_door(strict=True) as door:
+        strict = await door.chat(**fields)
+
+    within = "messages[1].foo, response_format.json_schema.bar, tools[1].function.baz"
+    assert (reply.status, reply.headers["x-mlxd-ignored"]) == (200, f"mirostat, {within}")
+    assert (strict.status, strict.headers["x-mlxd-ignored"]) == (200, within)
+
+
 async def test_what_is_done_anyway_may_be_asked_for():
     fields = {"store": False, "verbosity": "medium", "stream_options": {"include_obfuscation": False}}
     async with open_door() as door:
@@ -445,6 +463,17 @@ async def test_ignored_names_cannot_forge_a_header():
     assert reply.headers["x-mlxd-ignored"].startswith("a??X-Evil??1, ?, " + "x" * 64 + ", f0, ")
     assert reply.headers["x-mlxd-ignored"].endswith("(and 71 more)")
     assert "x-evil" not in reply.headers
+
+
+async def test_the_header_of_a_thousand_names_within_others_is_short():
+    many = {f"{i}" + "[0].x" * 1000: 1 for i in range(1000)}
+    async with open_door() as door:
+        reply = await door.chat(messages=[{**USER, **many}], metadata={})
+
+    header = reply.headers["x-mlxd-ignored"]
+    assert header.startswith("metadata, messages[0].0[0].x[0].x[0]")
+    assert header.endswith(" (and 969 more)")
+    assert len(header) < 4096
 
 
 async def test_strict_refuses_what_is_unknown_and_takes_what_openai_has():

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.strict_json import MAX_COUNTED_BYTES, MAX_DEPTH, MAX_TOKENS, check_json
+from plugins.known_fields import Known
+from plugins.strict_json import (
+    MAX_COUNTED_BYTES,
+    MAX_DEPTH,
+    MAX_KEY_BYTES,
+    MAX_STEP_BYTES,
+    MAX_TOKENS,
+    UTF8_CHUNK_BYTES,
+    check_json,
+)
 from transports.errors import RequestError
 
 VALUES = st.recursive(
@@ -53,9 +62,39 @@ def test_junk_is_refused_or_left_to_the_decoder(data: bytes) -> None:
 
 
 @settings(deadline=None)
-@given(st.dictionaries(st.text(), VALUES, max_size=5), st.booleans())
+@given(st.dictionaries(st.text(max_size=MAX_STEP_BYTES // 4), VALUES, max_size=5), st.booleans())
 def test_the_outermost_keys_are_found(value: dict[str, object], ascii_only: bool) -> None:
-    assert list(value) == check_json(json.dumps(value, ensure_ascii=ascii_only).encode())
+    assert list(value) == check_json(json.dumps(value, ensure_ascii=ascii_only).encode(), Known()).own
+
+
+def test_an_unknown_key_is_found_at_each_depth_where_it_first_stands() -> None:
+    turn = Known({b'"role"': None, b'"parts"': Known(items=Known({b'"text"': None}))})
+    known = Known({b'"turns"': Known(items=turn), b'"schema"': None})
+    body = {
+        "new": 1,
+        "schema": {"of": {"any": "kind"}},
+        "turns": [
+            {"role": "x", "parts": [{"text": "x"}, {"text": '[{"no": 1}]', "more": [{"text": 1}]}]},
+            {"role": "x", "role2": [], "parts": [{"more": 1}], "turns": {"text": 1}},
+        ],
+    }
+
+    unknown = check_json(json.dumps(body).replace('"more"', '"\\u006dore"').encode(), known)
+
+    assert ["new"] == unknown.own
+    assert ["turns[0].parts[1].more", "turns[1].role2", "turns[1].turns"] == unknown.within
+
+
+@pytest.mark.parametrize("num_before", range(4))
+def test_a_character_is_whole_wherever_the_body_is_cut(num_before: int) -> None:
+    good = b'"' + b"x" * (UTF8_CHUNK_BYTES - 1 - num_before) + "🙂".encode() + b'"'
+    at = UTF8_CHUNK_BYTES - num_before + 2
+
+    check_json(good)
+    with pytest.raises(RequestError, match=f"got byte 0x.. at ({at}|{at - 2})$"):
+        check_json(good[:at] + b'"' + good[at + 1 :])
+    with pytest.raises(RequestError, match="UTF-8"):
+        check_json(good[: at + 1])
 
 
 def test_depth_is_limited() -> None:
@@ -129,6 +168,12 @@ def test_no_body_takes_more_than_linear_time(begin: bytes, unit: bytes, num: int
 
     # 0.2 s alone; quadratic would be hours.
     assert time.process_time() - began_s < 5
+
+
+def test_a_key_has_a_limit_and_a_string_has_none() -> None:
+    check_json(b'{"%b": "%b"}' % (b"k" * (MAX_KEY_BYTES - 2), b"v" * 3 * MAX_KEY_BYTES))
+    with pytest.raises(RequestError, match="keys of at most"):
+        check_json(b'{"%b": 1}' % (b"k" * (MAX_KEY_BYTES + 1)))
 
 
 @pytest.mark.parametrize("length", [99, 100, 101, 5000])
