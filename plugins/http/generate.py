@@ -55,7 +55,7 @@ class Generator:
         body, ignored = await self._chat.read_aside(data)
         exchange.note_ignored(ignored)
         check_chat(body)
-        turns = read_turns(body.messages)
+        turns = await aside(len(data), read_turns, body.messages)
         shape = ChatShape(body.model, include_usage=includes_usage(body), with_logprobs=body.logprobs is True)
         exchange.begin(body.model, shape.id)
         unusable = await self._unusable.fields(

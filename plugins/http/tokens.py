@@ -14,10 +14,13 @@ from plugins.http.exchange import Exchange
 from plugins.openai.content import read_turns
 from plugins.openai.requests import MAX_PROMPT_TOKENS, InputMessage, TokenId
 from plugins.turns import chat_messages, check_text
-from plugins.validation import Reader
+from plugins.validation import Reader, aside
 from transports.errors import RequestError, TaskNotSupported, WorkerError
 from transports.messages import ChatRequest, CompletionRequest
 from transports.tokens import Tokens
+
+# Of a token's number and text in an answer, about.
+TOKEN_BYTES = 16
 
 _encode = msgspec.json.Encoder().encode
 
@@ -76,24 +79,15 @@ class Tokenizer:
 
     async def tokenize(self, exchange: Exchange) -> web.StreamResponse:
         """POST /tokenize."""
-        body, ignored = await self._tokenize.read_aside(await read_body(exchange))
+        data = await read_body(exchange)
+        body, ignored = await self._tokenize.read_aside(data)
         exchange.note_ignored(ignored)
         name = _given(body)
-        found = await _tokens(exchange, body.model, _asked(body, name), name)
-        texts = [piece.decode(errors="replace") for piece in found.pieces]
-        tokens: list[int | TokenPiece] = list(found.ids)
-        if body.with_pieces:
-            # llama.cpp: the bytes where they are no text.
-            pieces = map(_piece, found.pieces)
-            tokens = [{"id": token, "piece": piece} for token, piece in zip(found.ids, pieces, strict=True)]
+        request = await aside(len(data), _asked, body, name)
+        found = await _tokens(exchange, body.model, request, name)
         models = {info.name: info for info in await exchange.models()}
-        answer: Tokenized = {
-            "tokens": tokens,
-            "count": len(found.ids),
-            "max_model_len": models[body.model].context_length if body.model in models else 0,
-            "token_strs": texts if body.return_token_strs else None,
-        }
-        return exchange.json(_encode(answer))
+        context_length = models[body.model].context_length if body.model in models else 0
+        return exchange.json(await aside(_num_bytes(found), _tokenized, body, found, context_length))
 
     async def detokenize(self, exchange: Exchange) -> web.StreamResponse:
         """POST /detokenize."""
@@ -101,8 +95,7 @@ class Tokenizer:
         exchange.note_ignored(ignored)
         request = CompletionRequest(prompt=tuple(body.tokens), count_only=True, tell_tokens=True)
         found = await _tokens(exchange, body.model, request, "tokens")
-        text = b"".join(found.pieces).decode(errors="replace")
-        return exchange.json(_encode(Detokenized(prompt=text, content=text)))
+        return exchange.json(await aside(_num_bytes(found), _detokenized, found))
 
 
 def _given(body: TokenizeBody) -> str:
@@ -156,6 +149,32 @@ async def _tokens(
     if found is None:
         raise WorkerError("the worker did not say which tokens these are")
     return found
+
+
+def _num_bytes(found: Tokens) -> int:
+    """About as many as the answer will have."""
+    return len(found.ids) * TOKEN_BYTES
+
+
+def _tokenized(body: TokenizeBody, found: Tokens, context_length: int) -> bytes:
+    tokens: list[int | TokenPiece] = list(found.ids)
+    if body.with_pieces:
+        # llama.cpp: the bytes where they are no text.
+        pieces = map(_piece, found.pieces)
+        tokens = [{"id": token, "piece": piece} for token, piece in zip(found.ids, pieces, strict=True)]
+    texts = [piece.decode(errors="replace") for piece in found.pieces] if body.return_token_strs else None
+    answer: Tokenized = {
+        "tokens": tokens,
+        "count": len(found.ids),
+        "max_model_len": context_length,
+        "token_strs": texts,
+    }
+    return _encode(answer)
+
+
+def _detokenized(found: Tokens) -> bytes:
+    text = b"".join(found.pieces).decode(errors="replace")
+    return _encode(Detokenized(prompt=text, content=text))
 
 
 def _piece(piece: bytes) -> str | list[int]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import described
 from leaks import LEAK
+from loop_watch import of_a_door, watched
 
 from plugins.client import Submission, Update
 from plugins.http.frontend import HttpFrontend
@@ -303,17 +304,18 @@ async def open_door(
     keys_path: Path = NO_KEYS,
     **settings: Any,
 ) -> AsyncIterator[Door]:
-    """A frontend that serves until the block is left."""
+    """A frontend that serves until the block is left; fails where it was too long at one thing."""
     client = client or FakeClient()
     frontend = HttpFrontend({"port": 0, **settings}, media or MediaSettings(), keys_path)
     url = await frontend.open()
-    serving = asyncio.create_task(frontend.serve(client))  # type: ignore[arg-type]
-    try:
-        yield Door(client, url)
-    finally:
-        for submission, _ in client.submitted:
-            submission.put(KernelUnavailable("the test is over"))
-        client.stopping.set()
-        async with asyncio.timeout(TIMEOUT_S):
-            await serving
-        await frontend.close()
+    serving = asyncio.create_task(frontend.serve(client), context=of_a_door())  # type: ignore[arg-type]
+    with watched():
+        try:
+            yield Door(client, url)
+        finally:
+            for submission, _ in client.submitted:
+                submission.put(KernelUnavailable("the test is over"))
+            client.stopping.set()
+            async with asyncio.timeout(TIMEOUT_S):
+                await serving
+            await frontend.close()
