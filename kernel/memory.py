@@ -11,12 +11,12 @@ from collections.abc import Mapping
 import msgspec
 
 from kernel.declaration import Setting
+from kernel.memory_advice import Misfit, in_words, would_fit
 from kernel.model_sizes import ModelSizes
 from transports.errors import InsufficientMemory
 from transports.reports import MemoryEstimate
 from transports.settings import ModelOptions
 
-GB = 10**9
 GIB = 1024**3
 # Memory of the machine -> what is left to everything else. Systems report a little less than is built in.
 TIERS = ((60 * GIB, 20 * GIB), (22 * GIB, 8 * GIB), (0, 4 * GIB))
@@ -156,32 +156,46 @@ class MemoryPlans:
         free_bytes = self.budget_bytes - sum(held.values())
         if plan.least_bytes <= free_bytes:
             return None
-        parts = [f"weights {_gb(plan.weights_bytes)}"]
+        parts = [f"weights {in_words(plan.weights_bytes)}"]
         if plan.least_kv_bytes:
-            parts.append(f"keys and values {_gb(plan.least_kv_bytes)} for {plan.context_tokens} tokens")
+            parts.append(f"keys and values {in_words(plan.least_kv_bytes)} for {plan.context_tokens} tokens")
         if plan.images_bytes:
-            parts.append(f"pictures {_gb(plan.images_bytes)}")
-        parts.append(f"engine {_gb(plan.overhead_bytes)}")
-        others = ", ".join(f"{name} {_gb(num_bytes)}" for name, num_bytes in held.items())
-        budget = f"models may have {_gb(self.budget_bytes)}" + (
-            f", of which pinned ones hold {_gb(sum(held.values()))} ({others})" if held else ""
+            parts.append(f"pictures {in_words(plan.images_bytes)}")
+        parts.append(f"engine {in_words(plan.overhead_bytes)}")
+        others = ", ".join(f"{name} {in_words(num_bytes)}" for name, num_bytes in held.items())
+        budget = f"models may have {in_words(self.budget_bytes)}" + (
+            f", of which pinned ones hold {in_words(sum(held.values()))} ({others})" if held else ""
         )
         return InsufficientMemory(
-            f"{model}: needs {_gb(plan.least_bytes)} of memory ({', '.join(parts)}); {budget}; "
-            f"{self._advice(plan, kind, model, sizes, free_bytes)}"
-            + (", and `mlxd unpin` lets one leave" if held else ""),
+            f"{model}: needs {in_words(plan.least_bytes)} of memory ({', '.join(parts)}); {budget}; "
+            f"{self._advice(plan, model, kind, sizes, held)}",
             param="model",
         )
 
-    def _advice(self, plan: Plan, kind: str, model: str, sizes: ModelSizes, free_bytes: int) -> str:
-        is_dense = self._is_dense(self.settings(model, kind))
-        tokens = sizes.tokens_in(max(0, free_bytes - plan.fixed_bytes), is_dense=is_dense)
-        if 0 < tokens < plan.context_tokens:
-            return f"max_context_tokens = {tokens} would fit"
-        weights_bytes = max(0, free_bytes - plan.fixed_bytes + plan.weights_bytes - plan.least_kv_bytes)
-        if weights_bytes >= plan.weights_bytes // 8:
-            return f"a quantisation whose weights take at most {_gb(weights_bytes)} would fit"
-        return "it needs a larger kernel.memory_budget_bytes, or a machine with more memory"
+    def _advice(self, plan: Plan, model: str, kind: str, sizes: ModelSizes, held: Mapping[str, int]) -> str:
+        settings = self.settings(model, kind)
+        is_dense = self._is_dense(settings)
+        misfit = Misfit(
+            kind=kind,
+            fixed_bytes=plan.fixed_bytes,
+            weights_bytes=plan.weights_bytes,
+            kv_bytes=plan.least_kv_bytes,
+            context_tokens=plan.context_tokens,
+            given_kv_bytes=_number(settings, "kv_cache_bytes"),
+            image_cache_bytes=_number(settings, "image_cache_bytes") if plan.images_bytes else 0,
+            is_dense=is_dense,
+        )
+
+        def into(free_bytes: int) -> str:
+            tokens = sizes.tokens_in(max(0, free_bytes - plan.fixed_bytes), is_dense=is_dense)
+            return would_fit(misfit, free_bytes, tokens)
+
+        here = into(self.budget_bytes - sum(held.values()))
+        if held and plan.least_bytes <= self.budget_bytes:
+            return "`mlxd unpin` makes room" + (f", and {here}" if here else "")
+        if held and not here and (alone := into(self.budget_bytes)):
+            return f"once `mlxd unpin` has made room, {alone}"
+        return here or "it needs a larger kernel.memory_budget_bytes, or a machine with more memory"
 
     def _context_tokens(
         self, settings: Mapping[str, Setting], sizes: ModelSizes, free_bytes: int, is_dense: bool
@@ -203,7 +217,3 @@ class MemoryPlans:
 def _number(settings: Mapping[str, Setting], key: str) -> int:
     value = settings.get(key, 0)
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
-def _gb(num_bytes: int) -> str:
-    return f"{num_bytes / GB:.1f} GB" if num_bytes >= GB else f"{num_bytes / 10**6:.0f} MB"

@@ -193,8 +193,45 @@ def test_a_refusal_names_who_holds_the_memory() -> None:
     assert error is not None
     assert "models may have 12.9 GB, of which pinned ones hold 8.6 GB (a 6.4 GB, b 2.1 GB)" in error.message
     assert error.message.endswith(
-        "a quantisation whose weights take at most 805 MB would fit, and `mlxd unpin` lets one leave"
+        "(a 6.4 GB, b 2.1 GB); `mlxd unpin` makes room, and "
+        "a quantisation whose weights take at most 805 MB would fit"
     )
+
+
+def test_what_does_not_fit_even_alone_needs_more_than_an_unpin() -> None:
+    error = plans(8 * GIB, max_context_tokens=131_072).refusal("m", "text", LLAMA_8B, {"a": 4 * GIB})
+
+    assert error is not None
+    assert error.message.endswith("; once `mlxd unpin` has made room, max_context_tokens = 27392 would fit")
+
+
+def test_on_a_cpu_no_quantisation_makes_weights_smaller() -> None:
+    """They are dense there, whatever the disk has."""
+    error = plans(28 * GIB, has_gpu=False).refusal("m", "text", LLAMA_8B, {})
+
+    assert error is not None
+    assert error.message.endswith("a model whose weights take at most 28.7 GB as float32 would fit")
+
+
+def test_keys_and_values_that_the_settings_ask_for_are_what_is_too_much() -> None:
+    """A shorter context would change nothing."""
+    settings = SECTION | {"kv_cache_bytes": 6 * GIB}
+    made = MemoryPlans(8 * GIB, {"text": KindFacts(settings=settings)}, {}, has_gpu=True)
+
+    error = made.refusal("m", "text", LLAMA_8B, {})
+
+    assert error is not None
+    assert error.message.endswith("text.kv_cache_bytes = 3871342592 would fit")
+
+
+def test_fewer_pictures_remembered_may_be_enough() -> None:
+    least = plan(SMALL, kind="vision", max_context_tokens=4096).least_bytes
+    made = plans(least - 100 * MIB, max_context_tokens=4096)
+
+    error = made.refusal("m", "vision", SMALL, {})
+
+    assert error is not None
+    assert error.message.endswith("vision.image_cache_bytes = 163577856 would fit")
 
 
 def test_a_refusal_may_have_nothing_to_advise() -> None:

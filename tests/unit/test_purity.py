@@ -25,6 +25,7 @@ LOGIC = (
     "last_words",
     "lifecycle",
     "memory",
+    "memory_advice",
     "memory_watch",
     "model_sizes",
     "model_queue",
