@@ -28,6 +28,7 @@ FOOTPRINT_OFFSET = 16 + 8 * 7
 # changed. Of a process that has less, it is read each time: that is cheap.
 MAX_MOVED_BYTES = 32 * 1024 * 1024
 MAX_USES = 12
+MEMORY = b"hw.memsize"
 PRESSURE_LEVEL = b"kern.memorystatus_vm_pressure_level"
 # MiB of memory that the GPU may have at once, of all processes together; 0 leaves it to macOS.
 GPU_LIMIT = b"iogpu.wired_limit_mb"
@@ -85,6 +86,9 @@ class Gauge:
 
 def machine_bytes() -> int:
     """Memory of the machine, or of the container that we are in."""
+    if sys.platform == "darwin":
+        # Not by sysconf: there are Pythons for macOS that do not know SC_PHYS_PAGES.
+        return _number(_sysctl(), MEMORY) or 0
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
         return min(physical, int(CGROUP_LIMIT.read_text()))
@@ -164,18 +168,21 @@ def footprint(proc_pid_rusage: ProcPidRusage, pid: int) -> int:
 
 def pressure_level(sysctlbyname: SysctlByName) -> int | None:
     """1 normal, 2 warning, 4 critical; None when macOS does not say."""
-    level = ctypes.c_uint32()
-    size = ctypes.c_size_t(ctypes.sizeof(level))
-    if sysctlbyname(PRESSURE_LEVEL, ctypes.byref(level), ctypes.byref(size), None, 0) != 0:
-        return None
-    return level.value
+    return _number(sysctlbyname, PRESSURE_LEVEL)
 
 
 def gpu_limit(sysctlbyname: SysctlByName, memory_bytes: int) -> int:
     """What macOS lets the GPU have; work that needs more fails, or takes the machine down with it."""
-    # Wide enough for either size of number: both are little-endian.
-    limit_mib = ctypes.c_uint64()
-    size = ctypes.c_size_t(ctypes.sizeof(limit_mib))
-    if sysctlbyname(GPU_LIMIT, ctypes.byref(limit_mib), ctypes.byref(size), None, 0) == 0 and limit_mib.value:
-        return min(memory_bytes, limit_mib.value * KIB**2)
+    if limit_mib := _number(sysctlbyname, GPU_LIMIT):
+        return min(memory_bytes, limit_mib * KIB**2)
     return memory_bytes * 3 // 4 if memory_bytes >= LARGE_MACHINE_BYTES else memory_bytes * 2 // 3
+
+
+def _number(sysctlbyname: SysctlByName, name: bytes) -> int | None:
+    """What macOS has under a name; None when it has nothing."""
+    # Of 32 or 64 bits, and little-endian: wide enough for both.
+    number = ctypes.c_uint64()
+    size = ctypes.c_size_t(ctypes.sizeof(number))
+    if sysctlbyname(name, ctypes.byref(number), ctypes.byref(size), None, 0) != 0:
+        return None
+    return number.value

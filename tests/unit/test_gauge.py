@@ -186,6 +186,21 @@ def test_macos_says_what_the_gpu_may_have(
     assert gauge.gpu_limit(sysctlbyname, memory_gib * 1024**3) == expected_gib * 1024**3
 
 
+def test_macos_says_what_the_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some Pythons there know no SC_PHYS_PAGES."""
+
+    def sysctlbyname(name: bytes, value: object, size: object, new: object, new_size: int) -> int:
+        assert (name, new, new_size) == (b"hw.memsize", None, 0)
+        ctypes.memmove(value, ctypes.byref(ctypes.c_uint64(64 * 1024**3)), 8)  # type: ignore[arg-type]
+        return 0
+
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(os, "sysconf", {}.__getitem__)
+    monkeypatch.setattr(gauge, "_sysctl", lambda: sysctlbyname)
+
+    assert gauge.machine_bytes() == 64 * 1024**3
+
+
 def test_a_gpu_shares_the_memory_on_macos_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gauge, "_sysctl", lambda: lambda *_: -1)
     monkeypatch.setattr(sys, "platform", "linux")
