@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -69,8 +70,10 @@ def die_with_parent(on_orphaned: Callable[[], None]) -> threading.Thread:
     """Call *on_orphaned* from a thread when the parent closes our stdin or dies."""
 
     def watch() -> None:
-        while os.read(0, 4096):
-            pass
+        # One that cannot be read any more holds nobody.
+        with contextlib.suppress(OSError):
+            while os.read(0, 4096):
+                pass
         on_orphaned()
 
     thread = threading.Thread(target=watch, name="tether", daemon=True)

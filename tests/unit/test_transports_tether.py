@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import msgspec
 import pytest
 
+from transports import tether
 from transports.tether import PR_SET_PDEATHSIG, PeerBootstrap
 
 READ = """
@@ -44,6 +46,20 @@ def test_a_process_that_was_started_by_hand_says_so(text: bytes) -> None:
 
     assert answer.startswith("refused: stdin:")
     assert "mlxd's processes are started by mlxd" in answer
+
+
+def test_a_stdin_that_cannot_be_read_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket whose other side died may say so by an error, as systems see fit."""
+
+    def read(descriptor: int, _: int) -> bytes:
+        raise ConnectionResetError(descriptor)
+
+    monkeypatch.setattr(os, "read", read)
+    orphaned = threading.Event()
+
+    tether.die_with_parent(orphaned.set)
+
+    assert orphaned.wait(5)
 
 
 def test_a_closed_stdin_is_noticed() -> None:
