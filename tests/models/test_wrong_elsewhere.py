@@ -148,6 +148,52 @@ def test_logit_bias_and_logprobs(sdk: OpenAI, model: str) -> None:
 
 
 @BOTH
+def test_samplers_of_local_models(sdk: OpenAI, model: str) -> None:
+    """Seen: some of them ignored, each server its own."""
+
+    def text(temperature: float = 0, **fields: object) -> str:
+        asked = {"temperature": temperature, "extra_body": {"ignore_eos": True, **fields}}
+        question = "Hi" if model == VISION_MODEL else OPEN[model]
+        return said(ask(sdk, model, question, max_tokens=16, **asked))[0]
+
+    likeliest = text()
+    others = [
+        text(frequency_penalty=2),
+        text(presence_penalty=2),
+        text(repetition_penalty=2),
+        text(0.01, xtc_probability=1, xtc_threshold=0),
+    ]
+
+    assert [text(2, top_k=1), text(2, min_p=1)] == [likeliest] * 2
+    assert likeliest not in others
+
+
+@BOTH
+def test_an_answer_that_was_begun_is_gone_on_with(sdk: OpenAI, model: str) -> None:
+    """Seen: begun anew."""
+    whole = said(ask(sdk, model, max_tokens=8))[0]
+    begun = " ".join(whole.split()[:2])
+    turns = [{"role": "user", "content": OPEN[model]}, {"role": "assistant", "content": begun}]
+    rest = said(ask(sdk, model, messages=turns, max_tokens=3, extra_body={"continue_final_message": True}))[0]
+
+    assert rest
+    assert whole.startswith(begun + rest)
+
+
+@BOTH
+def test_a_stream_says_its_usage_where_it_is_asked_for(sdk: OpenAI, model: str) -> None:
+    """Seen: an error of the server where `stream_options` is empty."""
+    told = [
+        [chunk.usage for chunk in ask(sdk, model, max_tokens=2, stream=True, stream_options=options)]
+        for options in ({"include_usage": True}, {})
+    ]
+
+    assert [one for one in told[0] if one] == told[0][-1:]
+    assert told[0][-1].completion_tokens == 2
+    assert not any(told[1])
+
+
+@BOTH
 def test_what_makes_no_sense_is_refused_by_name(
     sdk: OpenAI, server: tuple[psutil.Process, str], model: str
 ) -> None:
@@ -240,15 +286,17 @@ def test_a_picture_for_a_model_of_text(sdk: OpenAI) -> None:
 
 @BOTH
 def test_models_say_what_they_honour_and_refuse_the_rest(sdk: OpenAI, model: str) -> None:
+    """Seen: a forced call ignored, or asked for in the prompt."""
     known = sdk.models.retrieve(model).model_extra
     assert known is not None
-    with pytest.raises(openai.BadRequestError) as refused:
-        ask(sdk, model, tools=[TOOL])
+    for choice in ("auto", "required"):
+        with pytest.raises(openai.BadRequestError) as refused:
+            ask(sdk, model, tools=[TOOL], tool_choice=choice)
+        assert (refused.value.code, refused.value.param) == ("task_not_supported", "tools")
 
     assert "structured_output" in known["capabilities"]
     assert ("vision" in known["capabilities"]) == (model == VISION_MODEL)
-    assert "tools" not in known["capabilities"]
-    assert (refused.value.code, refused.value.param) == ("task_not_supported", "tools")
+    assert not {"tools", "reasoning"} & {*known["capabilities"]}
 
 
 def test_an_unknown_model_changes_nothing(sdk: OpenAI) -> None:
@@ -261,16 +309,17 @@ def test_an_unknown_model_changes_nothing(sdk: OpenAI) -> None:
 
 
 @BOTH
-def test_a_field_that_nobody_knows_is_named(sdk: OpenAI, model: str) -> None:
-    """Seen: ignored, without a word."""
+def test_a_field_without_effect_is_named(sdk: OpenAI, model: str) -> None:
+    """Seen: ignored, without a word: what nobody knows, and thoughts of a model that has none."""
     raw = sdk.chat.completions.with_raw_response.create(
         model=model,
         messages=[{"role": "user", "content": "hi"}],
         max_tokens=1,
+        reasoning_effort="high",
         extra_body={"mirostat": 2},
     )
 
-    assert raw.headers["x-mlxd-ignored"] == "mirostat"
+    assert raw.headers["x-mlxd-ignored"] == "mirostat, reasoning_effort"
 
 
 @BOTH
