@@ -23,21 +23,23 @@ import msgspec
 from kernel.broker import Broker
 from kernel.catalog import Catalog
 from kernel.commands import Launcher
+from kernel.devices import budget_bytes, facts_of, place
 from kernel.environments import Environments
-from kernel.gauge import gpu_bytes, machine_bytes
+from kernel.gauge import Gauge
+from kernel.gpu_gauge import GpuGauge
 from kernel.hub_cache import hub_folder
 from kernel.isolation import LinkDirs
 from kernel.jobs import Jobs
 from kernel.leftovers import Children, sweep_folders
 from kernel.logfiles import LogFiles, Tee
-from kernel.memory import KindFacts, budget_of
+from kernel.nvidia import NO_DRIVER, find_gpu
 from kernel.processes import Processes
 from kernel.shared import SharedFolder
 from kernel.shell import Shell
 from kernel.stderr import Stderr
 from kernel.threads import started_threads
 from kernel.view import KernelView
-from kernel.worker_kinds import WorkerKind, WorkerKinds, settings_of
+from kernel.worker_kinds import WorkerKinds
 from transports import logs, rundir, tether
 from transports.descriptors import allow_descriptors
 from transports.errors import ConfigError, MlxdError
@@ -115,7 +117,8 @@ async def _run(
     settings = bootstrap.settings
     endpoint = f"ipc://{run_dir / 'kernel.sock'}"
     token = secrets.token_urlsafe(32)
-    kinds = WorkerKinds.installed()
+    placed = place(WorkerKinds.installed(), settings, lambda: find_gpu(os.environ))
+    kinds, gpu = placed.kinds, placed.gpu
     environments = Environments(
         home,
         kinds,
@@ -124,18 +127,14 @@ async def _run(
         timeout_s=settings.models.prepare_timeout_s,
     )
     catalog = Catalog(home, settings.models.paths, settings.models.hub_cache, kinds)
-    memory_bytes = machine_bytes()
     view = KernelView(
         version=VERSION,
         pid=os.getpid(),
         home=str(home),
         started_s=time.monotonic(),
         shared_dir=str(shared.path),
-        kinds={kind.name: _facts(kind, settings) for kind in kinds},
-        memory_budget_bytes=settings.kernel.memory_budget_bytes
-        or budget_of(memory_bytes, gpu_bytes(memory_bytes)),
-        # The environments for Linux run on the CPU.
-        has_gpu=sys.platform == "darwin",
+        kinds={kind.name: facts_of(kind, settings) for kind in kinds},
+        memory_budget_bytes=settings.kernel.memory_budget_bytes or budget_bytes(gpu),
     )
     broker = Broker(settings, view, token, Random(), bootstrap.preload)
     shell = Shell(
@@ -145,6 +144,7 @@ async def _run(
         catalog,
         shared,
         Launcher(home, settings, environments, endpoint, run_dir, kinds, VERSION),
+        Gauge(GpuGauge(gpu) if gpu and gpu.total_bytes else None),
         lambda feed: Jobs(home, settings, kinds, environments, catalog, feed),
         lambda feed: Processes(feed, files, children),
     )
@@ -156,6 +156,10 @@ async def _run(
     rundir.write_connection(run_dir, connection)
     print(msgspec.json.encode(connection).decode(), flush=True)
     log.info("kernel_started", version=VERSION, pid=os.getpid(), home=str(home))
+    if gpu:
+        log.info("gpu_found", name=gpu.name, memory_bytes=gpu.total_bytes)
+    elif placed.reason not in ("", NO_DRIVER):
+        log.warning("gpu_not_used", reason=placed.reason)
     sweeping = asyncio.create_task(sweep_folders(home, hub_folder()))
     keep_what_lives()
     try:
@@ -165,14 +169,6 @@ async def _run(
         await asyncio.wait([sweeping])
     log.info("kernel_ended", code=code)
     return code
-
-
-def _facts(kind: WorkerKind, settings: Settings) -> KindFacts:
-    return KindFacts(
-        settings=settings_of(kind, settings),
-        overhead_bytes=kind.declared.overhead_bytes,
-        takes_images="image" in kind.declared.modalities,
-    )
 
 
 def _locks(home: Path, settings: Settings) -> dict[str, Path]:

@@ -78,6 +78,8 @@ class Measure(Struct, frozen=True):
     """Measure memory; Measured follows."""
 
     pids: tuple[int, ...]
+    # Those of them whose models may be on a GPU.
+    gpu_pids: tuple[int, ...] = ()
 
 
 class Disconnect(Struct, frozen=True):

@@ -117,10 +117,12 @@ class Administrator:
         resident = self._residency.get(name)
         idle_s = self._tenure.idle_s(name, resident.keep_alive_s if resident else None)
         error = None if model.error else self._placement.refusal(model)
+        memory_bytes, gpu_memory_bytes = self._placement.measured_bytes(name)
         return ModelReport(
             model=model_info(model, self._residency),
             estimate=None if model.error else self._placement.estimate(name, model.kind),
-            memory_bytes=self._placement.measured_bytes(name),
+            memory_bytes=memory_bytes,
+            gpu_memory_bytes=gpu_memory_bytes,
             is_pinned=self._tenure.is_pinned(name),
             idle_unload_s=None if idle_s == math.inf else idle_s,
             settings=self._placement.load_settings(name, model.kind),

@@ -85,10 +85,8 @@ class Broker:
         )
         self._tenure = Tenure(settings.kernel, settings.models.options, preload)
         self._roster = Roster(settings.kernel, settings.models, self._out.append)
-        plans = MemoryPlans(
-            view.memory_budget_bytes, view.kinds, settings.models.options, has_gpu=view.has_gpu
-        )
-        self._watch = MemoryWatch(settings.kernel, self._supervisor, self._out.append)
+        plans = MemoryPlans(view.memory_budget_bytes, view.kinds, settings.models.options)
+        self._watch = MemoryWatch(settings.kernel, view.kinds, self._supervisor, self._out.append)
         self._residency = Residency(
             settings.kernel, self._tenure, self._supervisor, self._out.append, self._is_busy
         )

@@ -17,6 +17,9 @@ from transports.errors import EnvironmentFailed
 from transports.settings import Settings
 from transports.tether import PeerBootstrap
 
+# In the environment whose mlx filled it: another mlx compiles others, and both go together.
+CUDA_CACHE = "cuda-cache"
+
 
 @dataclass(frozen=True, slots=True)
 class Launch:
@@ -67,6 +70,11 @@ class Launcher:
             env = worker_environment(os.environ) | {
                 "PYTHONPATH": str(self._environments.link_dir(action.kind))
             }
+            if gpu := self._kinds[action.kind].gpu_uuid:
+                env["CUDA_VISIBLE_DEVICES"] = gpu
+                # Kernels that mlx compiled: by default in /tmp, where they are gone after a restart of the
+                # machine and where others could have put theirs.
+                env.setdefault("MLX_PTX_CACHE_DIR", str(python.parents[1] / CUDA_CACHE))
         return Launch(command, env, self._run_dir, self._bootstrap(action))
 
     def _bootstrap(self, action: Spawn) -> bytes:

@@ -73,6 +73,8 @@ class Declaration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     needs: tuple[Annotated[tuple[Name, ...], Meta(min_length=1)], ...] = ()
     # The lock file of its environment, beside the declaration; "" runs in mlxd's own Python.
     requirements: Name = ""
+    # The same where workers run on an NVIDIA GPU, with CUDA 13; "" never do.
+    cuda_requirements: Name = ""
     # What its environment must be able to import, besides the loader.
     modules: tuple[Name, ...] = ()
     # What a worker takes besides weights, keys and values.

@@ -1,6 +1,7 @@
 """Which environment serves a kind or a model: that of the kind's lock, of the model's own, or an earlier one.
 
-Only names, files and what an administrator chose; building and testing is `environments.py`'s.
+Which of a kind's locks counts, that for CPUs or that for CUDA, `devices.py` has said before. Here are only
+names, files and what an administrator chose; building and testing is `environments.py`'s.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ class Target:
     lock: Path
 
     @property
+    def label(self) -> str:
+        """`WorkerKind.label`."""
+        return label_of(self.name)
+
+    @property
     def python(self) -> Path | None:
         """Its interpreter; None while it is not ready."""
         python = self.path / "bin" / "python"
@@ -57,7 +63,9 @@ class EnvironmentChoice:
         self._locks = locks
         # An upgrade on the disk is another kernel's.
         self._declared = {
-            kind.name: self._target(kind.name, kind.lock) for kind in kinds if kind.lock is not None
+            kind.name: self._target(kind.name, kind.label, kind.lock)
+            for kind in kinds
+            if kind.lock is not None
         }
 
     @property
@@ -77,13 +85,13 @@ class EnvironmentChoice:
         """
         if lock := self._locks.get(model):
             try:
-                return self._target(kind, lock)
+                return self._target(kind, kind, lock)
             except OSError as e:
                 raise EnvironmentFailed(
                     f"{model}: its lock file {lock.name}: {e.strerror}; it stands in [models.options]"
                 ) from None
         declared = self._declared[kind]
-        choice = self._choices().get(kind)
+        choice = self._choices().get(declared.label)
         if choice is None or choice.instead_of != declared.name:
             return declared
         return self._existing(kind, self._root / choice.use)
@@ -93,7 +101,7 @@ class EnvironmentChoice:
         names = {self.used(kind).name for kind in self.kinds}
         for lock in self._locks.values():
             if lock.is_file():
-                names |= {self._target(kind, lock).name for kind in self.kinds}
+                names |= {self._target(kind, kind, lock).name for kind in self.kinds}
         return frozenset(names)
 
     def earlier(self, kind: str) -> Target:
@@ -102,12 +110,12 @@ class EnvironmentChoice:
         Raises:
             NotFound: There is none.
         """
-        used = self.used(kind)
+        used, label = self.used(kind), self._declared[kind].label
         before = _built_ns(used.path) or 2**63
         found = [
             (built_ns, path)
-            for path in self._root.glob(f"{kind}-*")
-            if path.name.rpartition("-")[0] == kind
+            for path in self._root.glob(f"{label}-*")
+            if label_of(path.name) == label
             and path.name not in (used.name, self._declared[kind].name)
             and (built_ns := _built_ns(path))
             and built_ns < before
@@ -118,23 +126,24 @@ class EnvironmentChoice:
 
     def roll_back(self, kind: str, to: Target) -> None:
         """Use *to* from now on, until another lock comes or `go_forward`."""
-        choice = _RolledBack(use=to.name, instead_of=self._declared[kind].name)
-        self._write({**self._choices(), kind: choice})
+        declared = self._declared[kind]
+        choice = _RolledBack(use=to.name, instead_of=declared.name)
+        self._write({**self._choices(), declared.label: choice})
 
     def go_forward(self, kind: str) -> None:
         """Use the environment of the kind's lock again."""
         choices = self._choices()
-        if choices.pop(kind, None):
+        if choices.pop(self._declared[kind].label, None):
             self._write(choices)
 
     def forget(self, name: str) -> None:
         """Use no longer what was removed."""
         choices = self._choices()
         if any(one.use == name for one in choices.values()):
-            self._write({kind: one for kind, one in choices.items() if one.use != name})
+            self._write({label: one for label, one in choices.items() if one.use != name})
 
-    def _target(self, kind: str, lock: Path) -> Target:
-        name = environment_name(kind, lock)
+    def _target(self, kind: str, label: str, lock: Path) -> Target:
+        name = environment_name(label, lock)
         return Target(kind, name, self._root / name, lock)
 
     def _existing(self, kind: str, path: Path) -> Target:
@@ -147,13 +156,18 @@ class EnvironmentChoice:
         except (OSError, msgspec.DecodeError):
             return {}
         # A name is never a path.
-        return {kind: one for kind, one in choices.items() if "/" not in one.use}
+        return {label: one for label, one in choices.items() if "/" not in one.use}
 
     def _write(self, choices: dict[str, _RolledBack]) -> None:
         path = self._root / ROLLED_BACK
         new = path.with_suffix(".new")
         new.write_bytes(msgspec.json.encode(choices))
         new.replace(path)
+
+
+def label_of(name: str) -> str:
+    """What the name of an environment begins with: its kind, and with what it computes."""
+    return name.rpartition("-")[0]
 
 
 def _built_ns(path: Path) -> int:

@@ -25,9 +25,9 @@ from kernel.environment_build import (
     build,
     smoke,
 )
-from kernel.environment_choice import EnvironmentChoice, Target
+from kernel.environment_choice import EnvironmentChoice, Target, label_of
 from kernel.isolation import LinkDirs
-from kernel.worker_kinds import WorkerKinds
+from kernel.worker_kinds import CUDA_SUFFIX, WorkerKinds
 from transports.errors import EnvironmentFailed, NotFound
 from transports.filelock import locked
 from transports.messages import Progress
@@ -88,8 +88,10 @@ class Environments:
         """The interpreter for *model*; its environment is built first if it is not ready.
 
         Raises:
-            EnvironmentFailed: It could not be built; the message says why and what to do.
+            EnvironmentFailed: It could not be built, or the kind cannot run here as the settings are; the
+                message says why and what to do.
         """
+        self._check_usable(kind)
         if ready := self.python(kind, model):
             return ready
         target = self._choice.used(kind, model)
@@ -115,6 +117,10 @@ class Environments:
         """
         for one in self._choice.kinds if kind is None else [kind]:
             if self._kinds[one].lock is None:
+                continue
+            if kind is not None:
+                self._check_usable(one)
+            elif self._kinds[one].refusal:  # The list tells.
                 continue
             target = self._choice.used(one) if kind is None else self._choice.declared(one)
             async with self._alone(target.name, on_progress):
@@ -165,6 +171,10 @@ class Environments:
             self._choice.forget(name)
             await asyncio.to_thread(shutil.rmtree, trash, ignore_errors=True)
 
+    def _check_usable(self, kind: str) -> None:
+        if refusal := self._kinds[kind].refusal:
+            raise EnvironmentFailed(refusal)
+
     async def _build(self, target: Target, on_progress: OnProgress) -> None:
         self._building.add(target.name)
         try:
@@ -181,6 +191,8 @@ class Environments:
             advice = (
                 f"check the network, the index settings and the disk, then `mlxd envs sync {target.kind}`"
             )
+            if self._kinds[target.kind].gpu_uuid:
+                advice += f'; {target.kind}.device = "cpu" does without the GPU'
             raise EnvironmentFailed(f"environment {target.name}: {e}; {advice}") from e
         finally:
             self._building.discard(target.name)
@@ -217,13 +229,14 @@ class Environments:
     def _state(self, target: Target) -> str:
         if target.name in self._building:
             return "building"
-        if target.python:
+        if target.python and not self._kinds[target.kind].refusal:
             return "ready"
         return "broken" if target.path.exists() else "missing"
 
     def _other(self, path: Path) -> EnvironmentInfo:
         """One that serves no kind; it may serve a model, or be gone back or forward to."""
-        kind = path.name.rpartition("-")[0]
+        label = label_of(path.name)
+        kind = label if label in self._choice.kinds else label.removesuffix(CUDA_SUFFIX)
         if path.name in self._choice.names_in_use():
             return self._info(kind, path, "ready")
         if kind not in self._choice.kinds:
@@ -236,7 +249,9 @@ class Environments:
         return self._info(kind, path, "stale")
 
     def _info(self, kind: str, path: Path, state: str) -> EnvironmentInfo:
-        error = self._errors.get(path.name, "") if state in ("broken", "missing") else ""
+        error = ""
+        if state in ("broken", "missing"):
+            error = self._errors.get(path.name, "") or self._kinds[kind].refusal
         return EnvironmentInfo(
             kind=kind, state=state, name=path.name, path=str(path), size_bytes=_size(path), error=error
         )

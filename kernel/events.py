@@ -149,6 +149,9 @@ class Measured(Struct, frozen=True):
     stall_percent: float | None = None
     # macOS: 1 normal, 2 warning, 4 critical.
     pressure_level: int | None = None
+    # Of a GPU with memory of its own: bytes by pid of those that use it, and what it has left.
+    gpu_bytes: Mapping[int, int] = {}
+    gpu_free_bytes: int | None = None
 
 
 class StopRequested(Struct, frozen=True):

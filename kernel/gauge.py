@@ -10,11 +10,12 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from kernel.events import Measured
+from kernel.gpu_gauge import GpuGauge, GpuReading
 
 PROC = Path("/proc")
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -53,13 +54,23 @@ class Reading:
 
 
 class Gauge:
-    """Measures again and again."""
+    """Measures again and again.
 
-    def __init__(self) -> None:
+    Args:
+        gpu: For the memory of a GPU that has its own.
+    """
+
+    def __init__(self, gpu: GpuGauge | None = None) -> None:
+        self._gpu = gpu
         self._readings: dict[int, Reading] = {}
 
-    def measure(self, pids: Iterable[int]) -> Measured:
-        """Memory of processes, our own under 0, and of the system; what cannot be read is left out."""
+    def measure(self, pids: Iterable[int], gpu_pids: Collection[int] = ()) -> Measured:
+        """Memory of processes, our own under 0, and of the system; what cannot be read is left out.
+
+        Args:
+            pids: Of processes.
+            gpu_pids: Those of them that use the GPU.
+        """
         of_process = _footprint if sys.platform == "darwin" else self._charged
         found = {pid: of_process(pid or os.getpid()) for pid in (0, *pids)}
         memory_bytes = {pid: num_bytes for pid, num_bytes in found.items() if num_bytes}
@@ -68,10 +79,13 @@ class Gauge:
         self._readings = {
             pid: reading for pid, reading in self._readings.items() if pid in found or pid == os.getpid()
         }
+        gpu = self._gpu.measure(gpu_pids) if self._gpu else GpuReading()
         return Measured(
             memory_bytes,
             available_bytes=_available_bytes(PROC / "meminfo"),
             stall_percent=_stall_percent(PROC / "pressure" / "memory"),
+            gpu_bytes=gpu.memory_bytes,
+            gpu_free_bytes=gpu.free_bytes,
         )
 
     def _charged(self, pid: int) -> int:

@@ -20,6 +20,9 @@ from transports.settings import ModelOptions
 GIB = 1024**3
 # Memory of the machine -> what is left to everything else. Systems report a little less than is built in.
 TIERS = ((60 * GIB, 20 * GIB), (22 * GIB, 8 * GIB), (0, 4 * GIB))
+# Of a GPU's memory, what is left to the screen, other programs and the driver: a part, and at least so much.
+GPU_LEFT_PART = 20
+GPU_LEFT_BYTES = GIB
 # Of the budget: at most keys and values of one sequence, where nobody says how long it may be ...
 CONTEXT_PART = 4
 # ... and no less than this, a conversation of some pages.
@@ -33,6 +36,8 @@ class KindFacts(msgspec.Struct, frozen=True, kw_only=True):
     settings: Mapping[str, Setting] = {}
     overhead_bytes: int = 0
     takes_images: bool = False
+    # Where weights stay as they are; a CPU has them as dense float32.
+    is_on_gpu: bool = False
 
 
 NOTHING_KNOWN = KindFacts()
@@ -42,6 +47,12 @@ def budget_of(memory_bytes: int, gpu_bytes: int) -> int:
     """What models may have of a machine with that much memory, of which a GPU may have *gpu_bytes*."""
     left_bytes = next(left for least, left in TIERS if memory_bytes >= least)
     return min(gpu_bytes, max(memory_bytes // 4, memory_bytes - left_bytes))
+
+
+def gpu_budget_of(memory_bytes: int) -> int:
+    """What models may have of a GPU with that much memory of its own."""
+    left_bytes = max(GPU_LEFT_BYTES, memory_bytes // GPU_LEFT_PART)
+    return max(memory_bytes // 2, memory_bytes - left_bytes)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,21 +100,14 @@ class MemoryPlans:
         budget_bytes: For all models together.
         kinds: What is known of each worker kind.
         options: What the settings say of single models.
-        has_gpu: Whether weights stay as they are; a CPU has them as dense float32.
     """
 
     def __init__(
-        self,
-        budget_bytes: int,
-        kinds: Mapping[str, KindFacts],
-        options: Mapping[str, ModelOptions],
-        *,
-        has_gpu: bool,
+        self, budget_bytes: int, kinds: Mapping[str, KindFacts], options: Mapping[str, ModelOptions]
     ) -> None:
         self.budget_bytes = budget_bytes
         self._kinds = kinds
         self._options = options
-        self._has_gpu = has_gpu
 
     def settings(self, model: str, kind: str) -> dict[str, Setting]:
         """The worker kind's section, with what the settings say of this model in its place."""
@@ -114,7 +118,7 @@ class MemoryPlans:
         """How *model* would be loaded."""
         settings = self.settings(model, kind)
         facts = self._kinds.get(kind, NOTHING_KNOWN)
-        is_dense = self._is_dense(settings)
+        is_dense = not facts.is_on_gpu
         plan = Plan(
             weights_bytes=sizes.weights(is_dense=is_dense),
             overhead_bytes=facts.overhead_bytes,
@@ -174,7 +178,7 @@ class MemoryPlans:
 
     def _advice(self, plan: Plan, model: str, kind: str, sizes: ModelSizes, held: Mapping[str, int]) -> str:
         settings = self.settings(model, kind)
-        is_dense = self._is_dense(settings)
+        is_dense = not self._kinds.get(kind, NOTHING_KNOWN).is_on_gpu
         misfit = Misfit(
             kind=kind,
             fixed_bytes=plan.fixed_bytes,
@@ -209,9 +213,6 @@ class MemoryPlans:
         affordable_bytes = max(0, min(self.budget_bytes // CONTEXT_PART, free_bytes))
         affordable = sizes.tokens_in(affordable_bytes, is_dense=is_dense)
         return min(own, max(affordable, LEAST_CONTEXT_TOKENS))
-
-    def _is_dense(self, settings: Mapping[str, Setting]) -> bool:
-        return settings.get("device") == "cpu" or not self._has_gpu
 
 
 def _number(settings: Mapping[str, Setting], key: str) -> int:

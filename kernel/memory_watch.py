@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kernel.actions import Emit, Log, Measure
 from kernel.events import Measured
+from kernel.memory import KindFacts
 from kernel.supervisor import Supervisor
 from transports.settings import MIB, KernelSettings
 
@@ -15,8 +18,11 @@ MACOS_CRITICAL = 4
 class MemoryWatch:
     """Has memory measured now and then, and remembers what was found."""
 
-    def __init__(self, settings: KernelSettings, supervisor: Supervisor, emit: Emit) -> None:
+    def __init__(
+        self, settings: KernelSettings, kinds: Mapping[str, KindFacts], supervisor: Supervisor, emit: Emit
+    ) -> None:
         self._settings = settings
+        self._gpu_kinds = frozenset(name for name, facts in kinds.items() if facts.is_on_gpu)
         self._supervisor = supervisor
         self._emit = emit
         self._last = Measured()
@@ -29,9 +35,22 @@ class MemoryWatch:
         """What the system could still give; None where it does not say."""
         return self._last.available_bytes
 
+    @property
+    def gpu_free_bytes(self) -> int | None:
+        """What the GPU has left; None without one that has memory of its own."""
+        return self._last.gpu_free_bytes
+
     def bytes_of(self, pid: int) -> int:
         """What a process took when it was last measured; 0 before."""
         return self._last.memory_bytes.get(pid, 0)
+
+    def gpu_bytes_of(self, pid: int) -> int:
+        """The same of the memory of a GPU."""
+        return self._last.gpu_bytes.get(pid, 0)
+
+    def charged_bytes_of(self, pid: int) -> int:
+        """What counts in the budget: that of a GPU, where a model is on one, is its memory."""
+        return self.gpu_bytes_of(pid) or self.bytes_of(pid)
 
     def measured(self, event: Measured) -> None:
         """Take in what was found."""
@@ -50,7 +69,13 @@ class MemoryWatch:
 
     def measure(self) -> None:
         """Measure all processes; Measured follows."""
-        self._emit(Measure(tuple(process.pid for process in self._supervisor if process.pid)))
+        processes = [process for process in self._supervisor if process.pid]
+        self._emit(
+            Measure(
+                tuple(process.pid for process in processes),
+                tuple(process.pid for process in processes if process.kind in self._gpu_kinds),
+            )
+        )
 
     def next_deadline(self) -> float:
         """When `tick` has something to do."""
@@ -61,6 +86,11 @@ class MemoryWatch:
         if found.available_bytes is not None and found.available_bytes < least_bytes:
             return (
                 f"the system has {found.available_bytes // MIB} MiB of memory left, less than "
+                f"kernel.min_available_bytes ({least_bytes // MIB} MiB)"
+            )
+        if found.gpu_free_bytes is not None and found.gpu_free_bytes < least_bytes:
+            return (
+                f"the GPU has {found.gpu_free_bytes // MIB} MiB of memory left, less than "
                 f"kernel.min_available_bytes ({least_bytes // MIB} MiB)"
             )
         most_percent = self._settings.max_stall_percent

@@ -133,15 +133,16 @@ class Placement:
             )
         return self._plans.refusal(model.name, model.kind, self._roster.sizes(model.name), held)
 
-    def measured_bytes(self, model: str) -> int:
-        """What the worker of *model* took when it was last measured; 0 without one."""
+    def measured_bytes(self, model: str) -> tuple[int, int]:
+        """What the worker of *model* took when it was last measured, and of a GPU's memory; 0 without one."""
         resident = self._residency.get(model)
-        process = self._residency.process(resident) if resident else None
-        return self._watch.bytes_of(process.pid) if process and process.pid else 0
+        pid = self._pid(resident) if resident else 0
+        return self._watch.bytes_of(pid), self._watch.gpu_bytes_of(pid)
 
     def charge(self, resident: Resident) -> int:
         """What a model counts for in the budget: what it was given, or more if it takes more."""
-        return max(resident.plan.fixed_bytes + resident.kv_bytes, self.measured_bytes(resident.name))
+        measured_bytes = self._watch.charged_bytes_of(self._pid(resident))
+        return max(resident.plan.fixed_bytes + resident.kv_bytes, measured_bytes)
 
     def check(self) -> None:
         """Raise AssertionError if more is promised than there is, or a place is left empty."""
@@ -187,7 +188,11 @@ class Placement:
         """What workers still have that are nobody's any more, and on their way out."""
         owned = {resident.worker_name for resident in placed}
         left = [p.pid for p in self._supervisor if p.role == "worker" and p.name not in owned]
-        return sum(self._watch.bytes_of(pid) for pid in left if pid)
+        return sum(self._watch.charged_bytes_of(pid) for pid in left if pid)
+
+    def _pid(self, resident: Resident) -> int:
+        process = self._residency.process(resident)
+        return process.pid if process else 0
 
     def _planned(self, model: str, kind: str) -> tuple[Plan, int]:
         """How a model was placed, or would be, and its keys and values."""

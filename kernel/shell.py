@@ -73,6 +73,7 @@ class Shell:
         catalog: Catalog,
         shared: SharedFolder,
         launcher: Launcher,
+        gauge: Gauge,
         make_jobs: Callable[[Callable[[Event], None]], Jobs],
         make_processes: Callable[[Callable[[Event], None]], Processes],
     ) -> None:
@@ -88,7 +89,7 @@ class Shell:
         self._launcher = launcher
         self._jobs = make_jobs(self.feed)
         self._processes = make_processes(self.feed)
-        self._gauge = Gauge()
+        self._gauge = gauge
         self._loop = asyncio.get_running_loop()
         self._exit: asyncio.Future[int] = self._loop.create_future()
         self._events: deque[Event] = deque()
@@ -216,8 +217,8 @@ class Shell:
                 self._jobs.run(action)
             case CancelJob(job):
                 self._jobs.cancel(job)
-            case Measure(pids):
-                self._start(self._measure(pids))
+            case Measure():
+                self._start(self._measure(action))
             case Disconnect(peer, origin):
                 self._outcasts.add(peer, origin, time.monotonic())
             case Log(level, event, fields):
@@ -246,9 +247,9 @@ class Shell:
             self._scanned = msgspec.structs.replace(self._scanned, error=reason or str(e))
         self.feed(self._scanned)
 
-    async def _measure(self, pids: tuple[int, ...]) -> None:
+    async def _measure(self, action: Measure) -> None:
         try:
-            found = await asyncio.to_thread(self._gauge.measure, pids)
+            found = await asyncio.to_thread(self._gauge.measure, action.pids, action.gpu_pids)
         except Exception:  # Those who wait for it are told what is known without.
             log.exception("measure_failed")
             found = Measured()

@@ -40,8 +40,6 @@ class KernelView(msgspec.Struct, frozen=True, kw_only=True):
     kinds: Mapping[str, KindFacts] = {}
     # For all models together, bytes; by default more than there is.
     memory_budget_bytes: int = 2**60
-    # Whether models run on one where they may.
-    has_gpu: bool = False
 
 
 def model_info(model: ModelInfo, residency: Residency) -> ModelInfo:
@@ -138,6 +136,7 @@ class StatusView:
                 charged_bytes=sum(map(self._placement.charge, self._residency.placed())),
                 available_bytes=self._watch.available_bytes,
                 pressure=self._watch.pressure,
+                gpu_free_bytes=self._watch.gpu_free_bytes,
             ),
             outcasts=tuple(
                 OutcastInfo(name=out.name, pid=out.pid, reason=out.reason, age_s=now - out.since_s)
@@ -165,6 +164,7 @@ class StatusView:
                 num_started=waits.num_started,
                 waited_s=waits.total_s,
                 memory_bytes=self._watch.bytes_of(process.pid) if process.pid else 0,
+                gpu_memory_bytes=self._watch.gpu_bytes_of(process.pid) if process.pid else 0,
                 uptime_s=now - process.since_s,
                 num_restarts=process.policy.num_restarts,
                 device=info.device if info else "",

@@ -19,6 +19,8 @@ from transports.settings import Settings
 
 # A declaration is a page; a lock file is 200 KB.
 MAX_DECLARATION_BYTES = 256 * 1024
+# One kind has two: that for its CPU environment stays as it is while the other serves.
+CUDA_SUFFIX = "-cuda"
 _WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
 
 
@@ -32,11 +34,23 @@ class WorkerKind:
     lock: Path | None
     # What its workers may import besides their environment and what all may: name -> file or folder.
     packages: Mapping[str, Path]
+    # Its environment's on an NVIDIA GPU; None has none. `devices.py` chooses.
+    cuda_lock: Path | None = None
+    # The GPU that its workers run on, as CUDA_VISIBLE_DEVICES takes it; "" on a CPU, and on a Mac.
+    gpu_uuid: str = ""
+    # Why no worker of it can be started as the settings are; "" if it can.
+    refusal: str = ""
 
     @property
     def name(self) -> str:
         """As models and settings name it."""
         return self.registration.name
+
+    @property
+    def label(self) -> str:
+        """What the names of its environments begin with."""
+        is_cuda = self.lock is not None and self.lock == self.cuda_lock
+        return f"{self.name}{CUDA_SUFFIX}" if is_cuda else self.name
 
     @property
     def loader(self) -> str:
@@ -110,12 +124,18 @@ def _read(one: Registration) -> WorkerKind:
     package = _package(module[0])
     folder = package.joinpath(*module[1:-1])
     declared = _declaration(folder / f"{one.name}.toml")
-    lock = folder / declared.requirements if declared.requirements else None
-    if lock is not None and (lock.parent != folder or not lock.is_file()):
-        raise PluginError(f"{one.name}.toml: requirements: no file {declared.requirements!r} beside it")
+    lock = _lock(folder, one.name, "requirements", declared.requirements)
+    cuda_lock = _lock(folder, one.name, "cuda_requirements", declared.cuda_requirements)
     # mlxd's own are in `workers`, which all may import.
     packages = {} if one.distribution == OURS else {module[0]: package, **_installed(one.distribution)}
-    return WorkerKind(one, declared, lock, packages)
+    return WorkerKind(one, declared, lock, packages, cuda_lock)
+
+
+def _lock(folder: Path, kind: str, key: str, name: str) -> Path | None:
+    lock = folder / name if name else None
+    if lock is not None and (lock.parent != folder or not lock.is_file()):
+        raise PluginError(f"{kind}.toml: {key}: no file {name!r} beside it")
+    return lock
 
 
 def _package(name: str) -> Path:

@@ -101,6 +101,8 @@ class WorkerInfo(Message, frozen=True, kw_only=True):
     num_started: int = 0
     waited_s: float = 0.0
     memory_bytes: int = 0
+    # Of an NVIDIA GPU's memory, besides.
+    gpu_memory_bytes: int = 0
     # In this state.
     uptime_s: float = 0.0
     num_restarts: int = 0
@@ -131,6 +133,8 @@ class MemoryReport(Message, frozen=True, kw_only=True):
     available_bytes: int | None = None
     # Why no model is loaded now and idle ones leave; "" while there is memory enough.
     pressure: str = ""
+    # What the GPU has left whose memory the budget is of; nil where it is of the system's.
+    gpu_free_bytes: int | None = None
 
 
 class FrontendInfo(Message, frozen=True, kw_only=True):
@@ -174,6 +178,8 @@ class ModelReport(Message, frozen=True, kw_only=True):
     estimate: MemoryEstimate | None = None
     # What its worker really takes; 0 without one.
     memory_bytes: int = 0
+    # Of an NVIDIA GPU's memory, besides.
+    gpu_memory_bytes: int = 0
     is_pinned: bool = False
     # How long it stays in memory without requests, seconds; nil: for ever.
     idle_unload_s: float | None = None

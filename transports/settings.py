@@ -79,11 +79,13 @@ class KernelSettings(Section, frozen=True, kw_only=True):
     # Without requests for so long a model leaves memory; 0 keeps it. Longer than a pause in a conversation.
     idle_unload_s: Seconds = 1800.0
     # For all models together; 0 leaves 20 GB of a machine from 64 GB on, 8 GB from 24 GB on, else 4 GB,
-    # and on a Mac gives no more than the GPU may have.
+    # and on a Mac gives no more than the GPU may have; of an NVIDIA GPU's own memory a twentieth, at least
+    # 1 GiB.
     memory_budget_bytes: Bytes = 0
     # How often memory is measured: a worker of 5 GB takes the system some milliseconds.
     memory_interval_s: Annotated[float, Meta(ge=0.1)] = 5.0
-    # With less left, idle models leave and none is loaded; 0 never. Linux only, as macOS says by itself.
+    # With less left, also in a GPU, idle models leave and none is loaded; 0 never. Linux only, as macOS says
+    # by itself.
     min_available_bytes: Bytes = 512 * MIB
     # The same when processes wait for memory for more of the time (PSI, some avg10); 0 never.
     max_stall_percent: Annotated[float, Meta(ge=0, le=100)] = 40.0
@@ -202,7 +204,7 @@ class TextSettings(Section, frozen=True, kw_only=True):
 
     # Requests decoded together.
     num_slots: Annotated[int, Meta(ge=1, le=256)] = 32
-    # "auto" takes Metal or CUDA where mlx has it.
+    # "auto" takes Metal or CUDA where there is a GPU that mlx can use.
     device: Literal["auto", "cpu", "gpu"] = "auto"
     # Prompt tokens a step: bounds how long a new prompt delays the running streams.
     prefill_step_tokens: Annotated[int, Meta(ge=16, le=8192)] = 256
@@ -229,7 +231,7 @@ class VisionSettings(Section, frozen=True, kw_only=True):
 
     # Requests decoded together.
     num_slots: Annotated[int, Meta(ge=1, le=256)] = 16
-    # "auto" takes Metal or CUDA where mlx has it.
+    # "auto" takes Metal or CUDA where there is a GPU that mlx can use.
     device: Literal["auto", "cpu", "gpu"] = "auto"
     # Prompt tokens a step: bounds how long a new prompt delays the running streams.
     prefill_step_tokens: Annotated[int, Meta(ge=16, le=8192)] = 256
@@ -253,7 +255,7 @@ class EmbeddingSettings(Section, frozen=True, kw_only=True):
 
     # Requests whose inputs are computed together.
     num_slots: Annotated[int, Meta(ge=1, le=256)] = 32
-    # "auto" takes Metal or CUDA where mlx has it.
+    # "auto" takes Metal or CUDA where there is a GPU that mlx can use.
     device: Literal["auto", "cpu", "gpu"] = "auto"
     # Tokens that a step computes, padding included: bounds how long a new or a cancelled request waits, and
     # the memory for it. One longer input goes alone. Of a small model on a slow core a second's work.

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 
-from plugins.cli.output import duration, print_fields, size
+from plugins.cli.output import duration, memory, print_fields, size
 from transports.reports import ModelInfo, ModelReport
 
 CHANGED = "changed on disk since it was loaded; the next load takes what is there now"
@@ -49,7 +49,7 @@ def _of_memory(report: ModelReport) -> dict[str, str]:
     leaves = "never when idle" if idle_s is None else f"after {duration(idle_s)} without requests"
     defaults = {name: getattr(report.defaults, name) for name in report.defaults.__struct_fields__}
     return {
-        "memory": size(report.memory_bytes) if report.memory_bytes else "",
+        "memory": memory(report.memory_bytes, report.gpu_memory_bytes),
         "estimate": size(estimate.total_bytes),
         "  weights": size(estimate.weights_bytes) if estimate.weights_bytes else "",
         "  keys, values": f"{size(estimate.kv_bytes)}{sequence}" if estimate.kv_bytes else "",

@@ -88,6 +88,12 @@ def size(size_bytes: int) -> str:
     return f"{amount:.1f} {unit}" if amount < 9.95 or unit == "TB" else f"{amount:.0f} {unit}"
 
 
+def memory(own_bytes: int, gpu_bytes: int) -> str:
+    """What a process takes of the machine's memory and of a GPU's: "310 MB + 3.1 GB GPU"; "" for nothing."""
+    own = size(own_bytes) if own_bytes else ""
+    return f"{own or '0 B'} + {size(gpu_bytes)} GPU" if gpu_bytes else own
+
+
 def duration(seconds: float, num_units: int = 2) -> str:
     """A time in words, its largest units: 3725 -> "1 h 2 min"."""
     whole = int(seconds)

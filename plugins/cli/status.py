@@ -6,7 +6,7 @@ import click
 
 from plugins.cli import session
 from plugins.cli.exits import NOT_RUNNING
-from plugins.cli.output import duration, print_fields, print_json, print_table, size
+from plugins.cli.output import duration, memory, print_fields, print_json, print_table, size
 from plugins.cli.progress import words
 from plugins.cli.sanitize import clean_line
 from plugins.terms import PRIORITIES
@@ -128,11 +128,12 @@ def _print_status(found: StatusReply) -> None:
         _print_workers(found.workers)
 
 
-def _budget(memory: MemoryReport | None) -> str:
-    if memory is None:
+def _budget(found: MemoryReport | None) -> str:
+    if found is None:
         return ""
-    system = "" if memory.available_bytes is None else f"; the system has {size(memory.available_bytes)} left"
-    return f"{size(memory.charged_bytes)} of {size(memory.budget_bytes)}{system}"
+    system = "" if found.available_bytes is None else f"; the system has {size(found.available_bytes)} left"
+    gpu = "" if found.gpu_free_bytes is None else f"; the GPU has {size(found.gpu_free_bytes)} left"
+    return f"{size(found.charged_bytes)} of {size(found.budget_bytes)}{system}{gpu}"
 
 
 def _print_workers(workers: tuple[WorkerInfo, ...]) -> None:
@@ -183,7 +184,7 @@ def _worker_row(worker: WorkerInfo) -> tuple[str, ...]:
         str(worker.pid or "-"),
         " ".join(part for part in (running, queued) if part) or "-",
         duration(worker.oldest_wait_s) if worker.num_queued else "-",
-        size(worker.memory_bytes) if worker.memory_bytes else "-",
+        memory(worker.memory_bytes, worker.gpu_memory_bytes) or "-",
         size(worker.estimate.total_bytes) if worker.estimate else "-",
         duration(worker.uptime_s) if worker.uptime_s else "-",
         _leaves(worker),

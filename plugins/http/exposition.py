@@ -119,6 +119,7 @@ _WORKER_GAUGES = (
     ("mlxd_slots", "Requests that the worker takes at once.", "num_slots"),
     ("mlxd_queue_oldest_wait_seconds", "Of the request that has waited longest.", "oldest_wait_s"),
     ("mlxd_worker_memory_bytes", "Resident memory.", "memory_bytes"),
+    ("mlxd_worker_gpu_memory_bytes", "Of an NVIDIA GPU's memory.", "gpu_memory_bytes"),
 )
 
 

@@ -8,7 +8,7 @@ from kernel_world import World
 
 from kernel.events import Measured, Prepared, ProcessStarted
 from kernel.model_sizes import ModelSizes
-from transports.reports import DoneReply, StatusReply
+from transports.reports import DoneReply, ModelReport, StatusReply
 from transports.settings import MIB, KernelSettings, ModelOptions
 
 A, B, C, D = "echo/a", "echo/b", "echo/c", "echo/d"
@@ -232,7 +232,40 @@ def test_status_tells_estimates_and_what_was_measured() -> None:
     assert status.memory.budget_bytes == 300 * MIB + ENGINE
 
 
+def test_a_model_on_a_gpu_counts_with_what_it_has_of_that() -> None:
+    kernel = world(300, a=100)
+    peer = kernel.frontend()
+    serve(kernel, A)
+    kernel.measured = Measured(
+        {0: 7, 99: 250 * MIB}, gpu_bytes={99: 200 * MIB}, gpu_free_bytes=8000 * MIB, available_bytes=None
+    )
+
+    status = kernel.reply(peer, kernel.admin(peer, "status"), StatusReply)
+    shown = kernel.reply(peer, kernel.admin(peer, "models.show", model=A), ModelReport)
+
+    assert isinstance(status, StatusReply)
+    assert isinstance(shown, ModelReport)
+    worker = status.workers[0]
+    assert (worker.memory_bytes, worker.gpu_memory_bytes) == (250 * MIB, 200 * MIB)
+    assert (shown.memory_bytes, shown.gpu_memory_bytes) == (250 * MIB, 200 * MIB)
+    assert status.memory is not None
+    assert (status.memory.charged_bytes, status.memory.gpu_free_bytes) == (200 * MIB, 8000 * MIB)
+
+
 # --- pressure -----------------------------------------------------------------------------------
+
+
+def test_a_gpu_that_others_fill_is_memory_that_is_short() -> None:
+    kernel = world(300, a=100)
+    peer = kernel.frontend()
+    kernel.measured = Measured(available_bytes=8000 * MIB, gpu_free_bytes=MIB)
+    kernel.advance(20)
+
+    status = kernel.reply(peer, kernel.admin(peer, "status"), StatusReply)
+
+    assert isinstance(status, StatusReply)
+    assert status.memory is not None
+    assert status.memory.pressure.startswith("the GPU has 1 MiB of memory left")
 
 
 def short(kernel: World, found: Measured = SHORT) -> None:

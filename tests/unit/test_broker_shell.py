@@ -13,6 +13,7 @@ from kernel.actions import Action, Exit, ScanCatalog
 from kernel.catalog import Catalog
 from kernel.commands import Launcher
 from kernel.events import CatalogScanned, Event, ProcessExited
+from kernel.gauge import Gauge
 from kernel.jobs import Jobs
 from kernel.leftovers import Children
 from kernel.logfiles import LogFiles
@@ -95,6 +96,7 @@ def _shell(broker: object, tmp_path: Path) -> Shell:
         cast(Catalog, BrokenCatalog()),
         cast(SharedFolder, None),
         cast(Launcher, None),
+        Gauge(),
         cast(Callable[[Callable[[Event], None]], Jobs], part),
         cast(Callable[[Callable[[Event], None]], Processes], part),
     )

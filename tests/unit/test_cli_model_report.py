@@ -36,6 +36,12 @@ def test_a_loaded_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert "pictures" not in shown
 
 
+def test_a_model_on_a_gpu_has_memory_in_two_places(capsys: pytest.CaptureFixture[str]) -> None:
+    report = ModelReport(model=MODEL, estimate=ESTIMATE, memory_bytes=GB, gpu_memory_bytes=6 * GB)
+
+    assert printed(report, capsys)["memory"] == "1.0 GB + 6.0 GB GPU"
+
+
 @pytest.mark.parametrize(
     ("is_pinned", "said"),
     [(False, "after 5 min without requests"), (True, "only when it is unloaded: it is pinned")],

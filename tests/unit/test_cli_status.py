@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from plugins.cli.status import _print_reason, _print_status, _print_workers
+from plugins.cli.status import _budget, _print_reason, _print_status, _print_workers
 from transports.messages import Progress
-from transports.reports import OutcastInfo, StatusReply, WorkerInfo
+from transports.reports import MemoryReport, OutcastInfo, StatusReply, WorkerInfo
+
+GB = 10**9
 
 
 def worker(state: str, **fields: object) -> WorkerInfo:
@@ -81,6 +83,18 @@ def test_last_words_cannot_act_on_the_terminal(capsys: pytest.CaptureFixture[str
         "  | bad red",
         "  | two three",
     ]
+
+
+def test_the_memory_of_a_gpu_is_told_beside_the_machines(capsys: pytest.CaptureFixture[str]) -> None:
+    memory = MemoryReport(
+        budget_bytes=76 * GB, charged_bytes=GB, available_bytes=9 * GB, gpu_free_bytes=70 * GB
+    )
+
+    assert _budget(memory) == "1.0 GB of 76 GB; the system has 9.0 GB left; the GPU has 70 GB left"
+
+    _print_workers((worker("ready", memory_bytes=GB, gpu_memory_bytes=6 * GB),))
+
+    assert "1.0 GB + 6.0 GB GPU" in capsys.readouterr().out
 
 
 def test_who_was_cut_off_and_why_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

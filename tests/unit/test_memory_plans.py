@@ -26,12 +26,15 @@ SECTION = {"num_slots": 32, "prompt_cache_bytes": GIB, "max_context_tokens": 0, 
 
 
 def plans(budget_bytes: int, has_gpu: bool = True, **of_model: object) -> MemoryPlans:
-    text = KindFacts(settings=SECTION, overhead_bytes=OVERHEAD_BYTES)
+    text = KindFacts(settings=SECTION, overhead_bytes=OVERHEAD_BYTES, is_on_gpu=has_gpu)
     vision = KindFacts(
-        settings=SECTION | {"image_cache_bytes": 256 * MIB}, overhead_bytes=OVERHEAD_BYTES, takes_images=True
+        is_on_gpu=has_gpu,
+        settings=SECTION | {"image_cache_bytes": 256 * MIB},
+        overhead_bytes=OVERHEAD_BYTES,
+        takes_images=True,
     )
     options = {"m": ModelOptions(**of_model)}  # type: ignore[arg-type]
-    return MemoryPlans(budget_bytes, {"text": text, "vision": vision}, options, has_gpu=has_gpu)
+    return MemoryPlans(budget_bytes, {"text": text, "vision": vision}, options)
 
 
 def plan(sizes: ModelSizes, budget_bytes: int = 1000 * GIB, kind: str = "text", **of_model: object) -> Plan:
@@ -72,14 +75,6 @@ def test_a_cpu_has_dense_weights_and_keys() -> None:
 
     assert (on_gpu.weights_bytes, on_gpu.least_kv_bytes) == (100 * MIB, 8192 * 1024 * 2)
     assert (on_cpu.weights_bytes, on_cpu.least_kv_bytes) == (500 * MIB, 8192 * 1024 * 4)
-
-
-def test_the_device_of_the_settings_counts() -> None:
-    section = {"text": KindFacts(settings=SECTION | {"device": "cpu"})}
-
-    found = MemoryPlans(1000 * GIB, section, {}, has_gpu=True).plan("m", "text", SMALL)
-
-    assert found.weights_bytes == 500 * MIB
 
 
 def test_a_model_wants_one_longest_sequence_and_a_prompt_cache() -> None:
@@ -127,7 +122,7 @@ def test_a_context_that_somebody_asked_for_is_not_cut() -> None:
 def test_keys_and_values_that_somebody_asked_for_are_given() -> None:
     section = {"text": KindFacts(settings=SECTION | {"kv_cache_bytes": 7 * MIB})}
 
-    found = MemoryPlans(1000 * GIB, section, {}, has_gpu=True).plan("m", "text", SMALL)
+    found = MemoryPlans(1000 * GIB, section, {}).plan("m", "text", SMALL)
 
     assert (found.least_kv_bytes, found.wanted_kv_bytes) == (7 * MIB, 7 * MIB)
 
@@ -216,7 +211,7 @@ def test_on_a_cpu_no_quantisation_makes_weights_smaller() -> None:
 def test_keys_and_values_that_the_settings_ask_for_are_what_is_too_much() -> None:
     """A shorter context would change nothing."""
     settings = SECTION | {"kv_cache_bytes": 6 * GIB}
-    made = MemoryPlans(8 * GIB, {"text": KindFacts(settings=settings)}, {}, has_gpu=True)
+    made = MemoryPlans(8 * GIB, {"text": KindFacts(settings=settings, is_on_gpu=True)}, {})
 
     error = made.refusal("m", "text", LLAMA_8B, {})
 
