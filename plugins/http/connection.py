@@ -40,6 +40,8 @@ class Limits:
     keepalive_timeout_s: float
     write_timeout_s: float
     open_connections: set[Connection] = field(default_factory=set)
+    # Of those that are not encrypted yet.
+    handshakes: set[asyncio.Task[None]] = field(default_factory=set)
 
 
 class Connection(web.RequestHandler):

@@ -16,6 +16,7 @@ from plugins.http.connection import Connection, Limits
 from plugins.http.cors import read_origins
 from plugins.http.crowd import Crowd
 from plugins.http.dispatcher import Dispatcher
+from plugins.http.handshake import Handshake
 from plugins.http.keyring import Keyring
 from plugins.http.listen import is_loopback_host, listen
 from plugins.http.tls import tls_context
@@ -112,24 +113,25 @@ class HttpFrontend:
             self._settings.keepalive_timeout_s,
             self._settings.write_timeout_s,
         )
+        tls = self._tls
+
+        def made() -> asyncio.Protocol:
+            connection = Connection(server, limits)
+            return Handshake(tls, limits, connection) if tls else connection
+
         loop = asyncio.get_running_loop()
-        listeners = [
-            await loop.create_server(
-                lambda: Connection(server, limits),
-                sock=listening,
-                ssl=self._tls,
-                ssl_handshake_timeout=self._settings.header_timeout_s if self._tls else None,
-            )
-            for listening in self._sockets
-        ]
+        listeners = [await loop.create_server(made, sock=listening) for listening in self._sockets]
         try:
             await client.stopping.wait()
             for listener in listeners:
                 listener.close()
+            for handshake in limits.handshakes:
+                handshake.cancel()
             for connection in list(limits.open_connections):
                 connection.close_if_idle()
             await dispatcher.idle.wait()
         finally:
             for listener in listeners:
                 listener.close()
+            await asyncio.gather(*limits.handshakes, return_exceptions=True)
             await server.shutdown(CLOSE_TIMEOUT_S)

@@ -7,11 +7,13 @@ import shutil
 import ssl
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from http_harness import NO_KEYS, chat_body, open_door
+from http_harness import NO_KEYS, Door, RawConnection, chat_body, open_door
 
+from plugins.http import crowd
 from plugins.http.frontend import HttpFrontend
 from plugins.media import certificates
 from plugins.media.fetch import Fetcher
@@ -42,12 +44,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 async def test_the_port_speaks_tls_and_nothing_else(files: dict[str, Path]) -> None:
-    settings = {"tls_cert_file": str(files["cert"]), "tls_key_file": str(files["key"])}
-    async with open_door(**settings) as door:
-        trust = ssl.create_default_context(cafile=str(files["cert"]))
+    async with open_door(**tls_settings(files)) as door:
         async with asyncio.timeout(SOON_S):
             reader, writer = await asyncio.open_connection(
-                "127.0.0.1", door.port, ssl=trust, server_hostname="localhost"
+                "127.0.0.1", door.port, ssl=trust_in(files), server_hostname="localhost"
             )
             body = chat_body(stream=True)
             writer.write(door.bytes_of("POST", "/v1/chat/completions", body, Connection="close"))
@@ -63,11 +63,87 @@ async def test_the_port_speaks_tls_and_nothing_else(files: dict[str, Path]) -> N
 
 
 async def test_a_handshake_that_does_not_come_is_given_up(files: dict[str, Path]) -> None:
-    settings = {"tls_cert_file": str(files["cert"]), "tls_key_file": str(files["key"])}
-    async with open_door(header_timeout_s=0.2, **settings) as door:
+    async with open_door(header_timeout_s=0.2, **tls_settings(files)) as door:
         connection = await door.raw(b"")
         async with asyncio.timeout(SOON_S):
             assert await connection.rest() == b""
+
+
+async def test_a_connection_that_is_not_encrypted_yet_counts(files: dict[str, Path]) -> None:
+    async with open_door(max_connections=2, **tls_settings(files)) as door:
+        silent = [await door.raw(b"") for _ in range(2)]
+        async with asyncio.timeout(SOON_S):
+            with pytest.raises(ConnectionError):
+                await encrypted(door, files)
+            silent.pop().close()
+            answered = await answered_soon(door, files)
+            with pytest.raises(ConnectionError):
+                await encrypted(door, files)
+            silent.pop().close()
+            answered.close()
+
+
+async def test_a_handshake_that_fails_counts_no_more(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The loopback has no limit of its own.
+    monkeypatch.setattr(crowd, "_who", lambda _: "192.0.2.1")
+    async with open_door(max_connections_per_address=1, header_timeout_s=0.2, **tls_settings(files)) as door:
+        for said in (b"", b"no TLS", b"\x16\x03\x01"):
+            failing = await door.raw(said)
+            async with asyncio.timeout(SOON_S):
+                await failing.rest()
+                (await answered_soon(door, files)).close()
+            failing.close()
+
+
+async def test_what_comes_with_the_end_of_the_handshake_is_answered(files: dict[str, Path]) -> None:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = trust_in(files).wrap_bio(incoming, outgoing, server_hostname="localhost")
+    async with open_door(**tls_settings(files)) as door, asyncio.timeout(SOON_S):
+        connection = await door.raw(b"")
+        with pytest.raises(ssl.SSLWantReadError):
+            client.do_handshake()
+        connection.writer.write(outgoing.read())
+        incoming.write(await connection.reader.read(65536))
+        client.do_handshake()
+        client.write(door.bytes_of("GET", "/health"))
+        # In one piece with the client's last word of the handshake.
+        connection.writer.write(outgoing.read())
+        answer = b""
+        while not answer:
+            incoming.write(await connection.reader.read(65536))
+            with suppress(ssl.SSLWantReadError):
+                answer = client.read(65536)
+        connection.close()
+
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def tls_settings(files: dict[str, Path]) -> dict[str, str]:
+    return {"tls_cert_file": str(files["cert"]), "tls_key_file": str(files["key"])}
+
+
+def trust_in(files: dict[str, Path]) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(files["cert"]))
+
+
+async def encrypted(door: Door, files: dict[str, Path]) -> RawConnection:
+    return RawConnection(
+        *await asyncio.open_connection(
+            "127.0.0.1", door.port, ssl=trust_in(files), server_hostname="localhost"
+        )
+    )
+
+
+async def answered_soon(door: Door, files: dict[str, Path]) -> RawConnection:
+    """A connection that got an answer, as soon as there is room for it."""
+    while True:
+        with suppress(ConnectionError):
+            connection = await encrypted(door, files)
+            connection.writer.write(door.bytes_of("GET", "/health"))
+            assert (await connection.reply()).status == 200
+            return connection
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+"""A TCP connection until it is encrypted: counted from its first moment, and given up when it takes long."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+from plugins.http.connection import Connection, Limits
+from transports.errors import CapacityError
+
+
+class Handshake(asyncio.Protocol):
+    """Becomes *connection* once TLS is agreed on.
+
+    asyncio would tell of a connection only then: those that never come so far were as many as one liked.
+    """
+
+    def __init__(self, tls: ssl.SSLContext, limits: Limits, connection: Connection) -> None:
+        self._tls = tls
+        self._limits = limits
+        self._connection = connection
+        # What came encrypted with the end of the handshake.
+        self._early = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError("expected a stream transport")
+        peer = transport.get_extra_info("peername")
+        address = str(peer[0]) if peer else ""
+        try:
+            self._limits.crowd.acquire(address)
+        except CapacityError:
+            # An answer would have to be encrypted: work, for nobody that we know.
+            transport.abort()
+            return
+        # Until TLS reads.
+        transport.pause_reading()
+        task = asyncio.get_running_loop().create_task(self._agree(transport, address))
+        self._limits.handshakes.add(task)
+        task.add_done_callback(self._limits.handshakes.discard)
+
+    def data_received(self, data: bytes) -> None:
+        self._early += data
+
+    async def _agree(self, transport: asyncio.Transport, address: str) -> None:
+        try:
+            encrypted = await asyncio.get_running_loop().start_tls(
+                transport,
+                self,
+                self._tls,
+                server_side=True,
+                ssl_handshake_timeout=self._limits.header_timeout_s,
+            )
+        except OSError:
+            encrypted = None
+        finally:
+            # What it is now counts itself.
+            self._limits.crowd.release(address)
+        if encrypted is None:
+            return
+        encrypted.set_protocol(self._connection)
+        self._connection.connection_made(encrypted)
+        if self._early:
+            self._connection.data_received(self._early)
