@@ -97,7 +97,10 @@ class Engine(Protocol):
         ...
 
     def progress(self) -> int:
-        """A counter that grows with each unit of work; read by another thread."""
+        """A counter that grows with each unit of work; read by another thread.
+
+        An engine that it stands still for is ended: a unit must be short on a machine that is busy, too.
+        """
         ...
 
     def close(self) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from itertools import pairwise
+
 import msgspec
 import pytest
 from engine_host import Job, Run, say
@@ -11,6 +14,7 @@ from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Del
 pytestmark = [pytest.mark.models, pytest.mark.timeout(300)]
 
 GREEDY = Sampling(temperature=0)
+NUM_LAYERS = 30
 
 
 def story(topic: str, **fields: object) -> ChatRequest:
@@ -197,6 +201,14 @@ def test_progress_grows_with_each_step(run: Run) -> None:
     report = run(Job(id="a", chat=story("a fox")))
 
     assert report.progress == sorted(set(report.progress))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere mlx computes whole steps by itself")
+def test_each_layer_of_a_prompt_is_progress(run: Run) -> None:
+    """A step takes minutes where other processes have the processor, and would look like one that hangs."""
+    report = run(Job(id="long", chat=say("word " * 200, max_tokens=1), add_at=1))
+
+    assert max(after - before for before, after in pairwise(report.progress)) >= NUM_LAYERS
 
 
 @pytest.mark.parametrize("is_beside", [True, False])

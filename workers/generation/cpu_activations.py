@@ -18,7 +18,7 @@ import numpy as np
 from mlx import nn
 from mlx.nn.layers import activations
 
-from workers.generation.cpu_attention import have_values
+from workers.generation.cpu_values import have_values
 
 # Any: mlx and numpy publish no types that mypy sees outside a worker's environment.
 Array = Any

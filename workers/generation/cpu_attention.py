@@ -13,6 +13,8 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
+from workers.generation.cpu_values import have_values
+
 # Any: mlx and numpy publish no types that mypy sees outside a worker's environment.
 Array = Any
 
@@ -63,15 +65,6 @@ def scaled_dot_product_attention(
     sums = _exponentials(np.asarray(scores).reshape(num_rows, num_heads, length, num_keys), _as_numpy(mask))
     attended = scores @ values / mx.array(sums.reshape(num_rows, num_kv_heads, -1, 1))
     return attended.reshape(num_rows, num_heads, length, -1)
-
-
-def have_values(*arrays: Array) -> bool:
-    """Wait for them; False if they are traced by mx.compile, and have none."""
-    try:
-        mx.eval(*arrays)
-    except ValueError:
-        return False
-    return True
 
 
 def _as_numpy(mask: Array | str | None) -> Array | str | None:

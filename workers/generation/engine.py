@@ -19,6 +19,7 @@ from transports.logs import get_logger
 from transports.messages import ChatRequest, CompletionRequest, FinishReason, Prefill, TokenLogprob
 from workers.engine import Failure, Output
 from workers.generation.batch import LogprobsOfRow, RowGenerator, RowSampler, beginning
+from workers.generation.cpu_values import num_waits
 from workers.generation.endings import Endings
 from workers.generation.failures import as_error, is_out_of_memory
 from workers.generation.kv_memory import KvBudget
@@ -114,7 +115,7 @@ class BatchEngine(ABC, Generic[AnyRow]):
 
     def progress(self) -> int:
         """See `Engine.progress`."""
-        return self._progress
+        return self._progress + num_waits()
 
     def close(self) -> None:
         """See `Engine.close`."""
