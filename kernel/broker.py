@@ -185,7 +185,7 @@ class Broker:
                 self._residency.prepared(event, now)
             # One that was unloaded meanwhile may be loaded by another preparation already.
             case PrepareFailed(model, error) if self._residency.is_preparing(model):
-                self._lifecycle.failed(model, error, now)
+                self._lifecycle.load_failed(model, error.to_failed(), now)
             case PrepareProgressed(model, progress):
                 self._lifecycle.progressed(model, progress)
             case JobProgressed(job, progress):

@@ -125,7 +125,7 @@ class Lifecycle:
         self._questions.loaded(worker.model, DoneReply(detail="loaded"))
 
     def load_failed(self, model: str, said: Failed, now: float) -> None:
-        """A worker could not load its model: clients learn why, and not where on the disk it is."""
+        """A model could not be prepared or loaded: clients learn why, and not where on the disk."""
         resident = self._residency.get(model)
         message = said.message.replace(resident.path, model) if resident and resident.path else said.message
         said = msgspec.structs.replace(said, message=without_places(message))

@@ -6,8 +6,17 @@ import pytest
 from kernel_world import World
 
 from kernel.actions import Kill
-from kernel.events import MessageReceived, PeerUnreachable, Prepared, ProcessExited, StopRequested, TimePassed
+from kernel.events import (
+    MessageReceived,
+    PeerUnreachable,
+    Prepared,
+    PrepareFailed,
+    ProcessExited,
+    StopRequested,
+    TimePassed,
+)
 from transports.codec import decode_body
+from transports.errors import EnvironmentFailed
 from transports.frames import parcel
 from transports.loading import Load
 from transports.messages import Failed, Hello, Pong
@@ -239,6 +248,20 @@ def test_nor_where_the_libraries_lie() -> None:
     world.feed(MessageReceived(worker, parcel("failed", Failed(code="model_unavailable", message=said))))
 
     assert world.failure(peer, request).message.endswith("ImportError: core.so: undefined symbol")
+
+
+def test_nor_where_an_environment_was_to_be_built() -> None:
+    world = World(M)
+    world.is_automatic = False
+    peer = world.frontend()
+    request = world.submit(peer, M)
+    said = "environment text-1b: no space left: '/home/ann/mlxd/envs/text-1b/pyvenv.cfg'; https://pypi.org/simple/"
+
+    world.feed(PrepareFailed(M, EnvironmentFailed(said)))
+
+    failure = world.failure(peer, request)
+    assert failure.code == "environment_failed"
+    assert failure.message == "environment text-1b: no space left: 'pyvenv.cfg'; https://pypi.org/simple/"
 
 
 def test_nor_does_who_is_refused_while_it_ends_again_and_again() -> None:
