@@ -6,7 +6,7 @@ import re
 
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}")
 # Before a file's name; not what a URL has behind its host.
-_FOLDERS = re.compile(r"(?<![\w:/])/(?:[^/\s'\"]+/)+")
+_FOLDERS = re.compile(r"(?<![\w:/.~])/(?:[^/\s'\"]+/)+")
 
 
 def without_places(said: str) -> str:
