@@ -54,7 +54,7 @@ from workers.generation.tool_formats import HERMES
 
 _PAGE_BYTES = 4096
 _BLOCK_BYTES = 16 * 1024 * 1024
-_WORD = re.compile(r"\s*\S+\s*?")
+_WORD = re.compile(r"\s*\S+")
 _FORMAT = AnswerFormat("<think>", "</think>", HERMES)
 
 
@@ -241,7 +241,8 @@ def _weights(memory_bytes: int) -> list[bytes]:
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(text)
+    # Space without a word behind it would be looked through anew from each of its characters.
+    return _WORD.findall(text.rstrip())
 
 
 def _words_of(body: ChatRequest, pixels: Sequence[Buffer]) -> str:
