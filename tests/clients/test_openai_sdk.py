@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import openai
 import pytest
@@ -54,6 +55,26 @@ async def test_the_sdks_accumulator_has_one_role_and_the_whole_text(sdk):
 
     assert answer.choices[0].message.role == "assistant"
     assert answer.choices[0].message.content == "Hello world"
+
+
+async def test_the_first_token_of_a_prompt_has_no_logprob(door):
+    """As OpenAI answers, which its SDK's types forget: it gives None unless told to check answers."""
+
+    def two_tokens(submission: Submission, _: Message) -> None:
+        first = TokenLogprob(token="A", logprob=math.nan, token_bytes=b"A")
+        second = TokenLogprob(token="b", logprob=-0.5, token_bytes=b"b")
+        submission.put(Delta(id=submission.id, text="Ab", logprobs=(first, second)))
+        submission.put(Done(id=submission.id, finish_reason="length", usage=USAGE))
+
+    door.client.script = two_tokens
+    async with AsyncOpenAI(base_url=f"{door.url}/v1", api_key="none", max_retries=0) as sdk:
+        answer = await sdk.completions.create(
+            model=MODEL, prompt="Ab", echo=True, max_tokens=0, logprobs=1, timeout=10
+        )
+
+    logprobs = answer.choices[0].logprobs
+    assert logprobs.token_logprobs == [None, -0.5]
+    assert logprobs.top_logprobs == [None, {"b": -0.5}]
 
 
 async def test_chat_logprobs(door, sdk):
