@@ -22,6 +22,9 @@ from transports.logs import get_logger
 
 # A frontend without a kernel may tell its clients for so long.
 ORPHAN_TIMEOUT_S = 1.0
+# Python's own 5 ms are waited for several times in each answer while another thread reads a large body: p99
+# of those was 15 ms, and with this is 9 (tests/benchmarks/bench_bodies.py).
+SWITCH_INTERVAL_S = 0.001
 
 log = get_logger()
 
@@ -76,6 +79,7 @@ async def _run(frontend: Frontend, bootstrap: tether.PeerBootstrap, lose: list[C
         lose.append(lambda: loop.call_soon_threadsafe(client.set_lost))
         log.info("frontend_started", address=address)
         keep_what_lives()
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         with watched(loop):
             await frontend.serve(client)
         await client.close()

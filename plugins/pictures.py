@@ -10,9 +10,13 @@ from plugins.image_models import ImageModels, KnowsModels
 from plugins.media.intake import MediaIntake
 from plugins.packing import pack_for
 from plugins.turns import Turn, chat_messages
+from plugins.validation import aside
 from transports.errors import MlxdError
 from transports.messages import ChatMessage
 from transports.pixels import Packed
+
+# To make one for a worker is as much work as to read so many bytes.
+TURN_BYTES = 128
 
 
 class Pictured(NamedTuple):
@@ -47,7 +51,8 @@ async def with_pictures(
     """
     sources = [source for turn in turns for source in turn.sources]
     if not sources:
-        return Pictured(chat_messages(turns, ()), Packed((), ()))
+        messages = await aside(len(turns) * TURN_BYTES, chat_messages, turns, ())
+        return Pictured(messages, Packed((), ()))
     await image_models.check(models, model, sources[0].path)
     found = await intake.pictures(sources)
     pictures = [picture for pictures in found for picture in pictures]

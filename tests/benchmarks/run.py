@@ -27,6 +27,7 @@ BENCHMARKS = {
     "images": ("bench_images", 30, 10),
     "queue": ("bench_queue", 1000, 400),
     "refused": ("bench_refused", 300, 100),
+    "bodies": ("bench_bodies", 5, 1),
     "catalog": ("bench_catalog", 50, 10),
     "faults": ("bench_faults", 1000, 20),
     "residency": ("bench_residency", 8, 2),
