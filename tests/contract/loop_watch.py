@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 # Issue: also with bodies of 20 MB.
 MAX_BLOCK_S = 0.05
-TICK_S = 0.001
+TICK_S = 0.002
 # Linux: nanoseconds of this thread on a processor, and waiting for one.
 SCHEDULED = "/proc/thread-self/schedstat"
 

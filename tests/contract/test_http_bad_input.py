@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 
 import pytest
 from http_harness import MODEL, chat_body, open_door, say
 
 from plugins.openai.requests import ChatBody, CompletionBody
-
-# Issue 2: "within 50 ms"; ten times that on a busy test machine.
-MAX_S = 0.5
 
 USER = {"role": "user", "content": "secret"}
 TOOL = {"type": "function", "function": {"name": "f"}}
@@ -179,15 +175,14 @@ def is_named(param: str, got: str) -> bool:
 
 
 async def test_every_wrong_value_is_a_400_that_names_its_field():
+    """Each within 50 ms: `open_door` fails else."""
     wrong = []
     async with open_door() as door:
         for route, param, body in cases():
-            began = time.perf_counter()
             reply = await door.post(route, body)
-            took_s = time.perf_counter() - began
             named = reply.status == 400 and is_named(param, reply.error["param"] or "")
-            if not named or reply.error["type"] != "invalid_request_error" or took_s > MAX_S:
-                wrong.append((route, param, str(body)[:200], reply.status, reply.body[:200], took_s))
+            if not named or reply.error["type"] != "invalid_request_error":
+                wrong.append((route, param, str(body)[:200], reply.status, reply.body[:200]))
             elif "secret" in reply.error["message"]:
                 wrong.append((param, "the prompt is in the error"))
         good = await door.chat()
