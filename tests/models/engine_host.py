@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TypeAlias
 
 import msgspec
@@ -24,6 +25,8 @@ from workers.engine import Failure
 LOADERS = {"text": "workers.text.loading:load", "vision": "workers.vision.loading:load"}
 # Where a kind's library has its key-value caches.
 CACHES = {"text": "mlx_lm.models.cache", "vision": "mlx_vlm.models.cache"}
+# Weights and tokenizers that are kept for engines with other settings.
+NUM_FOLDERS = 3
 
 
 class Job(msgspec.Struct, kw_only=True):
@@ -216,6 +219,25 @@ def cut_nothing(scenario: Scenario, original) -> None:  # type: ignore[no-untype
     )
 
 
+def read_once(module: ModuleType, *names: str) -> None:
+    """Have these functions read each folder once: what they make is the same for all settings."""
+    for name in names:
+        setattr(module, name, _by_folder(getattr(module, name)))
+
+
+def _by_folder(read: Callable[..., object]) -> Callable[..., object]:
+    made: dict[Path, object] = {}
+
+    def read_or_recall(folder: Path, *arguments: object, **fields: object) -> object:
+        if folder not in made:
+            while len(made) >= NUM_FOLDERS:
+                del made[next(iter(made))]
+            made[folder] = read(folder, *arguments, **fields)
+        return made[folder]
+
+    return read_or_recall
+
+
 def main() -> None:
     """Load and play, a line a scenario; an engine is kept while path and settings stay the same."""
     from workers.blas import preload_openblas
@@ -227,7 +249,9 @@ def main() -> None:
 
     from workers.generation import sampling
     from workers.kinds import loader
+    from workers.text import loading
 
+    read_once(loading, "load_model", "_tokenizer")
     loaded, engine, has_tables = None, None, False
     for line in sys.stdin.buffer:
         scenario = msgspec.json.decode(line, type=Scenario)

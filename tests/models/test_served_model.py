@@ -13,11 +13,12 @@ from typing import Any
 
 import aiohttp
 import pytest
-from running import DEFAULT_MODEL, RunningKernel, StartKernel
+import pytest_asyncio
+from running import DEFAULT_MODEL, RunningKernel, run_kernel
 
-from transports.settings import HttpSettings
+from transports.settings import HttpSettings, KernelSettings, Settings
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.asyncio(loop_scope="module")]
 
 # Twenty short questions; what a small model says to them does not matter, only that it is always the same.
 QUESTIONS = [
@@ -27,14 +28,20 @@ QUESTIONS = [
 ]
 
 
-@pytest.fixture
-async def served(real_home: Path, start_kernel: StartKernel) -> RunningKernel:
-    kernel = await start_kernel(at=real_home, http=HttpSettings(port=0))
-    await kernel.load(DEFAULT_MODEL)
-    return kernel
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def served(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningKernel]:
+    """One for all tests: loading takes seconds."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "models").mkdir()
+    (home / "envs").symlink_to(prepared / "envs")
+    (home / "models" / "demo").symlink_to(prepared / "models" / "demo")
+    settings = Settings(kernel=KernelSettings(frontends=("http",)), http=HttpSettings(port=0))
+    kernel = await run_kernel(settings, home, (DEFAULT_MODEL,))
+    yield kernel
+    await kernel.end()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=100)) as session:
         yield session
@@ -86,10 +93,10 @@ async def test_the_capital_of_france_is_paris(served: RunningKernel, http: aioht
 async def test_twenty_streams_at_once_say_what_each_says_alone(
     served: RunningKernel, http: aiohttp.ClientSession
 ) -> None:
-    alone = [await _stream(http, served.url, question, max_tokens=8) for question in QUESTIONS]
+    alone = [await _stream(http, served.url, question, max_tokens=5) for question in QUESTIONS]
 
     together = await asyncio.gather(
-        *[_stream(http, served.url, question, max_tokens=8) for question in QUESTIONS]
+        *[_stream(http, served.url, question, max_tokens=5) for question in QUESTIONS]
     )
 
     assert list(together) == alone

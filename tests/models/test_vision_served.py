@@ -13,27 +13,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI, BadRequestError
 from pictures import data_url, jpeg, pdf, plain, png, scorecard, shapes, text
-from running import VISION_MODEL, RunningKernel, StartKernel
+from running import VISION_MODEL, RunningKernel, add_echo_models, run_kernel
 
-from transports.settings import HttpSettings
+from transports.settings import HttpSettings, KernelSettings, Settings
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.asyncio(loop_scope="module")]
 
 CARD = scorecard(("Tests", "98", "green"), ("Latency", "412", "red"), ("Errors", "7", "amber"))
 
 
-@pytest.fixture
-async def served(home: Path, vision_prepared: Path, start_kernel: StartKernel) -> RunningKernel:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def served(
+    vision_prepared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[RunningKernel]:
+    home = tmp_path_factory.mktemp("home")
+    add_echo_models(home)
     (home / "envs").symlink_to(vision_prepared / "envs")
-    kernel = await start_kernel(at=home, http=HttpSettings(port=0))
-    await kernel.load(VISION_MODEL)
-    return kernel
+    settings = Settings(kernel=KernelSettings(frontends=("http",)), http=HttpSettings(port=0))
+    kernel = await run_kernel(settings, home, (VISION_MODEL,))
+    yield kernel
+    await kernel.end()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sdk(served: RunningKernel) -> AsyncIterator[AsyncOpenAI]:
     async with AsyncOpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0, timeout=60) as client:
         yield client
