@@ -7,15 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_harness import Terminal, mlxd, processes_of, serving
+from cli_harness import Terminal, mlxd, processes_of, serving_echoes
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with serving_echoes(tmp_path_factory.mktemp("served")) as home:
+        yield home
 
 
 @pytest.fixture
-def served(home: Path) -> Iterator[Path]:
-    """An MLXD_HOME whose kernel runs."""
-    with serving(home, "--no-preload") as server:
-        server.wait_until_ready()
-        yield home
+def served(shared: Path) -> Path:
+    """An MLXD_HOME whose kernel runs, and in which nobody has typed anything."""
+    (shared / "chat_history").unlink(missing_ok=True)
+    return shared
 
 
 def open_chat(home: Path, *args: str) -> Terminal:

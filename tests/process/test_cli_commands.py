@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_harness import Terminal, mlxd, processes_of, serving
+from cli_harness import Terminal, mlxd, processes_of, serving, serving_echoes
 
 
-@pytest.fixture
-def served(home: Path) -> Iterator[Path]:
-    """An MLXD_HOME whose kernel runs."""
-    with serving(home, "--no-preload") as server:
-        server.wait_until_ready()
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An MLXD_HOME whose kernel runs, with the models that other tests have loaded."""
+    with serving_echoes(tmp_path_factory.mktemp("served")) as home:
         yield home
 
 
@@ -131,7 +130,8 @@ def test_ps_lists_the_worker_of_a_loaded_model(served: Path) -> None:
 
     assert (worker["kind"], worker["state"]) == ("echo", "ready")
     assert worker["pid"] > 0
-    assert "echo/plain  echo  ready" in mlxd(served, "ps").stdout
+    lines = mlxd(served, "ps").stdout.splitlines()
+    assert ["echo/plain", "echo", "ready"] in [line.split()[:3] for line in lines]
 
 
 def test_unload_ends_the_worker(served: Path) -> None:
@@ -184,8 +184,10 @@ def test_envs_lists_each_worker_kind(served: Path) -> None:
     assert "text" in kinds
 
 
-def test_plugins_lists_what_is_installed_and_how_it_is(served: Path) -> None:
-    found = {one["name"]: one for one in json.loads(mlxd(served, "plugins", "--json").stdout)}
+def test_plugins_lists_what_is_installed_and_how_it_is(home: Path) -> None:
+    with serving(home, "--no-preload") as server:
+        server.wait_until_ready()
+        found = {one["name"]: one for one in json.loads(mlxd(home, "plugins", "--json").stdout)}
 
     for name in ("http", "cli", "stdio"):
         assert (found[name]["role"], found[name]["distribution"]) == ("frontend", "mlxd")
