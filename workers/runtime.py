@@ -18,6 +18,7 @@ from workers.engine import Engine
 from workers.heap import give_back_freed
 from workers.kinds import loader
 from workers.link import Link, hello_of
+from workers.panics import panics_caught
 from workers.protocol import Session
 
 log = get_logger()
@@ -49,7 +50,8 @@ def _load(link: Link, loader_name: str, load: Load) -> Engine | None:
         link.report_load(progress, counter)
 
     try:
-        engine = loader(loader_name)(Path(load.path), load.settings, on_progress)
+        with panics_caught():
+            engine = loader(loader_name)(Path(load.path), load.settings, on_progress)
     except MlxdError as e:
         _cannot_load(link, e)
         return None

@@ -21,6 +21,10 @@ CONVERSATION = [
 ]
 
 
+class PanicException(BaseException):
+    """What a library in Rust raises when it panics, as pyo3 calls it."""
+
+
 class Tokenizer:
     """Renders with a function of Python; no token has a name."""
 
@@ -37,6 +41,8 @@ class Tokenizer:
         return self._render(turns, **told)
 
     def encode(self, text: str, **_options: object) -> list[int]:
+        if "panic" in text:
+            raise PanicException("Regex search error in /home/ann/lib.rs")
         return list(text.encode())
 
     def convert_tokens_to_ids(self, _name: str) -> None:
@@ -151,3 +157,14 @@ def test_calls_stand_behind_the_parts_of_a_turn_that_has_some() -> None:
     assert (TextPart(text="I look."), TextPart(text='{"name": "look", "arguments": {}}')) == (
         with_calls_as_words(turn).content
     )
+
+
+def test_a_panic_of_the_tokenizer_is_the_error_of_its_request() -> None:
+    """It is no Exception, and would end the worker with everybody's requests."""
+    made, _ = prompts("{{ messages }}", lambda turns, **_told: str(turns))
+    said = "the model's tokenizer cannot read this text: Regex search error in lib.rs"
+
+    with pytest.raises(RequestError, match=said):
+        made.completion("don't panic")
+    with pytest.raises(RequestError, match=said):
+        made.chat([ChatMessage(role="user", content="don't panic")])

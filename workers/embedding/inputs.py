@@ -8,6 +8,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from transports.errors import ContextLengthExceeded, ModelUnavailable, RequestError
+from workers.panics import tokenizing
 
 # Of a text, for each token that the model reads: a longer one is too long whatever its tokens are, and is not
 # read at all, as that takes a second for each megabyte.
@@ -44,6 +45,7 @@ class InputReader:
         self._vocab_size = vocab_size
         self._prompt = prompt
 
+    @tokenizing()
     def one(self, item: str | tuple[int, ...], place: str, *, truncate: bool) -> Row:
         """The row of an input of an embedding.
 
@@ -60,6 +62,7 @@ class InputReader:
             encoding = self._encode_cut(text)
         return Row(encoding.ids)
 
+    @tokenizing()
     def pair(self, query: str, document: str, place: str, *, truncate: bool) -> Row:
         """The row of a query with a document; only the document is ever cut.
 

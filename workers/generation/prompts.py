@@ -24,6 +24,7 @@ from workers.generation.turns import (
     turn_of,
     with_calls_as_words,
 )
+from workers.panics import tokenizing
 
 # Any: a tokenizer of transformers behind mlx-lm's wrapper; neither has types.
 Tokenizer = Any
@@ -100,7 +101,7 @@ class Prompts:
 
         Raises:
             TaskNotSupported: The model has no chat template.
-            RequestError: The template refuses the conversation.
+            RequestError: The template refuses the conversation, or the tokenizer panics over it.
             ContextLengthExceeded: It is too long; the last few tokens are the caller's to check.
         """
         text = beginning.after(self._render(self._turns(messages), fields), self._plain)
@@ -149,7 +150,7 @@ class Prompts:
         if isinstance(prompt, str):
             self._refuse_too_long(prompt, "prompt")
             # Of an empty text only the tokens remain that a tokenizer puts before every text.
-            tokens: list[int] = self._tokenizer.encode(prompt, add_special_tokens=add_special)
+            tokens = self._encode(prompt, add_special=add_special)
         else:
             tokens = self._checked(prompt)
         if not prompt or not tokens:
@@ -180,7 +181,7 @@ class Prompts:
         else:
             before = self._checked(prompt)
         after = self._continued(self._plain(suffix[:max_chars]))
-        first: list[int] = self._tokenizer.encode("")
+        first = self._encode("", add_special=True)
         return first + self.fim.prompt(before, after, room - len(first))
 
     def _checked(self, tokens: Sequence[int]) -> list[int]:
@@ -193,7 +194,7 @@ class Prompts:
 
     def _continued(self, text: str) -> list[int]:
         """Tokens of a text that begins in the middle of a line, as far as the tokenizer knows."""
-        guard = self._tokenizer.encode(_GUARD, add_special_tokens=False)
+        guard = self._encode(_GUARD)
         if not str(self._tokenizer.convert_ids_to_tokens(guard[0])).startswith("\u2581"):
             return self._tokens(text)
         return self._tokens(_GUARD + text)[len(guard) :]
@@ -211,7 +212,7 @@ class Prompts:
         at_least = 0
         for start in range(0, len(text), _PIECE_CHARS):
             piece = text[start : start + _PIECE_CHARS]
-            at_least += len(self._tokenizer.encode(piece, add_special_tokens=False))
+            at_least += len(self._encode(piece))
             at_least -= _TOKENS_PER_CUT + _TOKENS_PER_BREAK * piece.count(_BREAK)
             if at_least >= self.context_length:
                 seen = f"{at_least} or more in the first {start + len(piece)} of {len(text)} characters"
@@ -272,5 +273,10 @@ class Prompts:
         """Of a rendered text: its special tokens count, but those that `_plain` has broken."""
         tokens: list[int] = []
         for part in text.split(_BREAK):
-            tokens += self._tokenizer.encode(part, add_special_tokens=False)
+            tokens += self._encode(part)
+        return tokens
+
+    def _encode(self, text: str, *, add_special: bool = False) -> list[int]:
+        with tokenizing():
+            tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special)
         return tokens
