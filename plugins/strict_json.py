@@ -69,7 +69,7 @@ class _Open:
         self.keys = keys
         # The last one.
         self.key = b""
-        # Of an array, of those that are arrays and objects.
+        # Of an array, but for numbers and the like, which stand in none with objects.
         self.num_values = 0
 
     def known_of_next(self) -> Known | None:
@@ -128,8 +128,12 @@ def check_json(data: bytes | bytearray, known: Known | None = None) -> Unknown:
             if open_ and _COLON.match(data, end):
                 _check_key_size(end - token.end())
                 _add_key(open_, data[token.end() - 1 : end], unknown, named)
+            elif open_:
+                open_[-1].num_values += 1
         elif kind == _KEY and open_:
             _add_key(open_, token[_TEXT], unknown, named)
+        elif open_:
+            open_[-1].num_values += 1
         # A call for each token would take a tenth of the time.
         if end - num_plain > MAX_DENSE_BYTES:
             _check_dense(end - num_plain)

@@ -460,6 +460,49 @@ async def test_ignored_names_cannot_forge_a_header():
     assert "x-evil" not in reply.headers
 
 
+RESULT = {"type": "tool_result", "tool_use_id": "c", "content": [{"type": "text", "text": "x", "deep": 1}]}
+CALLED = {"type": "tool_use", "id": "c", "name": "f", "input": {"any": {"thing": 1}}}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "named"),
+    [
+        (
+            "/v1/completions",
+            {"prompt": "x", "structured_outputs": {"regex": "x", "lark": 1}},
+            ["structured_outputs.lark"],
+        ),
+        ("/v1/embeddings", {"input": "x", "input_type": {"any": 1}}, ["input_type"]),
+        (
+            "/v1/rerank",
+            {"query": "x", "documents": ["\u00e9" * 200, "x", {"text": "x", "title": 1}]},
+            ["documents[2].title"],
+        ),
+        (
+            "/v1/messages",
+            {
+                "max_tokens": 1,
+                "messages": [
+                    {"role": "assistant", "content": [CALLED]},
+                    {"role": "user", "content": [RESULT]},
+                ],
+            },
+            ["messages[1].content[0].content[0].deep"],
+        ),
+        (
+            "/v1/responses",
+            {"input": [{"role": "user", "content": [{"type": "input_text", "text": "x", "y": 1}]}]},
+            ["input[0].content[0].y"],
+        ),
+    ],
+)
+async def test_each_route_names_what_is_unknown_within(path: str, body: object, named: list[str]) -> None:
+    async with open_door() as door:
+        reply = await door.post(path, {"model": MODEL, **body})
+
+    assert reply.headers["x-mlxd-ignored"].split(", ") == named
+
+
 async def test_the_header_of_a_thousand_names_within_others_is_short():
     many = {f"{i}" + "[0].x" * 1000: 1 for i in range(1000)}
     async with open_door() as door:
