@@ -17,7 +17,7 @@ from transports.errors import ConfigError, MlxdError, ModelUnavailable
 from transports.messages import Progress
 from workers.blas import openblas_is_loaded
 from workers.engine import OnProgress
-from workers.generation import cpu_activations, cpu_attention
+from workers.generation import cpu_activations, cpu_attention, empty_attention
 
 # Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
 Array = Any
@@ -68,7 +68,9 @@ def choose_device(section: str, wanted: str) -> str:
         cpu_activations.install("cpu")
         return "cpu"
     mx.set_cache_limit(FREED_BYTES)
-    return "metal" if mx.metal.is_available() else "cuda"
+    device = "metal" if mx.metal.is_available() else "cuda"
+    empty_attention.install(device)
+    return device
 
 
 def materialise(model: Model, device: str, on_progress: OnProgress) -> Model:

@@ -23,6 +23,7 @@ from workers.generation.loading import (
 )
 from workers.generation.model_files import Config, vet
 from workers.generation.prompts import Prompts
+from workers.generation.warm_up import warm_up
 from workers.generation.weights import check_settings, choose_device, explained, materialise, reason
 from workers.text.engine import TextEngine
 
@@ -51,6 +52,13 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
         prompts = Prompts(tokenizer, *measure(model, config, checked, cache))
         kv_sizes = KvSizes.of(cache)
         loaded = assemble(path, model, tokenizer, grammars, prompts, checked, device, kv_sizes)
+        warm_up(
+            lambda tokens: model(tokens, cache=make_prompt_cache(model)),
+            device,
+            num_rows=checked.num_slots,
+            num_tokens=checked.prefill_step_tokens,
+            on_progress=on_progress,
+        )
     return TextEngine(loaded, checked)
 
 

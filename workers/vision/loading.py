@@ -26,6 +26,7 @@ from workers.generation.loading import (
     measure,
 )
 from workers.generation.model_files import Config, vet
+from workers.generation.warm_up import warm_up
 from workers.generation.weights import check_settings, choose_device, explained, materialise, reason
 from workers.vision.engine import VisionEngine
 from workers.vision.model import VisionModel
@@ -78,6 +79,13 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
             )
             kv_sizes = KvSizes.of(_try_picture(path, seeing, pictures))
             loaded = assemble(path, seeing, tokenizer, grammars, prompts, checked, device, kv_sizes)
+            warm_up(
+                lambda tokens: seeing(tokens, seeing.make_cache()),
+                device,
+                num_rows=checked.num_slots,
+                num_tokens=checked.prefill_step_tokens,
+                on_progress=on_progress,
+            )
     finally:
         # One model's module lifts Pillow's limit for the whole process.
         Image.MAX_IMAGE_PIXELS = max_pixels
