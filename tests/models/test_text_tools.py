@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import jsonschema
 import msgspec
 import pytest
 from engine_host import Host, Job, Report, Run, Scenario
@@ -219,6 +220,63 @@ def test_thoughts_end_at_their_budget(answers: Report, budget: int) -> None:
     assert Delta in kinds
     assert (ReasoningDelta in kinds) == (budget > 0)
     assert "think>" not in answers.text(f"budget{budget}")
+
+
+@pytest.mark.parametrize(
+    ("family", "marker"),
+    [
+        ("qwen3_coder", "<tool_call>\n<function="),
+        ("glm47", "<arg_key>"),
+        ("minimax_m2", "<minimax:tool_call>"),
+    ],
+    ids=["qwen3_coder", "glm47", "minimax_m2"],
+)
+def test_calls_whose_arguments_are_no_json_are_forced_too(
+    host: Host, tmp_path: Path, smollm2: Path, family: str, marker: str
+) -> None:
+    """Also where the type of one is behind a reference, or beside null."""
+    folder = tmp_path / family
+    write_tiny_llama(folder, smollm2, RENAMED)
+    config = json.loads((folder / "tokenizer_config.json").read_bytes())
+    template = TEMPLATE.replace("tool_call.name or ", "") + f"{{# {marker} #}}"
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": template}))
+    schema = {
+        "type": "object",
+        "properties": {
+            "at": {"$ref": "#/$defs/animal"},
+            "n": {"anyOf": [{"type": "integer", "maximum": 9, "minimum": 0}, {"type": "null"}]},
+            "all": {"type": "array", "items": {"type": "boolean"}, "maxItems": 2},
+        },
+        "required": ["at", "n", "all"],
+        "$defs": {"animal": {"enum": ["cat", "dog"]}},
+    }
+    look = Tool(name="look", parameters=json.dumps(schema))
+    report = host.run(
+        Scenario(
+            path=str(folder),
+            jobs=[
+                Job(
+                    id=f"seed{seed}",
+                    chat=ask(
+                        "hi",
+                        max_tokens=200,
+                        tools=(ADD, look),
+                        tool_choice=ToolChoice(mode="required", name="look"),
+                        parallel_tool_calls=False,
+                        reasoning=NO_THINKING,
+                        sampling=Sampling(seed=seed),
+                    ),
+                )
+                for seed in range(4)
+            ],
+        )
+    )
+
+    for seed in range(4):
+        name, arguments = call_of(report, f"seed{seed}")
+        assert "look" == name
+        jsonschema.validate(arguments, schema)
+        assert isinstance(arguments["n"], int)  # type: ignore[index]
 
 
 def test_the_default_model_knows_no_tools(run: Run) -> None:

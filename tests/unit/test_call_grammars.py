@@ -75,8 +75,8 @@ def test_a_tool_without_arguments_gets_none() -> None:
     assert 'args0: "{}"' in text
 
 
-def test_a_family_whose_arguments_are_no_json_is_refused() -> None:
-    form = call_format("qwen3_coder", "<tool_call>", "</tool_call>", lambda _text, _tools: None)
+def test_a_family_whose_calls_cannot_be_forced_is_refused() -> None:
+    form = call_format("pythonic", "<|tool_call_start|>", "<|tool_call_end|>", lambda _text, _tools: None)
 
     with pytest.raises(TaskNotSupported) as caught:
         forced_calls(form, tools(SCHEMA), REQUIRED, no_token)
@@ -110,7 +110,7 @@ def test_an_answer_may_be_calls_or_what_the_other_grammar_says() -> None:
 
 
 def test_a_family_whose_calls_are_no_grammar_takes_no_other_beside_them() -> None:
-    form = call_format("qwen3_coder", "<tool_call>", "</tool_call>", lambda _text, _tools: None)
+    form = call_format("pythonic", "<|tool_call_start|>", "<|tool_call_end|>", lambda _text, _tools: None)
 
     with pytest.raises(TaskNotSupported, match="response_format: not together with tools") as caught:
         calls_or_answer(form, tools(SCHEMA), ANSWER, no_token)

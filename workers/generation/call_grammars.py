@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from transports.errors import RequestError, TaskNotSupported
 from transports.messages import MAX_GRAMMAR_CHARS, Grammar
 from transports.tools import ToolChoice
 from workers.generation.schemas import SCHEMA_OPTIONS, check_schema, without_unnamed
+from workers.generation.tagged_arguments import Tags, tagged_rules
 from workers.generation.tool_calls import Tools
 from workers.generation.tool_formats import CallFormat
 
@@ -37,6 +38,8 @@ class _Layout:
     head: tuple[str, ...]
     tail: tuple[str, ...]
     between: tuple[str, ...] = ()
+    # Around each argument; None: all of them are one JSON object.
+    tags: Tags | None = None
 
 
 _LAYOUTS = {
@@ -53,6 +56,47 @@ _LAYOUTS = {
         after=("<|tool_calls_section_end|>",),
         head=("<|tool_call_begin|>", "functions.NAME:0", "<|tool_call_argument_begin|>"),
         tail=("<|tool_call_end|>",),
+    ),
+    "qwen3_coder": _Layout(
+        before=(),
+        after=(),
+        head=("<tool_call>", "\n<function=NAME>\n"),
+        tail=("</function>\n", "</tool_call>"),
+        between=("\n",),
+        tags=Tags(
+            before=("<parameter=KEY>",),
+            pad="\n",
+            end="</parameter>",
+            after="\n",
+            call_end="</tool_call>",
+        ),
+    ),
+    "glm47": _Layout(
+        before=(),
+        after=(),
+        head=("<tool_call>", "NAME\n"),
+        tail=("</tool_call>",),
+        between=("\n",),
+        tags=Tags(
+            before=("<arg_key>", "KEY", "</arg_key>", "\n", "<arg_value>"),
+            pad="",
+            end="</arg_value>",
+            after="\n",
+            call_end="</tool_call>",
+        ),
+    ),
+    "minimax_m2": _Layout(
+        before=("<minimax:tool_call>", "\n"),
+        after=("</minimax:tool_call>",),
+        head=('<invoke name="NAME">\n',),
+        tail=("</invoke>\n",),
+        tags=Tags(
+            before=('<parameter name="KEY">',),
+            pad="",
+            end="</parameter>",
+            after="\n",
+            call_end="</minimax:tool_call>",
+        ),
     ),
 }
 
@@ -123,7 +167,7 @@ def _grammar(
         if choice.name in (None, name):
             calls.append(f"call{at}")
             rules.append(f"call{at}: {pieces(layout.head, name)} args{at} {pieces(layout.tail)}")
-            rules.append(f"args{at}: {_arguments(schema, at)}")
+            rules += _arguments(layout, schema, at, find)
     more = f"({pieces(layout.between)} call)*" if tools.parallel else ""
     start = f"start: {pieces(layout.before)} call {more} {pieces(layout.after)}{otherwise}"
     text = "\n".join([start, f"call: {' | '.join(calls)}", *rules])
@@ -148,10 +192,15 @@ def _function(definition: Mapping[str, object]) -> tuple[str, dict[str, object]]
     return function["name"], function["parameters"]
 
 
-def _arguments(schema: dict[str, object], at: int) -> str:
+def _arguments(layout: _Layout, schema: dict[str, object], at: int, find: FindToken) -> Iterator[str]:
     check_schema(schema, f"tools[{at}].function.parameters")
-    if not schema.get("properties") and "additionalProperties" not in schema:
+    if layout.tags is not None:
+        closed = without_unnamed(schema)
+        yield from tagged_rules(layout.tags, closed, at, lambda text: _piece(text, find), _OPTIONS)
+    elif not schema.get("properties") and "additionalProperties" not in schema:
         # It takes nothing; "object" alone would be anything.
-        return '"{}"'
-    # Arguments are an object, whether the schema says it or not.
-    return "%json " + json.dumps({"type": "object", **without_unnamed(schema), "x-guidance": _OPTIONS})
+        yield f'args{at}: "{{}}"'
+    else:
+        # Arguments are an object, whether the schema says it or not.
+        object_ = {"type": "object", **without_unnamed(schema), "x-guidance": _OPTIONS}
+        yield f"args{at}: %json {json.dumps(object_)}"

@@ -15,6 +15,7 @@ from transports.errors import RequestError
 from transports.messages import ChatRequest, Delta, Item
 from transports.tools import MAX_JSON_CHARS, MAX_TOOL_CALLS, Tool, ToolCallBegin, ToolCallDelta, ToolCallEnd
 from workers.generation.json_object import JsonObject
+from workers.generation.tagged_arguments import typed_definitions
 from workers.generation.tool_formats import MAX_PARSED_CHARS, CallFormat, ParsedCall, parse_calls
 
 # Mistral's templates want exactly nine letters and digits.
@@ -169,7 +170,7 @@ class CallReader:
         if self._num_calls and (self._form.head is None or not self._form.head.match(text)):
             # After calls that were read as they came: their brackets, or keys that nobody needs.
             return self._leave(rest)
-        calls = parse_calls(self._form, text, self._tools.definitions, self._tools.names)
+        calls = parse_calls(self._form, text, typed_definitions(self._tools.definitions), self._tools.names)
         if calls is None or self._count.begun + len(calls) > MAX_TOOL_CALLS:
             return self._break(text + end, rest, items)
         for call in calls:
