@@ -307,8 +307,8 @@ class Dispatcher:
         is_ready = self._residency.worker(request.model) is not None
         awaited = "a free slot" if is_ready else "its model to be loaded"
         return QueueTimeout(
-            f"{request.model}: waited {now - request.arrived_s:.0f} s for {awaited}, longer than allowed; "
-            "try again later",
+            f"{request.model}: waited {round(now - request.arrived_s, 1):g} s for {awaited}, "
+            "longer than allowed; try again later",
             retry_after_s=self._queue.retry_after_s(request.model, self._slots(request.model)),
         )
 

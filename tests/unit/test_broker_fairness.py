@@ -80,14 +80,14 @@ def test_deadlines_end_requests_in_order_and_they_never_run() -> None:
     world = World(M, num_slots=1)
     peer = world.frontend()
     running = world.submit(peer, M)
-    late, early = world.submit(peer, M, timeout_s=3), world.submit(peer, M, timeout_s=2)
+    late, early = world.submit(peer, M, timeout_s=3), world.submit(peer, M, timeout_s=0.5)
 
     world.advance(4)
     world.finish(W, running)
 
     ended = [id_ for message in world.inbox[peer] for id_ in message.envelope.finished]
     assert ended == [early, late, running]
-    assert world.failure(peer, early).message.startswith(f"{M}: waited 2 s for a free slot")
+    assert world.failure(peer, early).message.startswith(f"{M}: waited 0.5 s for a free slot")
     assert not world.running[W]
 
 
