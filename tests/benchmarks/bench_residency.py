@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 from support import REAL, Figure, chat, real_home, temporary_home
 
-from kernel.gauge import measure as measure_memory
+from kernel.gauge import Gauge
 from plugins.client import KernelClient
 from plugins.launch import KernelProcess
 from transports.messages import Delta
@@ -69,7 +69,7 @@ class Kernel:
         """Of the kernel and all that it started."""
         kernel = psutil.Process(self.process.pid)
         pids = [kernel.pid, *(child.pid for child in kernel.children(recursive=True))]
-        found = measure_memory(pids).memory_bytes
+        found = Gauge().measure(pids).memory_bytes
         return sum(found.get(pid, 0) for pid in pids)
 
 

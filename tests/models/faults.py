@@ -16,18 +16,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-ABORT = signal.SIGRTMIN + 1
-HOLD_GIL = signal.SIGRTMIN + 2
-STAND_STILL = signal.SIGRTMIN + 3
+# Signals that no worker has a use for; macOS has no SIGRTMIN.
+ABORT = signal.SIGUSR1
+HOLD_GIL = signal.SIGUSR2
+STAND_STILL = signal.SIGHUP
 # The first time: nothing more can be allocated; the second time it can again.
-LIMIT_MEMORY = signal.SIGRTMIN + 4
-FAIL_ALLOCATION = signal.SIGRTMIN + 5
-EAT_MEMORY = signal.SIGRTMIN + 6
+LIMIT_MEMORY = signal.SIGALRM
+FAIL_ALLOCATION = signal.SIGVTALRM
+EAT_MEMORY = signal.SIGPROF
 # The next message that ends a request is not what it should be.
-END_TWICE = signal.SIGRTMIN + 7
-SPEAK_AFTER_THE_END = signal.SIGRTMIN + 8
-NAME_ANOTHER = signal.SIGRTMIN + 9
-LEAVE_OUT_THE_END = signal.SIGRTMIN + 10
+END_TWICE = signal.SIGWINCH
+SPEAK_AFTER_THE_END = signal.SIGURG
+NAME_ANOTHER = signal.SIGIO
+LEAVE_OUT_THE_END = signal.SIGXCPU
 _LONG_S = 60
 
 # Sends what is new of requests to a frontend. Any: mlxd's packages are not on this path when it is read.

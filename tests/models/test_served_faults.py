@@ -224,6 +224,7 @@ async def test_a_worker_killed_while_it_loads_is_started_again_and_the_request_w
     assert await waiting
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS takes no such limit of address space")
 async def test_without_memory_streams_fail_and_with_memory_the_next_works(
     kernel: RunningKernel, http: aiohttp.ClientSession
 ) -> None:
