@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
 import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -47,6 +48,13 @@ def no_leftovers() -> Iterator[None]:
     # Not by a list of all descendants before and after: a shared kernel may start a worker between the two.
     names = commands_of_ours(child_pids() - shared)
     assert not names, f"left running: {names}"
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """As `tmp_path`, with room for the name of a socket: that of macOS is longer than one may be."""
+    with tempfile.TemporaryDirectory(prefix="mlxd-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

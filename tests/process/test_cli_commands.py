@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from cli_harness import Terminal, mlxd, processes_of, serving, serving_echoes
 
+from transports import rundir
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -117,7 +119,7 @@ def test_run_starts_a_kernel_for_itself_and_leaves_nothing(home: Path) -> None:
 
     assert (done.returncode, done.stdout) == (0, "alone\n")
     assert processes_of(home) == []
-    assert not (home / "run").exists()
+    assert not rundir.locate(home).exists()
 
 
 # --- listing ----------------------------------------------------------------------------------

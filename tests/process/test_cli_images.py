@@ -11,6 +11,8 @@ import pytest
 from cli_harness import EYES, Terminal, mlxd, processes_of, serving_echoes
 from pictures import data_url, pdf, plain, png
 
+from transports import rundir
+
 RED, BLUE = "64x48:dc143c-dc143c", "32x32:1e50dc-1e50dc"
 
 
@@ -58,7 +60,7 @@ def test_without_a_kernel_it_has_its_own_and_leaves_nothing(home: Path) -> None:
 
     assert (done.returncode, done.stdout) == (0, f"{RED} what?\n")
     assert processes_of(home) == []
-    assert not (home / "run").exists()
+    assert not rundir.locate(home).exists()
 
 
 def test_models_shows_who_takes_pictures(served: Path) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from cli_harness import MLXD, environment, mlxd, processes_of, serving
 
+from transports import rundir
+
 # Three seconds of echo/slow.
 LONG = "word " * 300
 
@@ -66,7 +68,7 @@ def test_ctrl_c_ends_it_and_leaves_nothing(home: Path) -> None:
         code, _ = server.end()
     assert code == 0
     assert processes_of(home) == []
-    assert not (home / "run").exists()
+    assert not rundir.locate(home).exists()
 
 
 def test_the_first_ctrl_c_lets_answers_finish(home: Path) -> None:
@@ -124,7 +126,7 @@ def test_a_second_one_says_that_the_first_runs(home: Path) -> None:
 def test_a_killed_kernel_is_told(home: Path) -> None:
     with serving(home, "--no-preload") as server:
         server.wait_until_ready()
-        pid = int((home / "run" / "kernel.lock").read_text())
+        pid = int((rundir.locate(home) / "kernel.lock").read_text())
 
         os.kill(pid, signal.SIGKILL)
 

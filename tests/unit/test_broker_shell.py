@@ -84,7 +84,7 @@ class BrokenCatalog:
         raise RuntimeError("a bug")
 
 
-def _shell(broker: object, tmp_path: Path) -> Shell:
+def _shell(broker: object, short_path: Path) -> Shell:
     # Any: stand-ins with the few methods that are used.
     def part(_: Callable[[Event], None]) -> Any:
         return Part()
@@ -92,7 +92,7 @@ def _shell(broker: object, tmp_path: Path) -> Shell:
     return Shell(
         Settings(),
         cast(Any, broker),
-        f"ipc://{tmp_path}/s",
+        f"ipc://{short_path}/s",
         cast(Catalog, BrokenCatalog()),
         cast(SharedFolder, None),
         cast(Launcher, None),
@@ -102,17 +102,17 @@ def _shell(broker: object, tmp_path: Path) -> Shell:
     )
 
 
-async def test_a_kernel_with_a_bug_ends_and_says_so(tmp_path: Path) -> None:
-    shell = _shell(BrokenBroker(), tmp_path)
+async def test_a_kernel_with_a_bug_ends_and_says_so(short_path: Path) -> None:
+    shell = _shell(BrokenBroker(), short_path)
 
     async with asyncio.timeout(5):
         assert await shell.run() == EXIT_INTERNAL_ERROR
 
 
-async def test_nothing_happens_to_a_kernel_that_has_ended(tmp_path: Path) -> None:
+async def test_nothing_happens_to_a_kernel_that_has_ended(short_path: Path) -> None:
     """Its socket is closed: what it would send went nowhere, and looked like a bug."""
     broker = EndingBroker()
-    shell = _shell(broker, tmp_path)
+    shell = _shell(broker, short_path)
 
     code = await shell.run()
     shell.stop(now=True)
@@ -123,8 +123,8 @@ async def test_nothing_happens_to_a_kernel_that_has_ended(tmp_path: Path) -> Non
     assert (code, broker.events) == (3, [])
 
 
-async def test_a_disk_that_cannot_be_read_is_an_answer(tmp_path: Path) -> None:
-    shell = _shell(ScanningBroker(), tmp_path)
+async def test_a_disk_that_cannot_be_read_is_an_answer(short_path: Path) -> None:
+    shell = _shell(ScanningBroker(), short_path)
 
     async with asyncio.timeout(5):
         assert await shell.run() == 3

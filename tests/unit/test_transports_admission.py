@@ -79,8 +79,8 @@ class Door:
 
 
 @pytest.fixture
-async def door(tmp_path: Path) -> AsyncIterator[Door]:
-    door = Door(tmp_path)
+async def door(short_path: Path) -> AsyncIterator[Door]:
+    door = Door(short_path)
     yield door
     door.close()
 

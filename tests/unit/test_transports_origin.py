@@ -35,13 +35,13 @@ def test_nobody_is_named_where_the_system_names_none(address: str | None) -> Non
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says whose a connection is")
-def test_two_connections_of_a_process_have_one_origin(tmp_path: Path) -> None:
+def test_two_connections_of_a_process_have_one_origin(short_path: Path) -> None:
     with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
-        router.bind(f"ipc://{tmp_path}/socket")
+        router.bind(f"ipc://{short_path}/socket")
         router.setsockopt(zmq.RCVTIMEO, 5000)
         with context.socket(zmq.DEALER) as one, context.socket(zmq.DEALER) as two:
             for dealer in (one, two):
-                dealer.connect(f"ipc://{tmp_path}/socket")
+                dealer.connect(f"ipc://{short_path}/socket")
                 dealer.send(b"hello")
             frames = [router.recv_multipart(copy=False)[0] for _ in range(2)]
             origins = {origin_of(frame) for frame in frames}

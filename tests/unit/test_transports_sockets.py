@@ -62,8 +62,8 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    bench = Bench(tmp_path)
+async def bench(short_path: Path) -> AsyncIterator[Bench]:
+    bench = Bench(short_path)
     yield bench
     bench.close()
 
@@ -242,8 +242,8 @@ async def test_a_closed_socket_reads_no_more(bench: Bench) -> None:
     assert dealer.closed
 
 
-async def test_a_peer_among_a_flood_of_anothers_messages_is_soon_read(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, max_unsent=1000)
+async def test_a_peer_among_a_flood_of_anothers_messages_is_soon_read(short_path: Path) -> None:
+    bench = Bench(short_path, max_unsent=1000)
     order: list[bytes] = []
 
     def take(frames: list[Frame]) -> None:

@@ -42,15 +42,15 @@ class Kernel:
 
 
 @pytest.fixture
-def kernel(tmp_path: Path) -> Iterator[Kernel]:
-    kernel = Kernel(f"ipc://{tmp_path / 's'}")
+def kernel(short_path: Path) -> Iterator[Kernel]:
+    kernel = Kernel(f"ipc://{short_path / 's'}")
     yield kernel
     kernel.socket.close()
 
 
 @pytest.fixture
-def link(kernel: Kernel, tmp_path: Path) -> Iterator[Link]:
-    link = Link(f"ipc://{tmp_path / 's'}", "worker", HELLO)
+def link(kernel: Kernel, short_path: Path) -> Iterator[Link]:
+    link = Link(f"ipc://{short_path / 's'}", "worker", HELLO)
     assert kernel.next_type() == "hello"
     yield link
     link.close()
