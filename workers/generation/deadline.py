@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import FrameType
+from typing import TypeVar
 
 # An exception may get lost in code that swallows it: it is raised again and again.
 _AGAIN_S = 0.05
 
+T = TypeVar("T")
 
-@contextmanager
-def within(limit_s: float, error: Exception) -> Iterator[None]:
-    """Raise *error* within when *limit_s* seconds are over.
+
+def within(limit_s: float, error: Exception, work: Callable[[], T]) -> T:
+    """What *work*, a function of Python, gives.
 
     Without a signal there is no deadline, so only in the main thread; a worker's engine runs there. They do
     not nest.
+
+    Raises:
+        Exception: *error*, within *work*, when *limit_s* seconds are over.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+        return work()
     deadline = time.monotonic() + limit_s
+    # Not the frame itself: it would keep all that it has until the next collection.
+    own, code = id(inspect.currentframe()), getattr(work, "__code__", None)
 
-    def too_slow(_signal: int, _frame: FrameType | None) -> None:
-        # A signal that is on its way when it is over finds no deadline.
-        if is_running and time.monotonic() >= deadline:
+    def too_slow(_signal: int, frame: FrameType | None) -> None:
+        # Behind *work* nobody waits for the error, and a process that has not run for a while finds the next
+        # signal there already.
+        while frame is not None and id(frame.f_back) != own:
+            frame = frame.f_back
+        if frame is not None and frame.f_code is code and time.monotonic() >= deadline:
             raise error
 
-    is_running = True
     before = signal.signal(signal.SIGALRM, too_slow)
-    signal.setitimer(signal.ITIMER_REAL, limit_s, _AGAIN_S)
     try:
-        yield
+        signal.setitimer(signal.ITIMER_REAL, limit_s, _AGAIN_S)
+        return work()
     finally:
-        is_running = False
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)

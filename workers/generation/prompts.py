@@ -251,10 +251,12 @@ class Prompts:
         if not self._tokenizer.has_chat_template:
             raise TaskNotSupported("this model has no chat template: use /v1/completions", param="messages")
         try:
-            with limited(sum(len(str(turn)) for turn in turns) + len(str(fields))):
-                text: str = self._tokenizer.apply_chat_template(
+            text: str = limited(
+                sum(len(str(turn)) for turn in turns) + len(str(fields)),
+                lambda: self._tokenizer.apply_chat_template(
                     turns, add_generation_prompt=True, tokenize=False, **fields
-                )
+                ),
+            )
             check_size(len(text))
         except TemplateLimit as e:
             raise RequestError(

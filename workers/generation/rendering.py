@@ -5,8 +5,8 @@ A template comes with a model: it is foreign code, and runs in the engine's thre
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import TypeVar
 
 from workers.generation.deadline import within
 
@@ -15,6 +15,8 @@ MAX_RENDER_S = 2.0
 # Of what a template makes, beyond a few times what it is given.
 MAX_RENDER_CHARS = 4 * 1024 * 1024
 _CHARS_PER_CHAR = 4
+
+T = TypeVar("T")
 
 
 class TemplateLimit(Exception):
@@ -27,16 +29,14 @@ class _Limits:
     max_chars = MAX_RENDER_CHARS
 
 
-@contextmanager
-def limited(num_chars: int) -> Iterator[None]:
-    """Within, a template gets `MAX_RENDER_S`, and `check_size` knows how much it may make.
+def limited(num_chars: int, render: Callable[[], T]) -> T:
+    """What *render* gives; it gets `MAX_RENDER_S`, and `check_size` knows how much it may make.
 
     Args:
         num_chars: What it is given.
     """
     _Limits.max_chars = MAX_RENDER_CHARS + _CHARS_PER_CHAR * num_chars
-    with within(MAX_RENDER_S, TemplateLimit(f"it takes more than {MAX_RENDER_S:g} s")):
-        yield
+    return within(MAX_RENDER_S, TemplateLimit(f"it takes more than {MAX_RENDER_S:g} s"), render)
 
 
 def check_size(num_items: int) -> None:

@@ -85,12 +85,15 @@ def parse_calls(
     if len(text) > MAX_PARSED_CHARS:
         return None
     try:
-        with within(MAX_PARSE_S, TimeoutError()):
-            parsed = form.parse(text, tools)
-            calls = [_call(one) for one in (parsed if isinstance(parsed, list) else [parsed])]
+        calls = within(MAX_PARSE_S, TimeoutError(), lambda: _parsed(form, text, tools))
     except Exception:  # noqa: BLE001 - a parser may raise anything over what a model wrote
         return None
     return calls if calls and all(call.name in names for call in calls) else None
+
+
+def _parsed(form: CallFormat, text: str, tools: Sequence[Mapping[str, object]]) -> list[ParsedCall]:
+    parsed = form.parse(text, tools)
+    return [_call(one) for one in (parsed if isinstance(parsed, list) else [parsed])]
 
 
 # Any: see `Parse`.
