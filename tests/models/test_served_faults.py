@@ -441,7 +441,7 @@ async def test_two_hundred_at_once_get_their_own_answers_while_the_worker_is_kil
 async def test_after_sigterm_streams_finish_and_nobody_new_is_taken(other_home: Path) -> None:
     kernel = await run_kernel(SETTINGS, other_home)
     await kernel.load(MODEL)
-    streams = [asyncio.create_task(say(kernel, f"draining {n}", num_tokens=400)) for n in range(8)]
+    streams = [asyncio.create_task(say(kernel, f"draining {n}", num_tokens=120)) for n in range(8)]
     await until(kernel, lambda one: one.num_active == 8)
 
     os.kill(kernel.pid, signal.SIGTERM)
@@ -449,8 +449,10 @@ async def test_after_sigterm_streams_finish_and_nobody_new_is_taken(other_home: 
         while True:
             # Until the signal has arrived.
             await say(kernel, "one more", num_tokens=1)
+    num_running = sum(not stream.done() for stream in streams)
     texts = await asyncio.gather(*streams)
 
+    assert num_running == 8
     assert all(texts)
     assert await kernel.process.wait() == 0
     assert await kernel.end() == 0
