@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 
 from kernel.nvidia import Gpu
+
+# For the measuring before this one, in another thread; the driver takes less than a millisecond.
+MAX_WAIT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,8 @@ class GpuGauge:
 
     def __init__(self, gpu: Gpu) -> None:
         self._gpu = gpu
+        # A driver that hangs keeps the thread that asked it, and no other.
+        self._lock = Lock()
         self._is_told = False
         # As far as they are not told: by pid, the worker that came last at the end.
         self._guessed: dict[int, int] = {}
@@ -33,6 +39,14 @@ class GpuGauge:
 
     def measure(self, pids: Collection[int]) -> GpuReading:
         """Memory of these processes, which use the GPU, and of the GPU."""
+        if not self._lock.acquire(timeout=MAX_WAIT_S):
+            return GpuReading()
+        try:
+            return self._measure(pids)
+        finally:
+            self._lock.release()
+
+    def _measure(self, pids: Collection[int]) -> GpuReading:
         memory = self._gpu.memory()
         if memory is None:
             return GpuReading()

@@ -38,6 +38,8 @@ from transports.settings import HttpSettings, KernelSettings, Settings
 ROOT = Path(__file__).resolve().parents[1]
 # For another process of pytest to build an environment and fetch a model; a test has 120 s in all.
 PREPARE_TIMEOUT_S = 110.0
+# Tests expect the environments and the answers of the CPU, also on a machine with an NVIDIA GPU.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 @pytest.fixture(autouse=True)

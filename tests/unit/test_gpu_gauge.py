@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from threading import Event, Thread
 
 import pytest
 from fake_nvml import GIB, FakeGpu, FakeMemory, FakeNvml, FakeProcess
 
+from kernel import gpu_gauge
 from kernel.gauge import Gauge
 from kernel.gpu_gauge import GpuGauge, GpuReading
 from kernel.nvidia import Gpu
@@ -66,6 +68,27 @@ def test_once_one_was_told_none_is_guessed() -> None:
 
     assert machine.measured(6, 7) == {7: 4}
     assert machine.measured(60, 7, 8) == {7: 4}
+
+
+def test_a_driver_that_hangs_keeps_one_thread_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    is_asked, goes_on = Event(), Event()
+
+    def hang(handle: object) -> FakeMemory:
+        is_asked.set()
+        goes_on.wait(5)
+        return machine.memory
+
+    monkeypatch.setattr(gpu_gauge, "MAX_WAIT_S", 0.01)
+    monkeypatch.setattr(machine.nvml, "nvmlDeviceGetMemoryInfo", hang)
+    first = Thread(target=machine.gauge.measure, args=((),))
+    first.start()
+    is_asked.wait(5)
+
+    assert machine.gauge.measure(()) == GpuReading()
+    goes_on.set()
+    first.join()
+    assert machine.gauge.measure(()).free_bytes == 78 * GIB
 
 
 def test_a_driver_that_answers_no_more_leaves_the_rest_measured(monkeypatch: pytest.MonkeyPatch) -> None:
