@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from plugins.cli.output import duration, memory, print_fields, size
 from transports.reports import ModelInfo, ModelReport
@@ -12,11 +12,12 @@ from transports.reports import ModelInfo, ModelReport
 CHANGED = "changed on disk since it was loaded; the next load takes what is there now"
 
 
-def print_report(report: ModelReport) -> None:
+def print_report(report: ModelReport, aliases: Sequence[str] = ()) -> None:
     """Print names and values, one a line."""
     # One that was refused for it has failed with the same words.
     error = "" if report.model.error == report.refusal else report.model.error
-    print_fields({**_of_files(report.model), **_of_memory(report), "error": error})
+    of_files = _of_files(report.model) | {"aliases": ", ".join(aliases)}
+    print_fields({**of_files, **_of_memory(report), "error": error})
 
 
 def modalities(model: ModelInfo) -> str:

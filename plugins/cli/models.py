@@ -59,11 +59,11 @@ def print_models(found: tuple[ModelInfo, ...]) -> None:
 @_json
 def show(name: str, as_json: bool) -> None:
     """Show all that is known of one model."""
-    report = session.run(_fetch_report(name))
+    report, aliases = session.run(_fetch_report(name))
     if as_json:
         print_json(report)
     else:
-        print_report(report)
+        print_report(report, aliases)
 
 
 @models.command("import")
@@ -120,10 +120,13 @@ async def _fetch() -> tuple[ModelInfo, ...]:
         return await client.models()
 
 
-async def _fetch_report(name: str) -> ModelReport:
+async def _fetch_report(name: str) -> tuple[ModelReport, list[str]]:
+    """What is known of a model, and its other names."""
     async with session.any_kernel() as client:
-        model = choose(await client.models(), name)
-        return await client.admin("models.show", Admin(model=model.name), ModelReport)
+        known = await client.models()
+        model = choose(known, name)
+        report = await client.admin("models.show", Admin(model=model.name), ModelReport)
+    return report, [other.name for other in known if other.alias_of == report.model.name]
 
 
 async def _import(file: Path, name: str) -> ModelsReply:

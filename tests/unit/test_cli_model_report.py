@@ -42,6 +42,12 @@ def test_a_model_on_a_gpu_has_memory_in_two_places(capsys: pytest.CaptureFixture
     assert printed(report, capsys)["memory"] == "1.0 GB + 6.0 GB GPU"
 
 
+def test_its_other_names(capsys: pytest.CaptureFixture[str]) -> None:
+    print_report(ModelReport(model=MODEL), ("gpt-4o", "gpt-4o-mini"))
+
+    assert "gpt-4o, gpt-4o-mini" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("is_pinned", "said"),
     [(False, "after 5 min without requests"), (True, "only when it is unloaded: it is pinned")],
