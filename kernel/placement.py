@@ -137,11 +137,13 @@ class Placement:
         """What the worker of *model* took when it was last measured, and of a GPU's memory; 0 without one."""
         resident = self._residency.get(model)
         pid = self._pid(resident) if resident else 0
-        return self._watch.bytes_of(pid), self._watch.gpu_bytes_of(pid)
+        # 0 is the kernel.
+        return (self._watch.bytes_of(pid), self._watch.gpu_bytes_of(pid)) if pid else (0, 0)
 
     def charge(self, resident: Resident) -> int:
         """What a model counts for in the budget: what it was given, or more if it takes more."""
-        measured_bytes = self._watch.charged_bytes_of(self._pid(resident))
+        pid = self._pid(resident)
+        measured_bytes = self._watch.charged_bytes_of(pid) if pid else 0
         return max(resident.plan.fixed_bytes + resident.kv_bytes, measured_bytes)
 
     def check(self) -> None:

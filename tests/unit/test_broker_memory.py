@@ -252,6 +252,19 @@ def test_a_model_on_a_gpu_counts_with_what_it_has_of_that() -> None:
     assert (status.memory.charged_bytes, status.memory.gpu_free_bytes) == (200 * MIB, 8000 * MIB)
 
 
+def test_a_model_that_is_not_there_takes_nothing() -> None:
+    """Least of all what the kernel takes, whose number is 0."""
+    kernel = world(300, a=100)
+    peer = kernel.frontend()
+    kernel.measured = Measured(memory_bytes={0: 250 * MIB}, gpu_bytes={0: 250 * MIB})
+    kernel.advance(KernelSettings().memory_interval_s)
+
+    shown = kernel.reply(peer, kernel.admin(peer, "models.show", model=A), ModelReport)
+
+    assert isinstance(shown, ModelReport)
+    assert (shown.memory_bytes, shown.gpu_memory_bytes) == (0, 0)
+
+
 # --- pressure -----------------------------------------------------------------------------------
 
 
