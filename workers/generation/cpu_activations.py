@@ -23,7 +23,8 @@ from workers.generation.cpu_values import have_values
 # Any: mlx and numpy publish no types that mypy sees outside a worker's environment.
 Array = Any
 
-# Numbers of a call: for fewer, waiting for them costs more than is won.
+# Numbers of a call: for fewer, waiting for them costs more than is won. With 12,000 in each layer a
+# step takes as long either way, with 50,000 it takes 6 % less.
 MIN_NUMBERS = 16 * 1024
 # Their models take their `swiglu` from here when they are imported.
 _LIBRARIES = ("mlx_lm.models.activations", "mlx_vlm.models.activations")
