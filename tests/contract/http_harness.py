@@ -309,7 +309,11 @@ async def open_door(
     frontend = HttpFrontend({"port": 0, **settings}, media or MediaSettings(), keys_path)
     url = await frontend.open()
     serving = asyncio.create_task(frontend.serve(client), context=of_a_door())  # type: ignore[arg-type]
+    # What is made before the first client can come holds up nobody.
+    await asyncio.sleep(0)
     with watched():
+        # What runs now was begun before anyone looked at whose it is.
+        await asyncio.sleep(0)
         try:
             yield Door(client, url)
         finally:
