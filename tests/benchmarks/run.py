@@ -42,6 +42,7 @@ BENCHMARKS = {
     "photo": ("bench_photo", 30, 10),
     "prefill": ("bench_prefill", 2, 1),
     "flood": ("bench_flood", 1_000_000, 20_000),
+    "foreign": ("bench_foreign_prompts", 200, 40),
     "neighbours": ("bench_neighbours", 3, 1),
     "stdio": ("bench_stdio", 20, 6),
     "lsp": ("bench_lsp", 1000, 200),
