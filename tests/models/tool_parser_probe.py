@@ -14,6 +14,7 @@ from random import Random
 
 import mlx_lm.tool_parsers
 
+from transports.garbage import keep_what_lives
 from transports.messages import ChatMessage, ChatRequest, Item
 from transports.tools import Tool, ToolCallBegin, ToolCallDelta, ToolCallEnd
 from workers.generation.answers import AnswerFormat, AnswerReader
@@ -97,8 +98,18 @@ SPICE += [
 ]
 
 
+def seconds_of(form: AnswerFormat, text: str) -> float:
+    """How long the processor works to read it, and to see that the arguments are objects."""
+    started_s = time.process_time()
+    calls = called(read(form, text))
+    assert all(isinstance(json.loads(arguments), dict) for _, arguments in calls)
+    return time.process_time() - started_s
+
+
 def main() -> None:
     """Arguments: how many mutated outputs a family."""
+    # As a worker does before it serves; else what the libraries made is looked through now and then: 40 ms.
+    keep_what_lives()
     for module in pkgutil.iter_modules(mlx_lm.tool_parsers.__path__):
         parser = importlib.import_module(f"mlx_lm.tool_parsers.{module.name}")
         calls = call_format(module.name, parser.tool_call_start, parser.tool_call_end, parser.parse_tool_call)
@@ -108,13 +119,14 @@ def main() -> None:
         random = Random(module.name)
         for _ in range(int(sys.argv[1])):
             text = mutated(whole, calls.start, random)
-            started = time.process_time()
             try:
-                calls_of_it = called(read(form, text))
-                assert all(isinstance(json.loads(arguments), dict) for _, arguments in calls_of_it)
+                took_s = seconds_of(form, text)
+                if took_s > said["slowest_s"]:  # type: ignore[operator]
+                    # Whatever else the machine does can only make it longer.
+                    took_s = min(took_s, *(seconds_of(form, text) for _ in range(4)))
             except Exception as e:  # noqa: BLE001 - whatever it is, it is what we look for
                 said["raised"] = f"{type(e).__name__}: {e} of {text[:500]!r}"
-            took_s = time.process_time() - started
+                continue
             if took_s > said["slowest_s"]:  # type: ignore[operator]
                 said |= {"slowest_s": took_s, "slowest": text[:300]}
         print(json.dumps(said), flush=True)
