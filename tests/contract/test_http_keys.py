@@ -281,8 +281,8 @@ async def test_a_key_costs_next_to_nothing(path: Path) -> None:
     ring = keyring.Keyring(path, is_required=False)
     headers = {"X-Api-Key": "s255"}
     await ring.admit(headers)
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(100):
         await ring.admit(headers)
 
-    assert time.perf_counter() - began < 100 * 0.002
+    assert time.process_time() - began < 100 * 0.002

@@ -230,20 +230,20 @@ def test_both_byte_orders_of_exif_are_read(order: str) -> None:
     ids=["empty", "short", "far", "99", "0", "long", "two", "many", "junk", "10 MB", "10 MB of entries"],
 )
 def test_exif_that_makes_no_sense_is_upright(exif: bytes) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
 
     assert digest(decoded(_with_exif(exif))) == digest(quarters())
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_entries_of_exif_that_all_hold_the_whole_file_cost_nothing() -> None:
     """A full reader would copy 5 MB for each of 60,000 entries."""
     entry = struct.pack("<HHII", 0x9286, 7, 5_000_000, 8)
     exif = b"II*\0" + struct.pack("<IH", 8, 60_000) + entry * 60_000 + bytes(5_000_000)
-    start = time.perf_counter()
+    start = time.process_time()
 
     assert digest(decoded(_with_exif(exif))) == digest(quarters())
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize(
@@ -438,13 +438,13 @@ def test_pillow_is_told_to_refuse_what_is_truncated() -> None:
 )
 def test_too_many_pixels_are_refused_by_the_header(size: tuple[int, int], what: str) -> None:
     """G2."""
-    start = time.perf_counter()
+    start = time.process_time()
     error = refusal(png_of(*size) if size != (13_000, 13_000) else _header_only(*size))
 
     assert isinstance(error, InvalidImage)
     assert what in error.message
     assert f"{size[0]} x {size[1]}" in error.message
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 def test_the_limit_of_pixels_is_the_setting() -> None:
@@ -457,20 +457,20 @@ def test_text_that_unpacks_to_100_mb_is_not_unpacked(kind: bytes) -> None:
     """G3."""
     packed = zlib.compress(bytes(100_000_000), 9)
     head = b"x\0\1\0\0\0" if kind == b"iTXt" else b"x\0\0"
-    start = time.perf_counter()
+    start = time.process_time()
 
     _is_refused(png_of(2, 2, chunk(kind, head + packed)))
 
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 def test_of_a_hundred_thousand_frames_one_is_read() -> None:
     """G4: counting them would walk the file."""
     data = gif_of(gif_frame() * 100_000)
-    start = time.perf_counter()
+    start = time.process_time()
 
     assert decoded(data).size == (1, 1)
-    assert time.perf_counter() - start < 0.1
+    assert time.process_time() - start < 0.1
 
 
 def test_the_first_frame_of_an_animation_is_the_picture() -> None:
