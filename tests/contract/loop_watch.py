@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import Iterator
@@ -96,6 +97,8 @@ def watched() -> Iterator[None]:
     # asyncio tells nobody what it spends a turn on.
     handle: Any = asyncio.Handle
     real = handle._run
+    # It goes through all that pytest has: a frontend's own process has kept that out (transports/garbage.py).
+    gc.disable()
     watch = LoopWatch(scheduled)
     handle._run = lambda self: watch.run(real, self)
     try:
@@ -103,6 +106,7 @@ def watched() -> Iterator[None]:
     finally:
         handle._run = real
         watch.stop()
+        gc.enable()
         if scheduled is not None:
             os.close(scheduled)
     watch.check()
