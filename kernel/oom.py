@@ -9,15 +9,22 @@ FIELD = "oom_kill "
 
 
 class OomKills:
-    """Counts since somebody last looked; kills in containers and control groups count too."""
+    """Counts them; kills in containers and control groups count too."""
 
     def __init__(self) -> None:
-        self._seen = _read()
+        self._claimed = _read()
 
-    def rose(self) -> bool:
-        """Whether there was one since the last look; False where the system does not tell."""
-        before, self._seen = self._seen, _read()
-        return self._seen > before
+    def num(self) -> int:
+        """How many there were since the machine started; 0 where the system does not tell."""
+        return _read()
+
+    def claim(self, since: int) -> bool:
+        """Whether there was one that no other process has died of, after `num` was *since*."""
+        num = _read()
+        is_new = num > max(since, self._claimed)
+        if is_new:
+            self._claimed = num
+        return is_new
 
 
 def _read() -> int:

@@ -83,7 +83,7 @@ class Processes:
             self._on_event(ProcessExited(name, None, (f"{command[0]}: {reason}",)))
             return
         self._children[name] = child
-        self._oom_kills.rose()  # What was before is none of this one's.
+        num_oom_kills = self._oom_kills.num()
         self._on_event(ProcessStarted(name, child.pid))
         if child.stdin is None or child.stderr is None:
             raise RuntimeError("asyncio gave a child without the pipes that we asked for")
@@ -93,7 +93,7 @@ class Processes:
         reader = asyncio.create_task(self._read(name, child.stderr, last_words))
         await asyncio.to_thread(self._noted.add, child.pid)
         returncode = await child.wait()
-        memory_ran_out = self._oom_kills.rose()
+        memory_ran_out = returncode == -signal.SIGKILL and self._oom_kills.claim(num_oom_kills)
         self._noted.remove(child.pid)
         del self._children[name]
         # Its own children die with it, and with them the last holders of its stderr.
