@@ -255,13 +255,13 @@ def test_nor_where_an_environment_was_to_be_built() -> None:
     world.is_automatic = False
     peer = world.frontend()
     request = world.submit(peer, M)
-    said = "environment text-1b: no space left: '/home/ann/mlxd/envs/text-1b/pyvenv.cfg'; https://pypi.org/simple/"
+    said = "environment text-1b: no space left: '/home/ann/mlxd/envs/text-1b/pyvenv.cfg'; https://example.org/simple/"
 
     world.feed(PrepareFailed(M, EnvironmentFailed(said)))
 
     failure = world.failure(peer, request)
     assert failure.code == "environment_failed"
-    assert failure.message == "environment text-1b: no space left: 'pyvenv.cfg'; https://pypi.org/simple/"
+    assert failure.message == "environment text-1b: no space left: 'pyvenv.cfg'; https://example.org/simple/"
 
 
 def test_nor_does_who_is_refused_while_it_ends_again_and_again() -> None:

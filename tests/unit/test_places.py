@@ -15,7 +15,7 @@ from transports.places import without_places
         ("<Array at 0x7f12ab34cd56>", "<Array at 0x...>"),
         # No folders of this machine.
         ("Model type ../../evil not supported", "Model type ../../evil not supported"),
-        ("see ~/.cache/x and https://pypi.org/simple/x/", "see ~/.cache/x and https://pypi.org/simple/x/"),
+        ("see ~/.cache/x and https://example.org/x/", "see ~/.cache/x and https://example.org/x/"),
         ("3/4 of a/b, and $HOME/c/d", "3/4 of a/b, and $HOME/c/d"),
     ],
 )
