@@ -12,6 +12,7 @@ import pytest
 from engine_host import Host, Job, Report, Run, Scenario
 from engine_host import say as ask
 from tiny_llama import write_tiny_llama
+from tool_examples import LOOK_PARAMETERS
 
 from transports.messages import (
     ChatMessage,
@@ -43,17 +44,7 @@ RENAMED = {
 LOOK = Tool(
     name="look",
     description="Looks at things.",
-    parameters=json.dumps(
-        {
-            "type": "object",
-            "properties": {
-                "at": {"enum": ["cat", "dog"]},
-                "n": {"type": "integer", "maximum": 9, "minimum": 0},
-            },
-            "required": ["at", "n"],
-            "additionalProperties": False,
-        }
-    ),
+    parameters=LOOK_PARAMETERS,
 )
 ADD = Tool(name="add")
 GRAMMARS = {

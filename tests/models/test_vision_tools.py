@@ -10,6 +10,7 @@ import msgspec
 import pictures
 import pytest
 from engine_host import Report, Run
+from tool_examples import LOOK_PARAMETERS
 from vision_jobs import job
 
 from transports.messages import ChatMessage, ImagePart, Reasoning, ReasoningDelta, TextPart
@@ -33,17 +34,7 @@ TEMPLATE = (
 RENAMED = {"<|object_ref_start|>": "<think>", "<|object_ref_end|>": "</think>"}
 LOOK = Tool(
     name="look",
-    parameters=json.dumps(
-        {
-            "type": "object",
-            "properties": {
-                "at": {"enum": ["cat", "dog"]},
-                "n": {"type": "integer", "maximum": 9, "minimum": 0},
-            },
-            "required": ["at", "n"],
-            "additionalProperties": False,
-        }
-    ),
+    parameters=LOOK_PARAMETERS,
 )
 NAMED = {
     "tools": (LOOK, Tool(name="add")),

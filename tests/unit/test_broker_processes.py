@@ -208,19 +208,23 @@ def test_a_load_failure_reaches_those_who_wait_and_ends_the_worker() -> None:
     assert world.num_spawned[W] == 1
 
 
-def test_who_waits_does_not_learn_where_a_model_that_failed_lies() -> None:
-    """The path names the person whose machine it is."""
+def told_of_a_failed_load(said: str) -> str:
+    """What who waits for a model in somebody's folder is told when its worker says so."""
     world = World(M)
     world.is_automatic = False
     peer = world.frontend()
     request = world.submit(peer, M)
     world.feed(Prepared(M, "/home/ann/m"))
     worker = world.hello(W)
+    world.feed(MessageReceived(worker, parcel("failed", Failed(code="model_unavailable", message=said))))
+    return world.failure(peer, request).message
+
+
+def test_who_waits_does_not_learn_where_a_model_that_failed_lies() -> None:
+    """The path names the person whose machine it is."""
     said = "/home/ann/m: cannot be loaded: /home/ann/m/config.json: no such file"
 
-    world.feed(MessageReceived(worker, parcel("failed", Failed(code="model_unavailable", message=said))))
-
-    assert world.failure(peer, request).message == f"{M}: cannot be loaded: {M}/config.json: no such file"
+    assert told_of_a_failed_load(said) == f"{M}: cannot be loaded: {M}/config.json: no such file"
 
 
 def test_who_asked_does_not_learn_where_the_libraries_lie() -> None:
@@ -237,17 +241,9 @@ def test_who_asked_does_not_learn_where_the_libraries_lie() -> None:
 
 
 def test_nor_where_the_libraries_lie() -> None:
-    world = World(M)
-    world.is_automatic = False
-    peer = world.frontend()
-    request = world.submit(peer, M)
-    world.feed(Prepared(M, "/home/ann/m"))
-    worker = world.hello(W)
     said = "/home/ann/m: cannot be loaded: ImportError: /home/ann/envs/x/lib/core.so: undefined symbol"
 
-    world.feed(MessageReceived(worker, parcel("failed", Failed(code="model_unavailable", message=said))))
-
-    assert world.failure(peer, request).message.endswith("ImportError: core.so: undefined symbol")
+    assert told_of_a_failed_load(said).endswith("ImportError: core.so: undefined symbol")
 
 
 def test_nor_where_an_environment_was_to_be_built() -> None:
