@@ -71,8 +71,7 @@ class Connection(web.RequestHandler):
         self._is_answering = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        peer = transport.get_extra_info("peername")
-        self._address = str(peer[0]) if peer else ""
+        self._address = address_of(transport)
         try:
             self._limits.crowd.acquire(self._address)
         except CapacityError as e:
@@ -135,6 +134,12 @@ class Connection(web.RequestHandler):
         if self._header_timer:
             self._header_timer.cancel()
             self._header_timer = None
+
+
+def address_of(transport: asyncio.BaseTransport) -> str:
+    """The client's; "" once it is gone."""
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if peer else ""
 
 
 def _notice_loss(tcp: socket.socket, timeout_s: float) -> None:

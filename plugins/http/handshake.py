@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 
-from plugins.http.connection import Connection, Limits
+from plugins.http.connection import Connection, Limits, address_of
 from transports.errors import CapacityError
 
 
@@ -25,8 +25,7 @@ class Handshake(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if not isinstance(transport, asyncio.Transport):
             raise TypeError("expected a stream transport")
-        peer = transport.get_extra_info("peername")
-        address = str(peer[0]) if peer else ""
+        address = address_of(transport)
         try:
             self._limits.crowd.acquire(address)
         except CapacityError:
