@@ -34,7 +34,7 @@ from kernel.leftovers import Children, sweep_folders
 from kernel.logfiles import LogFiles, Tee
 from kernel.nvidia import NO_DRIVER, find_gpu
 from kernel.processes import Processes
-from kernel.shared import SharedFolder
+from kernel.shared_folder import SharedFolder
 from kernel.shell import Shell
 from kernel.stderr import Stderr
 from kernel.threads import started_threads

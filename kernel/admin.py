@@ -11,9 +11,9 @@ from kernel.peers import Peers
 from kernel.placement import Placement
 from kernel.questions import Question, Questions
 from kernel.residency import Residency
+from kernel.retention import Retention
 from kernel.roster import Roster
 from kernel.supervisor import Supervisor
-from kernel.tenure import Tenure
 from kernel.view import list_models, model_info, queue_reply
 from transports.envelope import Message
 from transports.errors import MlxdError, ModelUnavailable, NotFound, RequestError
@@ -36,7 +36,7 @@ class Administrator:
         roster: Roster,
         residency: Residency,
         placement: Placement,
-        tenure: Tenure,
+        retention: Retention,
         watch: MemoryWatch,
         dispatcher: Dispatcher,
         supervisor: Supervisor,
@@ -47,7 +47,7 @@ class Administrator:
         self._roster = roster
         self._residency = residency
         self._placement = placement
-        self._tenure = tenure
+        self._retention = retention
         self._watch = watch
         self._dispatcher = dispatcher
         self._supervisor = supervisor
@@ -115,7 +115,7 @@ class Administrator:
         model = self._roster.look_up(name)
         name = model.name
         resident = self._residency.get(name)
-        idle_s = self._tenure.idle_s(name, resident.keep_alive_s if resident else None)
+        idle_s = self._retention.idle_s(name, resident.keep_alive_s if resident else None)
         error = None if model.error else self._placement.refusal(model)
         memory_bytes, gpu_memory_bytes = self._placement.measured_bytes(name)
         return ModelReport(
@@ -123,7 +123,7 @@ class Administrator:
             estimate=None if model.error else self._placement.estimate(name, model.kind),
             memory_bytes=memory_bytes,
             gpu_memory_bytes=gpu_memory_bytes,
-            is_pinned=self._tenure.is_pinned(name),
+            is_pinned=self._retention.is_pinned(name),
             idle_unload_s=None if idle_s == math.inf else idle_s,
             settings=self._placement.load_settings(name, model.kind),
             defaults=self._options.get(name, ModelOptions()).defaults(),
@@ -143,14 +143,14 @@ class Administrator:
 
     def _pin(self, name: str) -> Message:
         model = self._roster.find(name)
-        self._tenure.pin(model.name)
+        self._retention.pin(model.name)
         return DoneReply(detail="pinned" if self._residency.get(model.name) else "pinned, not loaded")
 
     def _unpin(self, question: Question, now: float) -> None:
         name = self._roster.resolve(question.args.model)
-        if not self._tenure.is_pinned(name):
+        if not self._retention.is_pinned(name):
             raise NotFound(f"{name}: not pinned")
-        self._tenure.unpin(name)
+        self._retention.unpin(name)
         self._residency.unpinned(now)
         self._questions.answer(question, DoneReply(detail="unpinned"))
 

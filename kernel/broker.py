@@ -10,7 +10,6 @@ from random import Random
 from kernel.actions import Action, ScanCatalog
 from kernel.admin import Administrator
 from kernel.dispatch import Dispatcher
-from kernel.ending import Ending
 from kernel.events import (
     CatalogScanned,
     Event,
@@ -28,9 +27,9 @@ from kernel.events import (
     StopRequested,
     TimePassed,
 )
-from kernel.forgotten import Forgotten
 from kernel.heartbeat import Heartbeat
 from kernel.lifecycle import Lifecycle
+from kernel.lost_requests import LostRequests
 from kernel.memory import MemoryPlans
 from kernel.memory_watch import MemoryWatch
 from kernel.offences import Offences
@@ -38,9 +37,10 @@ from kernel.peers import SAID_BYE, Peer, Peers, check_allowed, farewell
 from kernel.placement import Placement
 from kernel.questions import Question, Questions
 from kernel.residency import Residency
+from kernel.retention import Retention
 from kernel.roster import Roster
+from kernel.shutdown import Shutdown
 from kernel.supervisor import Process, Supervisor
-from kernel.tenure import Tenure
 from kernel.view import KernelView, StatusView
 from transports.codec import decode_body
 from transports.errors import MlxdError, RemoteProtocolError, ShuttingDown
@@ -83,17 +83,17 @@ class Broker:
         self._offences = Offences(
             settings.kernel, self._peers, self._supervisor, self._peer_lost, self._out.append
         )
-        self._tenure = Tenure(settings.kernel, settings.models.options, preload)
+        self._retention = Retention(settings.kernel, settings.models.options, preload)
         self._roster = Roster(settings.kernel, settings.models, self._out.append)
         plans = MemoryPlans(view.memory_budget_bytes, view.kinds, settings.models.options)
         self._watch = MemoryWatch(settings.kernel, view.kinds, self._supervisor, self._out.append)
         self._residency = Residency(
-            settings.kernel, self._tenure, self._supervisor, self._out.append, self._is_busy
+            settings.kernel, self._retention, self._supervisor, self._out.append, self._is_busy
         )
         self._placement = Placement(
             settings.kernel,
             self._residency,
-            self._tenure,
+            self._retention,
             self._roster,
             plans,
             self._watch,
@@ -117,13 +117,13 @@ class Broker:
             self._roster,
             self._residency,
             self._placement,
-            self._tenure,
+            self._retention,
             self._watch,
             self._dispatcher,
             self._supervisor,
             self._peers,
         )
-        self._ending = Ending(
+        self._shutdown = Shutdown(
             settings.kernel,
             self._supervisor,
             self._peers,
@@ -146,8 +146,8 @@ class Broker:
             self._peers,
             self._offences,
         )
-        self._forgotten = Forgotten(settings.kernel, self._dispatcher, self._out.append)
-        self._heartbeat = Heartbeat(settings.kernel, self._peers, self._forgotten, self._out.append)
+        self._lost_requests = LostRequests(settings.kernel, self._dispatcher, self._out.append)
+        self._heartbeat = Heartbeat(settings.kernel, self._peers, self._lost_requests, self._out.append)
 
     def start(self, now: float) -> list[Action]:
         """Start the frontends and load what must be there from the start."""
@@ -195,7 +195,7 @@ class Broker:
             case Measured():
                 self._measured(event, now)
             case StopRequested(at_once):
-                self._ending.stop(now, at_once=at_once)
+                self._shutdown.stop(now, at_once=at_once)
             case TimePassed():
                 self._time_passed(now)
         self._settle(now)
@@ -210,7 +210,7 @@ class Broker:
             self._residency.next_deadline(),
             self._roster.next_deadline(),
             self._watch.next_deadline(),
-            self._ending.next_deadline(),
+            self._shutdown.next_deadline(),
         )
         next_s = min(deadline for deadline in deadlines if deadline is not None)
         return self._heartbeat.on_the_clock(next_s) + ROUNDING_S
@@ -252,8 +252,8 @@ class Broker:
             self._peer_lost(peer_id, "said hello again", now)
         peer = self._peers.admit(peer_id, hello, now)
         self._out += self._peers.welcome(peer)
-        if self._ending.state != "running" and peer.role == "frontend":
-            self._ending.tell(peer_id)
+        if self._shutdown.state != "running" and peer.role == "frontend":
+            self._shutdown.tell(peer_id)
         if peer.process and peer.role == "worker":
             self._lifecycle.connected(peer.process)
 
@@ -269,7 +269,7 @@ class Broker:
                 self._lifecycle.load_failed(worker.model, decode_body(message.body, Failed), now)
             case "pong":
                 pong = decode_body(message.body, Pong)
-                self._forgotten.answered(worker, pong, now)
+                self._lost_requests.answered(worker, pong, now)
                 oldest = next(self._dispatcher.routes(worker.name), None)
                 self._supervisor.progressed(worker, pong, oldest.started_s if oldest else None, now)
             case "progress":
@@ -300,7 +300,7 @@ class Broker:
         envelope = message.envelope
         if len(envelope.ids) != 1:
             raise RemoteProtocolError(f"submit: expected one id, got {len(envelope.ids)}")
-        if self._ending.state != "running":
+        if self._shutdown.state != "running":
             raise ShuttingDown("mlxd is shutting down and takes no new requests")
         model = self._roster.get(envelope.model, envelope.task)
         if model is None:
@@ -350,14 +350,14 @@ class Broker:
     def _ask(self, question: Question, now: float) -> None:
         if question.operation == "stop":
             self._questions.answer(question, DoneReply(detail="stopping"))
-            self._ending.stop(now, at_once=question.args.force)
+            self._shutdown.stop(now, at_once=question.args.force)
         else:
             self._admin.ask(question, now)
 
     def _measured(self, event: Measured, now: float) -> None:
         self._watch.measured(event)
         self._placement.relieve(now)
-        self._questions.measured(lambda: self._status.reply(self._ending.state, now))
+        self._questions.measured(lambda: self._status.reply(self._shutdown.state, now))
 
     # --- time and the end -----------------------------------------------------------------------
 
@@ -381,12 +381,12 @@ class Broker:
         self._watch.tick(now)
         self._roster.tick(now)
         self._dispatcher.tick(now)
-        self._ending.tick(now)
+        self._shutdown.tick(now)
 
     def _settle(self, now: float) -> None:
         """What follows from any change: idle models leave, others are loaded, and the kernel ends."""
-        self._ending.settle(now)
-        if self._ending.state != "stopping":
+        self._shutdown.settle(now)
+        if self._shutdown.state != "stopping":
             self._residency.unload_idle(now)
             self._lifecycle.load_wanted(now)
 

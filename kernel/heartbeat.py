@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kernel.actions import Emit, Send
-from kernel.forgotten import Forgotten
+from kernel.lost_requests import LostRequests
 from kernel.peers import Peer, Peers
 from transports.frames import parcel
 from transports.messages import Ping
@@ -13,10 +13,12 @@ from transports.settings import KernelSettings
 class Heartbeat:
     """Times are seconds of that clock, but for those of `awake` and `on_the_clock`."""
 
-    def __init__(self, settings: KernelSettings, peers: Peers, forgotten: Forgotten, emit: Emit) -> None:
+    def __init__(
+        self, settings: KernelSettings, peers: Peers, lost_requests: LostRequests, emit: Emit
+    ) -> None:
         self._interval_s = settings.heartbeat_s
         self._peers = peers
-        self._forgotten = forgotten
+        self._lost_requests = lost_requests
         self._emit = emit
         self._next_s = 0.0
         # How long the kernel stood still so far.
@@ -56,7 +58,7 @@ class Heartbeat:
             peer.num_pings += 1
             # Every worker has a process: the kernel started it.
             worker = peer.process if peer.role == "worker" else None
-            ping = self._forgotten.question(worker) if worker else Ping()
+            ping = self._lost_requests.question(worker) if worker else Ping()
             self._emit(Send(peer.id, parcel("ping", ping)))
 
     def answered(self, peer: Peer) -> bool:

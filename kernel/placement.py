@@ -9,9 +9,9 @@ from kernel.declaration import Setting
 from kernel.memory import MemoryPlans, Plan
 from kernel.memory_watch import MemoryWatch
 from kernel.residency import Residency, Resident
+from kernel.retention import Retention
 from kernel.roster import Roster
 from kernel.supervisor import Supervisor
-from kernel.tenure import Tenure
 from transports.errors import CapacityError, MlxdError, ModelUnavailable
 from transports.reports import MemoryEstimate, ModelInfo
 from transports.settings import KernelSettings
@@ -49,7 +49,7 @@ class Placement:
         self,
         settings: KernelSettings,
         residency: Residency,
-        tenure: Tenure,
+        retention: Retention,
         roster: Roster,
         plans: MemoryPlans,
         watch: MemoryWatch,
@@ -57,7 +57,7 @@ class Placement:
     ) -> None:
         self._settings = settings
         self._residency = residency
-        self._tenure = tenure
+        self._retention = retention
         self._roster = roster
         self._plans = plans
         self._watch = watch
@@ -93,7 +93,7 @@ class Placement:
             if now - resident.wanted_s >= self._settings.pressure_wait_s
         ]
         for resident in late:
-            if not self._tenure.is_pinned(resident.name):
+            if not self._retention.is_pinned(resident.name):
                 self._residency.unload(resident.name, now)
         told = f"{KEPT_OUT}: {self._watch.pressure}; try again later"
         return [
@@ -106,7 +106,7 @@ class Placement:
             return f"{KEPT_OUT}: {self._watch.pressure}"
         leaving = self._leaving()
         idle = self._residency.evictable()
-        placed = (one for one in self._residency.placed() if not self._tenure.is_pinned(one.name))
+        placed = (one for one in self._residency.placed() if not self._retention.is_pinned(one.name))
         busy = [one for one in placed if one not in idle]
         if not (first := leaving or busy):
             return "no place in memory yet"
@@ -124,7 +124,7 @@ class Placement:
 
     def refusal(self, model: ModelInfo) -> MlxdError | None:
         """Why a model without a place would get none, even when all had left that may."""
-        pinned = [one for one in self._residency.placed() if self._tenure.is_pinned(one.name)]
+        pinned = [one for one in self._residency.placed() if self._retention.is_pinned(one.name)]
         held = {one.name: self.charge(one) for one in pinned if one.name != model.name}
         if len(held) >= self._settings.max_models:
             return ModelUnavailable(

@@ -10,8 +10,8 @@ from typing import Literal
 from kernel.actions import Emit, Log, Prepare
 from kernel.events import Prepared
 from kernel.memory import Plan
+from kernel.retention import Retention
 from kernel.supervisor import Process, Supervisor
-from kernel.tenure import Tenure
 from transports.errors import MlxdError, ModelUnavailable
 from transports.loading import Ready
 from transports.messages import Progress
@@ -44,7 +44,7 @@ class Resident:
     # How much memory it takes, and how much of that are keys and values; settled when it gets a place.
     plan: Plan = Plan()  # noqa: RUF009  # Frozen.
     kv_bytes: int = 0
-    # What the last request that said so wished, see `Tenure.idle_s`.
+    # What the last request that said so wished, see `Retention.idle_s`.
     keep_alive_s: float | None = None
     # The supervisor's name for its worker.
     worker_name: str = field(init=False)
@@ -59,13 +59,13 @@ class Residency:
     def __init__(
         self,
         settings: KernelSettings,
-        tenure: Tenure,
+        retention: Retention,
         supervisor: Supervisor,
         emit: Emit,
         is_busy: Callable[[str], bool],
     ) -> None:
         self._settings = settings
-        self._tenure = tenure
+        self._retention = retention
         self._supervisor = supervisor
         self._emit = emit
         self._is_busy = is_busy
@@ -91,7 +91,7 @@ class Residency:
         Args:
             model: Of the catalog.
             now: Monotonic seconds.
-            keep_alive_s: See `Tenure.idle_s`; None changes nothing.
+            keep_alive_s: See `Retention.idle_s`; None changes nothing.
         """
         resident = self._residents.get(model.name)
         if resident is None:
@@ -132,7 +132,7 @@ class Residency:
 
     def evictable(self) -> list[Resident]:
         """Those who may leave for another one, the one used longest ago first."""
-        idle = [r for r in self if self._is_idle(r) and not self._tenure.is_pinned(r.name)]
+        idle = [r for r in self if self._is_idle(r) and not self._retention.is_pinned(r.name)]
         return sorted(idle, key=lambda r: r.used_s)
 
     def place(self, resident: Resident, plan: Plan, kv_bytes: int) -> None:
@@ -233,7 +233,7 @@ class Residency:
 
     def is_pinned(self, model: str) -> bool:
         """Whether only an administrator takes it out of memory."""
-        return self._tenure.is_pinned(model)
+        return self._retention.is_pinned(model)
 
     def process(self, resident: Resident) -> Process | None:
         """The resident's worker."""
@@ -313,7 +313,7 @@ class Residency:
                 raise AssertionError(f"{resident.name} is idle, and nobody looks when its time is over")
 
     def _leaves_s(self, resident: Resident) -> float:
-        return resident.used_s + self._tenure.idle_s(resident.name, resident.keep_alive_s)
+        return resident.used_s + self._retention.idle_s(resident.name, resident.keep_alive_s)
 
     def _is_idle(self, resident: Resident) -> bool:
         """Whether it could leave without anybody noticing; one that leaves already could not."""

@@ -46,7 +46,7 @@ from kernel.gauge import Gauge
 from kernel.jobs import Jobs
 from kernel.outcasts import Outcasts
 from kernel.processes import Processes
-from kernel.shared import SharedFolder
+from kernel.shared_folder import SharedFolder
 from transports.admission import bind_admission
 from transports.errors import MlxdError
 from transports.frames import Frame, as_buffer, join, split

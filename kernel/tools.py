@@ -42,9 +42,9 @@ async def run_tool(
         TimeoutError: It took longer than *timeout_s*, seconds.
     """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "kernel.leash"),
+        *(sys.executable, "-P", "-m", "kernel.tethered"),
         *(os.fspath(word) for word in command),
-        stdin=asyncio.subprocess.PIPE,  # Never written to: it holds the leash.
+        stdin=asyncio.subprocess.PIPE,  # Never written to: it is the tether.
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env=dict(env),

@@ -18,7 +18,7 @@ from kernel.jobs import Jobs
 from kernel.leftovers import Children
 from kernel.logfiles import LogFiles
 from kernel.processes import Processes
-from kernel.shared import SharedFolder
+from kernel.shared_folder import SharedFolder
 from kernel.shell import EXIT_INTERNAL_ERROR, Shell
 from transports.settings import Settings
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.actions import Action
-from kernel.forgotten import Forgotten
 from kernel.heartbeat import Heartbeat
+from kernel.lost_requests import LostRequests
 from kernel.peers import Peers
 from transports.settings import KernelSettings
 
@@ -18,7 +18,7 @@ from transports.settings import KernelSettings
 def heart() -> Heartbeat:
     """One that beats each second, first at 100."""
     actions: list[Action] = []
-    nobody, nothing = cast(Peers, ()), cast(Forgotten, None)
+    nobody, nothing = cast(Peers, ()), cast(LostRequests, None)
     beats = Heartbeat(KernelSettings(heartbeat_s=1), nobody, nothing, actions.append)
     beats.start(100.0)
     return beats

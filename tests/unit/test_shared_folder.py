@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from kernel_world import World
 
-from kernel import shared
+from kernel import shared_folder
 from kernel.actions import Action, MakeFolder, RemoveFolder, Send
 from kernel.events import PeerUnreachable
-from kernel.shared import SharedFolder
+from kernel.shared_folder import SharedFolder
 from transports.codec import decode_body
 from transports.errors import ConfigError
 from transports.messages import Welcome
@@ -26,7 +26,7 @@ def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run directory, and a place in memory that is none."""
     memory = tmp_path / "memory"
     memory.mkdir()
-    monkeypatch.setattr(shared, "MEMORY", memory)
+    monkeypatch.setattr(shared_folder, "MEMORY", memory)
     path = tmp_path / "run"
     path.mkdir()
     return path
@@ -39,13 +39,13 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="no /dev/shm")
 def test_it_is_in_memory_and_for_this_user_alone(run_dir: Path) -> None:
     folder = SharedFolder(run_dir)
 
-    assert folder.path.parent == shared.MEMORY
+    assert folder.path.parent == shared_folder.MEMORY
     assert folder.path.stat().st_mode & 0o777 == 0o700
     folder.close()
 
 
 def test_without_a_place_in_memory_it_is_in_the_run_directory(run_dir: Path) -> None:
-    shared.MEMORY.rmdir()
+    shared_folder.MEMORY.rmdir()
 
     folder = SharedFolder(run_dir)
 
@@ -83,7 +83,7 @@ def test_a_folder_that_a_kernel_elsewhere_uses_is_left_to_it(run_dir: Path) -> N
 
 
 def test_nowhere_to_put_it_ends_the_kernel_with_the_reason(run_dir: Path) -> None:
-    shared.MEMORY.rmdir()
+    shared_folder.MEMORY.rmdir()
     (run_dir / "shared").touch()
 
     with pytest.raises(ConfigError, match="shared"):
@@ -117,7 +117,7 @@ def test_what_kernels_of_other_homes_left_in_memory_is_swept_too(run_dir: Path) 
 
     folder = SharedFolder(run_dir)
 
-    assert sorted(shared.MEMORY.iterdir()) == sorted([folder.path, living.path])
+    assert sorted(shared_folder.MEMORY.iterdir()) == sorted([folder.path, living.path])
     assert (living.path / folder_name("frontend")).is_dir()
     folder.close()
     living.close()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from transports.settings import KernelSettings, ModelOptions
 
 
-class Tenure:
+class Retention:
     """Pins and idle times. Knows nothing of what is in memory."""
 
     def __init__(

@@ -22,7 +22,7 @@ State = Literal["running", "draining", "stopping"]
 Refuse = Callable[[MessageReceived, MlxdError, float], None]
 
 
-class Ending:
+class Shutdown:
     """Whether the kernel runs, and when it does no more."""
 
     def __init__(

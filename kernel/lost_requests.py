@@ -13,7 +13,7 @@ from transports.messages import MAX_IDS_ASKED, Ping, Pong
 from transports.settings import KernelSettings
 
 
-class Forgotten:
+class LostRequests:
     """Asks workers for the requests that they should have, and ends those that they do not."""
 
     def __init__(self, settings: KernelSettings, dispatcher: Dispatcher, emit: Emit) -> None:

@@ -1,4 +1,4 @@
-"""Runs a command that ends when its parent does: `python -m kernel.leash COMMAND ARGUMENT…`.
+"""Runs a command that ends when its parent does: `python -m kernel.tethered COMMAND ARGUMENT…`.
 
 For programs that are not ours, such as uv: the parent holds our stdin open, end of file means that it
 is gone, also after SIGKILL, and then the whole process group goes.
