@@ -26,7 +26,7 @@ from transports.errors import (
 from transports.frames import parcel
 from transports.loading import Load, Ready
 from transports.messages import Failed, Progress
-from transports.places import without_places
+from transports.redaction import redacted
 from transports.reports import DoneReply
 from transports.settings import ModelOptions
 
@@ -128,7 +128,7 @@ class Lifecycle:
         """A model could not be prepared or loaded: clients learn why, and not where on the disk."""
         resident = self._residency.get(model)
         message = said.message.replace(resident.path, model) if resident and resident.path else said.message
-        said = msgspec.structs.replace(said, message=without_places(message))
+        said = msgspec.structs.replace(said, message=redacted(message))
         self.failed(model, from_failed(said), now)
 
     def failed(self, model: str, error: MlxdError, now: float) -> None:
@@ -140,7 +140,7 @@ class Lifecycle:
     def exited(self, worker: Process, event: ProcessExited, now: float) -> None:
         """A worker process ended: what it had fails, what waits goes on waiting if it comes back."""
         model, had_hello = worker.model, bool(worker.peer)
-        reason = without_places(event.reason)
+        reason = redacted(event.reason)
         ended = f"its worker ended: {reason}"
         if worker.fault and event.returncode not in (None, KILLED):
             # We noticed that it was gone before the system told why; only its own reason says that.

@@ -15,7 +15,7 @@ from kernel.supervisor import Process, Supervisor
 from transports.errors import MlxdError, ModelUnavailable
 from transports.loading import Ready
 from transports.messages import Progress
-from transports.places import without_places
+from transports.redaction import redacted
 from transports.reports import ModelInfo, ModelState
 from transports.settings import KernelSettings
 
@@ -297,7 +297,7 @@ class Residency:
         process = self.process(resident) if resident else None
         if process and process.state == "crash-looped":
             retry_after_s = max(0.0, (process.deadline_s or now) - now)
-            reason = without_places(process.error)
+            reason = redacted(process.error)
             return ModelUnavailable(
                 f"{model}: its worker ends again and again ({reason}); it is tried again in "
                 f"{retry_after_s:.0f} s; `mlxd load {model}` tries at once",

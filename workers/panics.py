@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from transports.errors import RequestError
-from transports.places import without_places
+from transports.redaction import redacted
 
 _MAX_REASON = 200
 
@@ -43,5 +43,5 @@ def tokenizing() -> Iterator[None]:
         with panics_caught():
             yield
     except Panic as e:
-        reason = without_places(str(e))[:_MAX_REASON]
+        reason = redacted(str(e))[:_MAX_REASON]
         raise RequestError(f"the model's tokenizer cannot read this text: {reason}") from None

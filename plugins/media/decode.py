@@ -13,9 +13,9 @@ from PIL import Image
 
 from plugins.media import documents
 from plugins.media.decode_task import Task
-from plugins.media.endings import is_cut_short
 from plugins.media.formats import format_of, open_picture
 from plugins.media.rgb import to_rgb
+from plugins.media.truncation import is_truncated
 from transports.errors import InvalidImage, RequestError
 from transports.messages import MAX_IMAGE_SIDE
 
@@ -47,7 +47,7 @@ def decode(data: bytes, task: Task, on_page: Callable[[], None]) -> Iterator[Pag
         raise InvalidImage(f"pages: only a PDF has pages, this is {format_name}")
     on_page()
     with _damage_is_an_error(format_name):
-        if is_cut_short(data, format_name):
+        if is_truncated(data, format_name):
             raise InvalidImage(f"expected a whole {format_name} file, got one that is cut short")
         if format_name == "PDF":
             for page in documents.render(data, task.pages, task.max_pages, task.side, on_page):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from plugins.media.data_url import from_data_url
 from plugins.media.decode_pool import DecodePool, Result
 from plugins.media.picture import Detail, Picture, Source
-from plugins.media.sides import side_of
+from plugins.media.picture_size import max_side
 from transports.errors import InvalidImage, RequestError, RequestTooLarge
 from transports.settings import MediaSettings
 
@@ -98,7 +98,7 @@ class MediaIntake:
             result = await self._pool.decode(
                 encoded,
                 source.path,
-                side=side_of(source.detail, settings.max_image_side),
+                side=max_side(source.detail, settings.max_image_side),
                 pages=source.pages,
                 max_pages=min(settings.max_pdf_pages, settings.max_images - num_sources + 1),
             )

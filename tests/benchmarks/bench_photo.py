@@ -19,7 +19,7 @@ from support import ECHO, Figure, echo_home, percentile, running_kernel, tempora
 
 from plugins.media.decode import decode
 from plugins.media.decode_task import Task
-from plugins.media.sides import side_of
+from plugins.media.picture_size import max_side
 from transports.settings import MediaSettings
 
 # 12 megapixels, as a telephone takes them.
@@ -42,7 +42,7 @@ def decode_s(data: bytes, settings: MediaSettings) -> float:
     """Decoding and resizing alone, seconds."""
     task = Task(
         num_bytes=len(data),
-        side=side_of("auto", settings.max_image_side),
+        side=max_side("auto", settings.max_image_side),
         max_pixels=settings.max_image_pixels,
         pages="",
         max_pages=1,

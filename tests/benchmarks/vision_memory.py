@@ -19,7 +19,7 @@ from mlx.utils import tree_flatten
 
 from transports.settings import VisionSettings
 
-# Of the machine, GB; and the larger side of a picture there (plugins/media/sides.py).
+# Of the machine, GB; and the larger side of a picture there (plugins/media/picture_size.py).
 MACHINES = ((16, 512), (24, 512), (32, 768), (48, 768), (64, 1024), (96, 1024), (128, 1024))
 # What a model may have of it; the rest is for the system and other programs.
 SHARE = 0.6

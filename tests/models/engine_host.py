@@ -212,9 +212,9 @@ def break_sampling(scenario: Scenario, original) -> None:  # type: ignore[no-unt
 
 def cut_nothing(scenario: Scenario, original) -> None:  # type: ignore[no-untyped-def]
     """Say of all caches that they cannot be cut back, or the truth."""
-    from workers.generation import engine, twins
+    from workers.generation import engine, shared_prefill
 
-    engine.can_trim_prompt_cache = twins.can_trim_prompt_cache = (
+    engine.can_trim_prompt_cache = shared_prefill.can_trim_prompt_cache = (
         (lambda _: False) if scenario.is_uncuttable else original
     )
 

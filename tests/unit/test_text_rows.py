@@ -8,7 +8,7 @@ from transports.messages import Delta, Done, Sampling, TokenLogprob
 from workers.generation.params import Defaults, resolve
 from workers.generation.prompt_cache import PromptCache
 from workers.generation.rows import Row
-from workers.generation.stops import StopMatcher
+from workers.generation.stop_strings import StopMatcher
 
 PARAMS = resolve(Sampling(), Defaults(), 10)
 WORDS = [" one", " two", " three", ""]

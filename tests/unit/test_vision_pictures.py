@@ -6,7 +6,7 @@ import hashlib
 
 from transports.messages import ChatMessage, ChatRequest, Sampling
 from workers.generation.params import Defaults, resolve
-from workers.generation.stops import StopMatcher
+from workers.generation.stop_strings import StopMatcher
 from workers.vision.pictures import Picture, Seen, SeenPictures
 from workers.vision.rows import VisionRow
 

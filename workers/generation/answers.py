@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from transports.messages import Delta, FinishReason, Item, ReasoningDelta, TokenLogprob
-from workers.generation.stops import num_to_hold
+from workers.generation.stop_strings import num_to_hold
 from workers.generation.tool_calls import CallCount, CallReader, Tools
 from workers.generation.tool_formats import CallFormat
 

@@ -20,13 +20,13 @@ from transports.messages import ChatRequest, CompletionRequest, FinishReason, Pr
 from workers.engine import Failure, Output
 from workers.generation.batch import LogprobsOfRow, RowGenerator, RowSampler, beginning
 from workers.generation.cpu_values import num_waits
-from workers.generation.endings import Endings
 from workers.generation.failures import as_error, is_out_of_memory
 from workers.generation.kv_memory import KvBudget
 from workers.generation.loaded import BatchSettings, LoadedModel
 from workers.generation.pace import PrefillPace
 from workers.generation.prompt_cache import PromptCache
 from workers.generation.rows import Row
+from workers.generation.stop_tokens import StopTokens
 
 log = get_logger()
 
@@ -58,7 +58,7 @@ class BatchEngine(ABC, Generic[AnyRow]):
         self._loaded = loaded
         self._settings = settings
         self._stream = mx.default_stream(mx.default_device())
-        self._endings = Endings(loaded.eos_tokens, loaded.reader.prompts.fim)
+        self._stop_tokens = StopTokens(loaded.eos_tokens, loaded.reader.prompts.fim)
         self._prompt_cache: PromptCache[list[KvCache]] = PromptCache(settings.prompt_cache_bytes)
         self._budget = KvBudget(loaded.kv_sizes, settings.kv_cache_bytes, settings.prefill_step_tokens)
         self._pace = PrefillPace(settings.prefill_step_tokens, settings.prefill_share)
@@ -193,7 +193,7 @@ class BatchEngine(ABC, Generic[AnyRow]):
             prompt,
             self._sampler(row),
             max_tokens=row.num_left,
-            stops=self._endings.of(row),
+            stops=self._stop_tokens.of(row),
             cache=cache,
             cached=cached,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from transports.errors import MlxdError, OutOfMemory, WorkerError
-from transports.places import without_places
+from transports.redaction import redacted
 
 # Seen in mlx 0.32.4: "[metal::malloc] Attempting to allocate ... bytes which is greater than the maximum",
 # "[malloc_or_wait] Unable to allocate ... bytes", "cudaMallocAsync(...) failed: out of memory",
@@ -23,7 +23,7 @@ def as_error(error: Exception) -> MlxdError:
     """For the request that *error* ends."""
     if isinstance(error, MlxdError):
         return error
-    said = without_places(str(error)[: 10 * _MAX_REASON])
+    said = redacted(str(error)[: 10 * _MAX_REASON])
     reason = f"{type(error).__name__}: {said}"[:_MAX_REASON]
     if is_out_of_memory(error):
         return OutOfMemory(f"there is not enough memory for this request, even alone: {reason}")

@@ -13,7 +13,7 @@ from workers.generation.answers import AnswerReader
 from workers.generation.constraint import Constraint
 from workers.generation.detokenize import Detokenizer
 from workers.generation.params import SamplingParams
-from workers.generation.stops import StopMatcher
+from workers.generation.stop_strings import StopMatcher
 from workers.generation.thoughts import ThoughtLimit
 
 

@@ -17,7 +17,7 @@ from workers.engine import Output
 from workers.generation.engine import AnyRow
 from workers.generation.loaded import BatchSettings, LoadedModel
 from workers.generation.logprobs import StepLogprobs
-from workers.generation.twins import TwinEngine
+from workers.generation.shared_prefill import SharedPrefillEngine
 
 # Any: mlx and mlx-lm publish no types that mypy sees outside a worker's environment.
 Array = Any
@@ -36,8 +36,8 @@ class _Reading(Generic[AnyRow]):
     num_read: int = 0
 
 
-class ScoringEngine(TwinEngine[AnyRow]):
-    """A `TwinEngine` that can say what its model thought of a prompt.
+class ScoringEngine(SharedPrefillEngine[AnyRow]):
+    """A `SharedPrefillEngine` that can say what its model thought of a prompt.
 
     What it reads for that goes into the prompt cache, where the row finds it when it joins.
     """

@@ -1,4 +1,4 @@
-"""Which tokens end a row's answer, as mlx-lm's generator takes them."""
+"""Stop tokens: which tokens end a row's answer, as mlx-lm's generator takes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from workers.generation.fim import Fim
 from workers.generation.rows import Row
 
 
-class Endings:
+class StopTokens:
     """The end tokens of one model."""
 
     def __init__(self, eos: frozenset[int], fim: Fim | None) -> None:

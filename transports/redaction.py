@@ -1,4 +1,4 @@
-"""What a library says of this machine and nobody else need know: folders, and addresses of objects."""
+"""Takes out of what a library says what it tells of this machine: folders, and addresses of objects."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}")
 _FOLDERS = re.compile(r"(?<![\w:/.~])/(?:[^/\s'\"]+/)+")
 
 
-def without_places(said: str) -> str:
+def redacted(said: str) -> str:
     """*said* as a client may read it: files without their folders."""
     return _FOLDERS.sub("", _ADDRESS.sub("0x...", said))

@@ -18,7 +18,7 @@ KvCache = Any
 Response = Any
 
 
-class TwinEngine(BatchEngine[AnyRow]):
+class SharedPrefillEngine(BatchEngine[AnyRow]):
     """A `BatchEngine` in which a row does not read a prompt that another one reads or has read.
 
     While the other one reads, it waits; then it takes a copy of the keys and values. Caches that cannot be

@@ -17,7 +17,7 @@ JPEG_END = b"\xff\xd9"
 JPEG_BARE = frozenset((0x01, *range(0xD0, 0xD9)))
 
 
-def is_cut_short(data: bytes, format_name: str) -> bool:
+def is_truncated(data: bytes, format_name: str) -> bool:
     """Whether the end of the file is missing. Bytes after the end are none of our business."""
     match format_name:
         case "PNG":

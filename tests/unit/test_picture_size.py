@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from plugins.media.decode_pool import usual_decoders
-from plugins.media.sides import GIB, side_of, tier_of
+from plugins.media.picture_size import GIB, max_side, max_side_by_memory
 
 
 @pytest.mark.parametrize(
@@ -24,19 +24,19 @@ from plugins.media.sides import GIB, side_of, tier_of
 )
 def test_memory_decides_where_no_setting_does(memory_gb: float, side: int) -> None:
     """A machine of 32 GB reports a little less."""
-    assert tier_of(int(memory_gb * GIB)) == side
+    assert max_side_by_memory(int(memory_gb * GIB)) == side
 
 
 @pytest.mark.parametrize(
     ("setting", "low"), [(1, 1), (256, 128), (512, 256), (768, 384), (1024, 512), (4096, 512)]
 )
 def test_low_detail_is_half_of_the_limit_and_never_much(setting: int, low: int) -> None:
-    assert side_of("high", setting) == side_of("auto", setting) == setting
-    assert side_of("low", setting) == low
+    assert max_side("high", setting) == max_side("auto", setting) == setting
+    assert max_side("low", setting) == low
 
 
 def test_without_a_setting_the_side_is_a_tier() -> None:
-    assert side_of("high", 0) in (512, 768, 1024)
+    assert max_side("high", 0) in (512, 768, 1024)
 
 
 @pytest.mark.parametrize(("num_processors", "expected"), [(1, 1), (2, 1), (4, 2), (8, 4), (128, 4)])

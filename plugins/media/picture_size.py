@@ -11,7 +11,7 @@ TIERS = ((60 * GIB, 1024), (30 * GIB, 768), (0, 512))
 MAX_LOW_SIDE = 512
 
 
-def side_of(detail: Detail, setting: int) -> int:
+def max_side(detail: Detail, setting: int) -> int:
     """The largest side, pixels, of a picture that was sent with *detail*.
 
     Args:
@@ -20,10 +20,10 @@ def side_of(detail: Detail, setting: int) -> int:
     """
     import psutil  # noqa: PLC0415  # 20 ms that no start should wait for.
 
-    full = setting or tier_of(psutil.virtual_memory().total)
+    full = setting or max_side_by_memory(psutil.virtual_memory().total)
     return min(-(-full // 2), MAX_LOW_SIDE) if detail == "low" else full
 
 
-def tier_of(memory_bytes: int) -> int:
+def max_side_by_memory(memory_bytes: int) -> int:
     """The largest side on a machine with that much memory."""
     return next(side for least, side in TIERS if memory_bytes >= least)

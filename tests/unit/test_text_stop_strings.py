@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.generation.stops import StopMatcher
+from workers.generation.stop_strings import StopMatcher
 
 
 def fed(stops: list[str], pieces: list[str]) -> tuple[str, str | None]:
