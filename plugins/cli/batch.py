@@ -19,9 +19,9 @@ from plugins.cli.attachments import is_document, read_file
 from plugins.cli.batch_files import digest_of, label
 from plugins.cli.batch_view import BatchView
 from plugins.cli.exits import FAILED
+from plugins.cli.picture_messages import about
 from plugins.cli.pictures import open_intake, submit, take_in
 from plugins.cli.results import Result, ResultFailure, Results, ResultsError
-from plugins.cli.turns import about
 from plugins.client import KernelClient
 from plugins.image_models import check_takes_images
 from plugins.media.picture import Source

@@ -26,9 +26,9 @@ from plugins.cli.history import history_file
 from plugins.cli.keep_alive import keep_alive_flag
 from plugins.cli.pictures import Named, submit
 from plugins.cli.progress import ProgressView
+from plugins.cli.queue_flags import queue_flags
 from plugins.cli.sanitize import clean_line
 from plugins.cli.thoughts import ThoughtView
-from plugins.cli.urgency import urgency_flags
 from plugins.client import KernelClient, Submission
 from plugins.terms import PRIORITIES, Terms
 from transports.config import home
@@ -43,7 +43,7 @@ LOCAL_FLAGS = 3
 @click.option("--system", metavar="TEXT", default="", help="Instructions that go before the conversation.")
 @media_flags
 @generation_flags
-@urgency_flags
+@queue_flags
 @keep_alive_flag
 @click.option("--raw", is_flag=True, help="Leave terminal control sequences in the answers.")
 def chat(

@@ -39,7 +39,7 @@ class Commands(LazyGroup):
         if command := super().get_command(ctx, cmd_name):
             return command
         # Imported here: looking through what is installed takes a while.
-        from plugins.cli.others import find_command  # noqa: PLC0415
+        from plugins.cli.installed_commands import find_command  # noqa: PLC0415
 
         return find_command(cmd_name)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from plugins.cli.generation import OPTIONS, chat_request, parse_option
 from plugins.cli.pasted import find_files
+from plugins.cli.picture_messages import user_message
 from plugins.cli.sanitize import clean
-from plugins.cli.turns import user_message
 from plugins.media.picture import Picture
 from transports.messages import ChatMessage, ChatRequest, ImagePart
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from plugins.cli.attachments import read_source
-from plugins.cli.turns import about
+from plugins.cli.picture_messages import about
 from plugins.client import KernelClient, Submission
 from plugins.image_models import check_takes_images
 from plugins.media.picture import Picture, Source

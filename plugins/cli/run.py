@@ -18,8 +18,8 @@ from plugins.cli.keep_alive import keep_alive_flag
 from plugins.cli.output import print_json
 from plugins.cli.pictures import Named, submitted
 from plugins.cli.progress import ProgressView
+from plugins.cli.queue_flags import queue_flags
 from plugins.cli.thoughts import ThoughtView
-from plugins.cli.urgency import urgency_flags
 from plugins.terms import PRIORITIES, Terms
 from transports.messages import ChatMessage, ChatRequest
 
@@ -59,7 +59,7 @@ MAX_CONCURRENCY = 64
     help="Files of --each at a time.",
 )
 @generation_flags
-@urgency_flags
+@queue_flags
 @keep_alive_flag
 @click.option("--raw", is_flag=True, help="Leave terminal control sequences in the answer.")
 @click.option("--json", "as_json", is_flag=True, help="Print answer, usage and timings as one JSON object.")

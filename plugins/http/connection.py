@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from plugins.http.crowd import Crowd
+from plugins.http.connection_limit import ConnectionLimit
 from plugins.openai.errors import error_body
 from transports.errors import CapacityError, RequestError
 
@@ -35,7 +35,7 @@ READ_BUFFER_BYTES = 256 * 1024
 class Limits:
     """What all connections of a server share."""
 
-    crowd: Crowd
+    connections: ConnectionLimit
     header_timeout_s: float
     keepalive_timeout_s: float
     write_timeout_s: float
@@ -54,7 +54,7 @@ class Connection(web.RequestHandler):
             server,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=limits.keepalive_timeout_s,
-            # Ours is in routes.py; aiohttp's type forgets that None is allowed.
+            # Ours is in dispatcher.py; aiohttp's type forgets that None is allowed.
             access_log=None,  # type: ignore[arg-type]
             auto_decompress=False,
             lingering_time=LINGER_S,
@@ -73,7 +73,7 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._address = address_of(transport)
         try:
-            self._limits.crowd.acquire(self._address)
+            self._limits.connections.acquire(self._address)
         except CapacityError as e:
             self.close()
             _refuse(transport, e)
@@ -86,7 +86,7 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         if self in self._limits.open_connections:
             self._limits.open_connections.remove(self)
-            self._limits.crowd.release(self._address)
+            self._limits.connections.release(self._address)
         self._stop_header_timer()
         super().connection_lost(exc)
 

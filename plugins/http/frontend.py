@@ -13,8 +13,8 @@ from aiohttp import web
 from plugins.client import KernelClient
 from plugins.frontend import check_options
 from plugins.http.connection import Connection, Limits
+from plugins.http.connection_limit import ConnectionLimit
 from plugins.http.cors import read_origins
-from plugins.http.crowd import Crowd
 from plugins.http.dispatcher import Dispatcher
 from plugins.http.handshake import Handshake
 from plugins.http.keyring import Keyring
@@ -108,7 +108,7 @@ class HttpFrontend:
         # A client that leaves takes its handler with it, streaming or not.
         server = web.Server(dispatcher.handle, handler_cancellation=True)
         limits = Limits(
-            Crowd(self._settings.max_connections, self._settings.max_connections_per_address),
+            ConnectionLimit(self._settings.max_connections, self._settings.max_connections_per_address),
             self._settings.header_timeout_s,
             self._settings.keepalive_timeout_s,
             self._settings.write_timeout_s,

@@ -27,7 +27,7 @@ class Handshake(asyncio.Protocol):
             raise TypeError("expected a stream transport")
         address = address_of(transport)
         try:
-            self._limits.crowd.acquire(address)
+            self._limits.connections.acquire(address)
         except CapacityError:
             # An answer would have to be encrypted: work, for nobody that we know.
             transport.abort()
@@ -54,7 +54,7 @@ class Handshake(asyncio.Protocol):
             encrypted = None
         finally:
             # What it is now counts itself.
-            self._limits.crowd.release(address)
+            self._limits.connections.release(address)
         if encrypted is None:
             return
         encrypted.set_protocol(self._connection)

@@ -14,7 +14,7 @@ import pytest
 from aiohttp.http_parser import HttpRequestParser
 from http_harness import chat_body, open_door, say, say_nothing, updates_of
 
-from plugins.http import crowd
+from plugins.http import connection_limit
 from plugins.http.connection import Connection, _notice_loss
 from plugins.http.frontend import HttpFrontend
 from transports.errors import ConfigError, PluginError
@@ -120,7 +120,7 @@ async def test_connections_over_the_limit_are_refused_and_counted_again():
 
 async def test_connections_over_the_limit_of_an_address_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loopback's have none, so these are told to come from elsewhere."""
-    monkeypatch.setattr(crowd, "_who", lambda _: "192.0.2.1")
+    monkeypatch.setattr(connection_limit, "_who", lambda _: "192.0.2.1")
     async with open_door(max_connections_per_address=1) as door:
         first = await door.raw(door.bytes_of("GET", "/health"))
         assert (await first.reply()).status == 200

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from http_harness import NO_KEYS, Door, RawConnection, chat_body, open_door
 
-from plugins.http import crowd
+from plugins.http import connection_limit
 from plugins.http.frontend import HttpFrontend
 from plugins.media import certificates
 from plugins.media.fetch import Fetcher
@@ -87,7 +87,7 @@ async def test_a_handshake_that_fails_counts_no_more(
     files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The loopback has no limit of its own.
-    monkeypatch.setattr(crowd, "_who", lambda _: "192.0.2.1")
+    monkeypatch.setattr(connection_limit, "_who", lambda _: "192.0.2.1")
     async with open_door(max_connections_per_address=1, header_timeout_s=0.2, **tls_settings(files)) as door:
         for said in (b"", b"no TLS", b"\x16\x03\x01"):
             failing = await door.raw(said)

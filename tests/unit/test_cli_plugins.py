@@ -11,7 +11,7 @@ import pytest
 from plugin_packages import install_frontend
 
 from plugins.cli.commands import cli
-from plugins.cli.others import find_command
+from plugins.cli.installed_commands import find_command
 from plugins.cli.plugins import with_processes
 from transports.errors import PluginError
 from transports.reports import FrontendInfo, PluginInfo

@@ -6,13 +6,13 @@ import random
 
 import pytest
 
-from plugins.http.crowd import Crowd
+from plugins.http.connection_limit import ConnectionLimit
 from transports.errors import CapacityError
 
 
-def fill(crowd: Crowd, *addresses: str) -> None:
+def fill(limit: ConnectionLimit, *addresses: str) -> None:
     for address in addresses:
-        crowd.acquire(address)
+        limit.acquire(address)
 
 
 @pytest.mark.parametrize(
@@ -25,13 +25,13 @@ def fill(crowd: Crowd, *addresses: str) -> None:
     ],
 )
 def test_one_address_has_so_many(held: str, another: str) -> None:
-    crowd = Crowd(100, 2)
-    fill(crowd, held, another)
+    limit = ConnectionLimit(100, 2)
+    fill(limit, held, another)
 
     with pytest.raises(CapacityError, match="from one address; see max_connections_per_address"):
-        crowd.acquire(another)
-    crowd.release(held)
-    crowd.acquire(another)
+        limit.acquire(another)
+    limit.release(held)
+    limit.acquire(another)
 
 
 @pytest.mark.parametrize(
@@ -45,41 +45,41 @@ def test_one_address_has_so_many(held: str, another: str) -> None:
     ],
 )
 def test_others_do_not_notice(others: tuple[str, ...]) -> None:
-    crowd = Crowd(100, 1)
-    fill(crowd, "192.0.2.1", "2001:db8::1", "fe80::1%eth0")
+    limit = ConnectionLimit(100, 1)
+    fill(limit, "192.0.2.1", "2001:db8::1", "fe80::1%eth0")
 
-    fill(crowd, *others)
+    fill(limit, *others)
 
 
 def test_there_are_so_many_in_all_from_wherever() -> None:
-    crowd = Crowd(3, 2)
-    fill(crowd, "192.0.2.1", "127.0.0.1", "")
+    limit = ConnectionLimit(3, 2)
+    fill(limit, "192.0.2.1", "127.0.0.1", "")
 
     with pytest.raises(CapacityError, match="see max_connections of"):
-        crowd.acquire("192.0.2.2")
-    crowd.release("")
-    crowd.acquire("192.0.2.2")
+        limit.acquire("192.0.2.2")
+    limit.release("")
+    limit.acquire("192.0.2.2")
 
 
 def test_with_0_an_address_may_have_them_all() -> None:
-    crowd = Crowd(100, 0)
+    limit = ConnectionLimit(100, 0)
 
-    fill(crowd, *["192.0.2.1"] * 100)
+    fill(limit, *["192.0.2.1"] * 100)
 
 
 def test_what_has_ended_is_forgotten() -> None:
     """A stranger has addresses without end."""
-    crowd, rng, held = Crowd(50, 3), random.Random(1), list[str]()
+    limit, rng, held = ConnectionLimit(50, 3), random.Random(1), list[str]()
     for _ in range(5000):
         address = f"192.0.2.{rng.randrange(40)}"
         try:
-            crowd.acquire(address)
+            limit.acquire(address)
             held.append(address)
         except CapacityError:
             assert len(held) == 50 or held.count(address) == 3
         if held and rng.random() < 0.5:
-            crowd.release(held.pop(rng.randrange(len(held))))
+            limit.release(held.pop(rng.randrange(len(held))))
     for address in held:
-        crowd.release(address)
+        limit.release(address)
 
-    assert not vars(crowd)["_counts"]
+    assert not vars(limit)["_counts"]

@@ -12,7 +12,7 @@ from plugins.terms import PRIORITIES, parse_timeout_s
 F = TypeVar("F", bound=Callable[..., object])
 
 
-def urgency_flags(command: F) -> F:
+def queue_flags(command: F) -> F:
     """Give a click command --priority (None when it is not given) and --queue-timeout."""
     for option in (
         click.option(

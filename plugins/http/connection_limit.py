@@ -11,7 +11,7 @@ from transports.errors import CapacityError
 NETWORK_BITS = 64
 
 
-class Crowd:
+class ConnectionLimit:
     """Counts connections within limits.
 
     Args:
