@@ -16,6 +16,7 @@ from plugins.http.exchange import Exchange
 from plugins.http.unusable import Unusable
 from plugins.http.waiting import streamed_together
 from plugins.image_models import ImageModels
+from plugins.merged_updates import merged_updates
 from plugins.openai.answer import Answer
 from plugins.openai.choices import Choices, choices_of
 from plugins.openai.content import read_turns
@@ -34,7 +35,6 @@ from plugins.openai.translate import (
 )
 from plugins.pictures import with_pictures
 from plugins.terms import Terms
-from plugins.together import together
 from plugins.validation import Reader, aside
 from transports.messages import ChatRequest, CompletionRequest, Done, Usage
 
@@ -126,7 +126,7 @@ async def _whole(
 ) -> web.Response:
     answers: dict[int, Answer] = defaultdict(Answer)
     usages: dict[int, Usage] = {}
-    async for updates in together(submissions):
+    async for updates in merged_updates(submissions):
         for index, update in updates:
             answers[index].take(update)
             if isinstance(update, Done):

@@ -24,9 +24,9 @@ from plugins.http.unusable import Unusable
 from plugins.http.waiting import KEEP_ALIVE, comment
 from plugins.image_models import ImageModels
 from plugins.keep_alive import keep_alive_of
+from plugins.merged_updates import merged_updates
 from plugins.pictures import Pictured, with_pictures
 from plugins.terms import Terms
-from plugins.together import together
 from plugins.turns import Turn
 from plugins.validation import Reader, aside
 from transports.errors import WorkerError
@@ -145,7 +145,7 @@ async def _stream(exchange: Exchange, submission: Submission, shape: MessageShap
     )
     # What is said in a silence.
     filler = KEEP_ALIVE
-    async for updates in together([submission], settings.sse_keepalive_s):
+    async for updates in merged_updates([submission], settings.sse_keepalive_s):
         events: list[bytes] = []
         for _, update in updates:
             if isinstance(update, Progress):

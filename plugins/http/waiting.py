@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 
 from plugins.http.events import EventStream
+from plugins.merged_updates import Placed, merged_updates
 from plugins.submission import Submission, Update
-from plugins.together import Placed, together
 from transports.messages import Prefill, Progress
 
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -31,7 +31,7 @@ async def streamed_together(
 ) -> AsyncIterator[list[Placed]]:
     """As `streamed_updates`, of several answers; the last one of each is Done."""
     why = KEEP_ALIVE
-    async for updates in together(submissions, silence_s):
+    async for updates in merged_updates(submissions, silence_s):
         new: list[Placed] = []
         for place, update in updates:
             if isinstance(update, (Progress, Prefill)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from http_harness import FakeClient, Reply, open_door, say_nothing, updates_of
 
-from plugins.together import MAX_AT_ONCE
+from plugins.merged_updates import MAX_AT_ONCE
 from transports.errors import WorkerCrashed
 from transports.messages import Delta, Done, TokenLogprob, Usage
 from transports.tools import ToolCallBegin, ToolCallDelta, ToolCallEnd

@@ -14,6 +14,7 @@ from plugins.client import KernelClient, Submission, Update
 from plugins.image_models import ImageModels
 from plugins.media.intake import MediaIntake
 from plugins.media.picture import Source
+from plugins.merged_updates import merged_updates
 from plugins.openai.answer import Answer
 from plugins.openai.choices import choices_of
 from plugins.openai.content import read_turns
@@ -34,7 +35,6 @@ from plugins.stdio.jsonrpc import Request
 from plugins.stdio.kernel_link import KernelLink
 from plugins.submission import not_cancelled
 from plugins.terms import Terms
-from plugins.together import together
 from plugins.turns import Turn, chat_messages
 from plugins.validation import Reader
 from transports.errors import RequestError
@@ -203,7 +203,7 @@ async def _read(
     """Gather the answers, with chunks on the way; what each has used."""
     usages: dict[int, Usage] = {}
     begun: set[int] = set()
-    async for updates in together(submissions):
+    async for updates in merged_updates(submissions):
         for index, update in updates:
             if isinstance(update, Progress | Prefill):
                 if chunks:

@@ -1,4 +1,4 @@
-"""Several requests whose answers are read side by side, such as the choices of one."""
+"""The answers of several requests as one stream of updates, such as the choices of one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Placed = tuple[int, Update]
 MAX_AT_ONCE = 32
 
 
-async def together(
+async def merged_updates(
     submissions: Iterable[Submission], silence_s: float | None = None
 ) -> AsyncIterator[list[Placed]]:
     """Everything that arrives until all have ended, as it comes; an empty list after a silence.
