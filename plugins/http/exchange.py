@@ -11,11 +11,11 @@ import msgspec
 from aiohttp import web
 
 from plugins.client import KernelClient, Submission
-from plugins.http.asker import client_of
 from plugins.http.dialect import OPENAI, Dialect
 from plugins.http.events import EventStream
 from plugins.http.gate import NO_BODY, BodyLimit
 from plugins.http.keyring import Keyring
+from plugins.http.request_headers import client_of
 from plugins.keys import Key
 from plugins.media.intake import MediaIntake
 from plugins.submission import not_cancelled

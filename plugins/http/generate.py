@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack
 from aiohttp import web
 
 from plugins.client import Submission
-from plugins.http.asker import terms_of
 from plugins.http.body import read_body
 from plugins.http.events import DONE, EventStream, event
 from plugins.http.exchange import Exchange
+from plugins.http.request_headers import terms_of
 from plugins.http.unusable import Unusable
 from plugins.http.waiting import streamed_together
 from plugins.image_models import ImageModels

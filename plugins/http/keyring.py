@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 
-from plugins.http.asker import key_of
+from plugins.http.request_headers import key_of
 from plugins.keys import Key, Stamp, digest_of, read_keys, stamp_of
 from transports.buckets import Buckets
 from transports.errors import ConfigError, RateLimited, Unauthorized

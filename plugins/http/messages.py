@@ -16,10 +16,10 @@ from plugins.anthropic.shapes import PING, MessageShape
 from plugins.anthropic.tools import eager_tools, may_leave_out_tools, runs_here, thinking_fields
 from plugins.anthropic.translate import check, count_request, message_request
 from plugins.client import Submission, Update
-from plugins.http.asker import terms_of
 from plugins.http.body import read_body
 from plugins.http.events import EventStream
 from plugins.http.exchange import Exchange
+from plugins.http.request_headers import terms_of
 from plugins.http.unusable import Unusable
 from plugins.http.waiting import KEEP_ALIVE, comment
 from plugins.image_models import ImageModels

@@ -26,7 +26,7 @@ HEADERS = {
     "X-Request-Id": "The answer's id, which is in the log too.",
     "X-Mlxd-Ignored": "Names of the request's fields that had no effect.",
 }
-# Of every request that goes to a model; `plugins.http.asker` reads them.
+# Of every request that goes to a model; `plugins.http.request_headers` reads them.
 PARAMETERS: dict[str, dict[str, object]] = {
     "X-Priority": {
         "in": "header",

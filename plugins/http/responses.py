@@ -11,10 +11,10 @@ import msgspec
 from aiohttp import web
 
 from plugins.client import Submission
-from plugins.http.asker import terms_of
 from plugins.http.body import read_body
 from plugins.http.events import EventStream
 from plugins.http.exchange import Exchange
+from plugins.http.request_headers import terms_of
 from plugins.http.unusable import Unusable
 from plugins.http.waiting import streamed_updates
 from plugins.image_models import ImageModels

@@ -8,9 +8,9 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from plugins.http.asker import terms_of
 from plugins.http.body import read_body
 from plugins.http.exchange import Exchange
+from plugins.http.request_headers import terms_of
 from plugins.openai.content import read_turns
 from plugins.openai.requests import MAX_PROMPT_TOKENS, InputMessage, TokenId
 from plugins.turns import chat_messages, check_text

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from plugins.http.asker import terms_of
 from plugins.http.body import read_body
 from plugins.http.exchange import Exchange
+from plugins.http.request_headers import terms_of
 from plugins.openai.translate import asked_terms, user_of
 from plugins.openai.vector_answer import read_rows, written
 from plugins.openai.vector_requests import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plugins.http.asker import client_of, terms_of
+from plugins.http.request_headers import client_of, terms_of
 from plugins.keys import Key
 from plugins.terms import Terms
 from transports.envelope import MAX_CLIENT

@@ -1,4 +1,4 @@
-"""Who asks, and how urgently: what the headers of a request say to the kernel's queues.
+"""What the headers of a request say to the kernel's queues: which client asks, and how urgently.
 
 Where no key is needed, this tells clients apart for fair turns, and for nothing else: it proves nothing.
 """
