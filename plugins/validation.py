@@ -12,7 +12,6 @@ import msgspec
 from msgspec import inspect
 
 from plugins.known_fields import Known, alternatives, known_fields
-from plugins.openai.requests import WITHOUT_EFFECT
 from plugins.strict_json import check_json
 from transports.errors import RequestError
 
@@ -51,9 +50,7 @@ class Reader(Generic[T]):
         without_effect: Fields that are known, and only told to have none.
     """
 
-    def __init__(
-        self, type_: type[T], *, strict: bool, without_effect: frozenset[str] = WITHOUT_EFFECT
-    ) -> None:
+    def __init__(self, type_: type[T], *, strict: bool, without_effect: frozenset[str] = frozenset()) -> None:
         self._type = type_
         self._strict = strict
         self._without_effect = without_effect

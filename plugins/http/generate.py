@@ -20,7 +20,7 @@ from plugins.merged_updates import merged_updates
 from plugins.openai.answer import Answer
 from plugins.openai.choices import Choices, choices_of
 from plugins.openai.content import read_turns
-from plugins.openai.requests import ChatBody, CompletionBody, GenerateBody
+from plugins.openai.requests import WITHOUT_EFFECT, ChatBody, CompletionBody, GenerateBody
 from plugins.openai.shapes import ChatShape, CompletionShape, Shape
 from plugins.openai.translate import (
     asked_terms,
@@ -43,8 +43,8 @@ class Generator:
     """The two routes that generate text."""
 
     def __init__(self, *, strict: bool) -> None:
-        self._chat = Reader(ChatBody, strict=strict)
-        self._completion = Reader(CompletionBody, strict=strict)
+        self._chat = Reader(ChatBody, strict=strict, without_effect=WITHOUT_EFFECT)
+        self._completion = Reader(CompletionBody, strict=strict, without_effect=WITHOUT_EFFECT)
         self._image_models = ImageModels()
         self._unusable = Unusable()
 

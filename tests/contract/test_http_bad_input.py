@@ -518,8 +518,10 @@ async def test_strict_refuses_what_is_unknown_and_takes_what_openai_has():
     async with open_door(strict=True) as door:
         unknown = await door.chat(mirostat=2)
         known = await door.chat(tools=[], metadata={})
+        elsewhere = await door.post("/v1/embeddings", {"model": MODEL, "input": "hi", "metadata": {}})
 
     assert (unknown.status, unknown.error["param"]) == (400, "mirostat")
+    assert (elsewhere.status, elsewhere.error["param"]) == (400, "metadata")
     assert (known.status, known.headers["x-mlxd-ignored"]) == (200, "metadata")
 
 

@@ -18,7 +18,7 @@ from plugins.merged_updates import merged_updates
 from plugins.openai.answer import Answer
 from plugins.openai.choices import choices_of
 from plugins.openai.content import read_turns
-from plugins.openai.requests import ChatBody, CompletionBody, GenerateBody
+from plugins.openai.requests import WITHOUT_EFFECT, ChatBody, CompletionBody, GenerateBody
 from plugins.openai.shapes import ChatShape, CompletionShape, Shape
 from plugins.openai.translate import (
     asked_terms,
@@ -56,8 +56,8 @@ class Generation:
         self._kernel = kernel
         self._settings = settings
         # A name that nobody knows is a mistake of whoever wrote the program that talks to us.
-        self._chat = Reader(ChatBody, strict=True)
-        self._completion = Reader(CompletionBody, strict=True)
+        self._chat = Reader(ChatBody, strict=True, without_effect=WITHOUT_EFFECT)
+        self._completion = Reader(CompletionBody, strict=True, without_effect=WITHOUT_EFFECT)
         self._image_models = ImageModels()
         # Decodes for one connection to the kernel: its folder is there.
         self._intake: MediaIntake | None = None
