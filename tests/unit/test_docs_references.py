@@ -11,7 +11,12 @@ from protocol_tables import operations
 from transports.settings import SECTIONS, Settings
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md", ROOT / "CHANGELOG.md"]
+PAGES = [
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "tests").glob("*/README.md")),
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+]
 IDS = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
@@ -26,11 +31,12 @@ def test_files_that_are_named_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_links_lead_somewhere(page: Path) -> None:
-    text = page.read_text()
-    links = [link.partition("#") for link in re.findall(r"\]\((?!https?:)([^)]+)\)", text)]
+    links = [link.partition("#") for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text())]
+    targets = [(page.parent / path if path else page, anchor) for path, _, anchor in links]
 
-    assert [path for path, _, _ in links if path and not (page.parent / path).exists()] == []
-    assert [anchor for path, _, anchor in links if not path and anchor not in _anchors(text)] == []
+    assert [path for path, _ in targets if not path.exists()] == []
+    lost = [(path, anchor) for path, anchor in targets if anchor and anchor not in _anchors(path.read_text())]
+    assert lost == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
