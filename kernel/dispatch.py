@@ -265,7 +265,7 @@ class Dispatcher:
             worker: The supervisor's name of it.
             error: What its requests are told.
             now: Monotonic seconds.
-            was_wished: It ended by itself, or was ended because it hung: perhaps by a request.
+            was_wished: Nobody had asked it to end: it crashed or hung, perhaps because of a request.
         """
         lost = list(self.routes(worker))
         if was_wished:

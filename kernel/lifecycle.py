@@ -1,4 +1,4 @@
-"""What requests mean for models and the lives of workers and frontends for requests."""
+"""What ties requests to models and processes: a model is loaded for them, and a lost process ends them."""
 
 from __future__ import annotations
 
