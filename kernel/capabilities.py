@@ -5,6 +5,7 @@ The worker has the last word: it looks at what the template makes of tools.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from transports.reports import Capability
 MAX_BYTES = 4 * 1024 * 1024
 # Around thoughts, as mlx-lm knows them (mlx_lm.tokenizer_utils).
 _THOUGHTS = ("<think>", "</think>", "<longcat_think>", "<|think:start|>", "<|channel>", "<|open|>think")
+# What else tells: templates that are told whether, or how hard, to think, and models that are rendered by a
+# program of mlx-lm's, which name it in tokenizer_config.json (mlx_lm.chat_templates: all of them think).
+_TOLD_TO_THINK = re.compile(r"reasoning_effort|\{%[^{}%]*\b(?:enable_)?thinking\b|\"chat_template_type\"")
 # In templates that write calls as mlx-lm can read them: all words of a line.
 _CALLS = (
     # Without the second it writes something else there, which nobody can read.
@@ -66,7 +70,7 @@ def of_template(folder: Path, sizes: Mapping[str, int]) -> tuple[Capability, ...
     written = template + _text(folder, "tokenizer_config.json", sizes)
     if "tools" in template and any(all(word in written for word in words) for words in _CALLS):
         found.append("tools")
-    if "reasoning_effort" in template or any(tag in template for tag in _THOUGHTS):
+    if _TOLD_TO_THINK.search(written) or any(tag in template for tag in _THOUGHTS):
         found.append("reasoning")
     return tuple(found)
 

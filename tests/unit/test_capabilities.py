@@ -32,6 +32,9 @@ def found(folder: Path, **files: object) -> tuple[str, ...]:
         ("<tool_call>", ()),
         ("<think>", ("reasoning",)),
         ("Reasoning: {{ reasoning_effort }}", ("reasoning",)),
+        ("{%- if enable_thinking is defined and not enable_thinking %}{% endif %}", ("reasoning",)),
+        ("{% if messages and thinking %}Think first.{% endif %}", ("reasoning",)),
+        ("{{ 'Say what you are thinking.' }}", ()),
         (None, ()),
         (
             [{"name": "default", "template": "x"}, {"name": "tool_use", "template": QWEN}],
@@ -54,6 +57,12 @@ def test_tags_may_be_tokens_that_the_template_does_not_name(tmp_path: Path) -> N
     config = {"added_tokens_decoder": {"7": {"content": "<|tool_call_start|>"}}}
 
     assert found(tmp_path, chat_template__jinja="{{ tools }}", tokenizer_config__json=config) == ("tools",)
+
+
+def test_a_program_of_mlx_lm_instead_of_a_template_tells_that_it_thinks(tmp_path: Path) -> None:
+    config = {"chat_template_type": "deepseek_v32"}
+
+    assert found(tmp_path, tokenizer_config__json=config) == ("reasoning",)
 
 
 def test_what_is_broken_or_huge_tells_nothing(tmp_path: Path) -> None:
