@@ -14,7 +14,7 @@ class CapableModels:
         self._known: set[str] = set()
 
     async def can(self, models: KnowsModels, model: str) -> bool:
-        """Whether *model* is, as far as its files say; one that nobody knows may be.
+        """Whether *model* is, as far as its files say; one that nobody knows, or that is broken, may be.
 
         Args:
             models: Asked for them.
@@ -22,9 +22,12 @@ class CapableModels:
         """
         if model in self._known:
             return True
-        infos = {info.name: info for info in await models.models()}
-        if model in infos and self._capability not in infos[model].capabilities:
+        info = {info.name: info for info in await models.models()}.get(model)
+        if info is None or not info.kind:
+            # A broken model fails for its own reason, which the kernel knows.
+            return True
+        if self._capability not in info.capabilities:
             return False
-        if model in infos and len(self._known) < MAX_KNOWN:
+        if len(self._known) < MAX_KNOWN:
             self._known.add(model)
         return True

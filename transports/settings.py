@@ -118,9 +118,9 @@ class HttpSettings(Section, frozen=True, kw_only=True):
     # Refuse unknown fields of a request with 400 instead of naming them in X-Mlxd-Ignored; not those within
     # its messages, which clients send back as another server wrote them.
     strict: bool = False
-    # Leave out tools that the model does not call, and say so in X-Mlxd-Ignored, instead of a 400. For
-    # clients that send some with every turn, whichever the model.
-    ignore_unusable_tools: bool = False
+    # Leave out tools of a model that calls none, and efforts of one that never thinks, and say so in
+    # X-Mlxd-Ignored, instead of a 400. For clients that send them with every turn, whichever the model.
+    ignore_unusable_fields: bool = False
     # Images travel inside the body: Open WebUI sends 13 MB for one photograph.
     max_body_bytes: Bytes = 32 * MIB
     # The same on routes that take no pictures. Twice the text that a request may have: who sends somewhat

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from plugins.anthropic.known_tools import known_tool
 from plugins.anthropic.requests import CountBody, MessageTool, MessageToolChoice
 from plugins.openai.tools import ToolTerms
+from plugins.thinking_models import ThinkingFields
 from plugins.tool_schemas import read_schema
 from transports.errors import RequestError
 from transports.messages import Reasoning
@@ -67,9 +68,13 @@ def read_reasoning(body: CountBody) -> Reasoning:
     return Reasoning(enabled=enabled, effort="xhigh" if effort == "max" else effort, max_tokens=budget)
 
 
-def thinking_fields(body: CountBody) -> list[str]:
-    """The fields that have the model think; one that never thinks cannot obey them."""
-    return ["thinking"] if read_reasoning(body).enabled else []
+def thinking_of(body: CountBody) -> ThinkingFields:
+    """The fields that let the model think: none of them has it think, as agents send them with every turn."""
+    given = {
+        "thinking": body.thinking is not None and body.thinking.type != "disabled",
+        "output_config.effort": body.output_config is not None and body.output_config.effort is not None,
+    }
+    return ThinkingFields(allowing=[name for name, is_given in given.items() if is_given])
 
 
 def _tool(tool: MessageTool, path: str) -> Tool:

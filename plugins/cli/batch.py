@@ -26,6 +26,7 @@ from plugins.client import KernelClient
 from plugins.image_models import check_takes_images
 from plugins.media.picture import Source
 from plugins.terms import Terms
+from plugins.thinking_models import check_thinks
 from transports.config import resolve
 from transports.errors import (
     CapacityError,
@@ -102,6 +103,7 @@ def run_batch(plan: Plan) -> int:
 async def _run(plan: Plan, files: Iterator[_File], results: Results, view: BatchView) -> None:
     settings = resolve().settings.media
     async with session.any_kernel() as client:
+        await check_thinks(client, plan.model, plan.request)
         await check_takes_images(client, plan.model, "--each")
         await session.load(client, plan.model, plan.terms.keep_alive_s)
         async with open_intake(client, settings) as intake:

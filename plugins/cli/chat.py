@@ -31,6 +31,7 @@ from plugins.cli.sanitize import clean_line
 from plugins.cli.thoughts import ThoughtView
 from plugins.client import KernelClient, Submission
 from plugins.terms import PRIORITIES, Terms
+from plugins.thinking_models import check_thinks
 from transports.config import home
 from transports.errors import MlxdError
 
@@ -153,6 +154,7 @@ async def _turn(
     is_raw: bool,
 ) -> None:
     model, request = conversation.model, conversation.request(question)
+    await check_thinks(client, model, request)
     with ProgressView() as view:
         async with submit(client, model, request, conversation.pictures, terms) as submission:
             with _stopped_by_ctrl_c(submission), _no_echo():

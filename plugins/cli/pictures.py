@@ -17,6 +17,7 @@ from plugins.image_models import check_takes_images
 from plugins.media.picture import Picture, Source
 from plugins.packing import pack_for
 from plugins.terms import Terms
+from plugins.thinking_models import check_thinks
 from transports.config import resolve
 from transports.messages import ChatRequest
 from transports.settings import MediaSettings
@@ -87,9 +88,10 @@ async def submitted(
     """A request, its last message about what was *named*; sent for the length of the block.
 
     Raises:
-        RequestError: The model takes no pictures, or one of them cannot be used.
+        RequestError: The model does not think or takes no pictures, or one of them cannot be used.
     """
     pictures: list[Picture] = []
+    await check_thinks(client, model, request)
     if named:
         await check_takes_images(client, model, named.names[0])
         settings = resolve().settings.media

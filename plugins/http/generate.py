@@ -29,7 +29,7 @@ from plugins.openai.translate import (
     completion_requests,
     includes_usage,
     may_leave_out_tools,
-    thinking_fields,
+    thinking_of,
     user_of,
     without_tools,
 )
@@ -61,7 +61,7 @@ class Generator:
         unusable = await self._unusable.fields(
             exchange,
             body.model,
-            thinking=thinking_fields(body),
+            thinking=thinking_of(body),
             may_leave_out_tools=may_leave_out_tools(body),
         )
         if "tools" in unusable:

@@ -13,7 +13,7 @@ from plugins.anthropic.content import read_turns
 from plugins.anthropic.errors import error_event
 from plugins.anthropic.requests import WITHOUT_EFFECT, CountBody, MessagesBody
 from plugins.anthropic.shapes import PING, MessageShape
-from plugins.anthropic.tools import eager_tools, may_leave_out_tools, runs_here, thinking_fields
+from plugins.anthropic.tools import eager_tools, may_leave_out_tools, runs_here, thinking_of
 from plugins.anthropic.translate import check, count_request, message_request
 from plugins.client import Submission, Update
 from plugins.http.body import read_body
@@ -77,7 +77,7 @@ class Messenger:
             body = kept
             ignored.append("tools")
         ignored += await self._unusable.fields(
-            exchange, body.model, thinking=thinking_fields(body), may_leave_out_tools=False
+            exchange, body.model, thinking=thinking_of(body), may_leave_out_tools=False
         )
         exchange.note_ignored(ignored)
         turns = await aside(len(data), _conversation, body)
@@ -89,7 +89,7 @@ class Messenger:
 
     async def _kept_tools(self, exchange: Exchange, body: T) -> T | None:
         """*body* without the tools that nobody could call, where they may be left out; None: keep them."""
-        if not exchange.settings.ignore_unusable_tools or not may_leave_out_tools(body):
+        if not exchange.settings.ignore_unusable_fields or not may_leave_out_tools(body):
             return None
         kept = [tool for tool in body.tools or () if runs_here(tool)]
         if kept and await self._unusable.fields(exchange, body.model, may_leave_out_tools=True):

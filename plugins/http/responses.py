@@ -32,7 +32,7 @@ from plugins.responses.translate import (
     check_response,
     may_leave_out_tools,
     response_request,
-    thinking_fields,
+    thinking_of,
     without_effect,
     without_foreign_tools,
     without_tools,
@@ -122,7 +122,7 @@ class Responder:
         data = await read_body(exchange)
         body, ignored = await self._reader.read_aside(data)
         ignored += without_effect(body)
-        if exchange.settings.ignore_unusable_tools and may_leave_out_tools(body):
+        if exchange.settings.ignore_unusable_fields and may_leave_out_tools(body):
             num_tools = len(body.tools or ())
             body = without_foreign_tools(body)
             ignored += ["tools"] if len(body.tools or ()) < num_tools else []
@@ -146,7 +146,7 @@ class Responder:
         unusable = await self._unusable.fields(
             exchange,
             body.model,
-            thinking=thinking_fields(body),
+            thinking=thinking_of(body),
             may_leave_out_tools=may_leave_out_tools(body),
         )
         if "tools" in unusable:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias, TypedDict
 from msgspec import Meta, Struct
 
 from plugins.openai.undecoded import NULL, RawObject
+from plugins.thinking_models import NO_EFFORTS, ThinkingFields
 from plugins.tool_schemas import read_schema
 from transports.errors import RequestError
 from transports.messages import Reasoning
@@ -164,6 +165,36 @@ def read_reasoning(effort: Effort | None, budget: int | None, template: Template
         # The templates of models here know no "max".
         effort="xhigh" if effort == "max" else effort,
         max_tokens=given.thinking_budget if budget is None else budget,
+    )
+
+
+def thinking_fields(
+    effort: Effort | None,
+    budget: int | None,
+    template: TemplateFields | None,
+    effort_name: str = "reasoning_effort",
+) -> ThinkingFields:
+    """Those of the fields of `read_reasoning` that have the model think.
+
+    Args:
+        effort: Its field of the request.
+        budget: Its field of the request.
+        template: What else is told to the chat template.
+        effort_name: The path of *effort*.
+    """
+    if read_reasoning(effort, budget, template).enabled is False:
+        return ThinkingFields()
+    given = template or TemplateFields()
+    wanting = {
+        effort_name: effort not in NO_EFFORTS,
+        "chat_template_kwargs.enable_thinking": given.enable_thinking,
+        "chat_template_kwargs.thinking": given.thinking,
+        "chat_template_kwargs.reasoning_effort": given.reasoning_effort not in NO_EFFORTS,
+    }
+    allowing = {"thinking_budget": budget, "chat_template_kwargs.thinking_budget": given.thinking_budget}
+    return ThinkingFields(
+        wanting=[name for name, is_wanting in wanting.items() if is_wanting],
+        allowing=[name for name, num_tokens in allowing.items() if num_tokens],
     )
 
 

@@ -16,10 +16,11 @@ from plugins.openai.requests import (
     ConversationBody,
     GenerateBody,
 )
-from plugins.openai.tools import read_reasoning, read_tools
+from plugins.openai.tools import read_reasoning, read_tools, thinking_fields
 from plugins.openai.undecoded import has_value
 from plugins.openai.vector_requests import VectorBody
 from plugins.terms import PRIORITIES, Terms
+from plugins.thinking_models import ThinkingFields
 from plugins.turns import check_text
 from transports.errors import RequestError
 from transports.messages import ChatMessage, ChatRequest, CompletionRequest, Grammar, Image, Sampling
@@ -93,11 +94,9 @@ def chat_request(
     )
 
 
-def thinking_fields(body: ChatBody) -> list[str]:
-    """The fields that have the model think, where they do; one that never thinks cannot obey them."""
-    reasoning = read_reasoning(body.reasoning_effort, body.thinking_budget, body.chat_template_kwargs)
-    names = ("reasoning_effort", "chat_template_kwargs")
-    return [name for name in names if reasoning.enabled and getattr(body, name) is not None]
+def thinking_of(body: ChatBody) -> ThinkingFields:
+    """The fields that have the model think."""
+    return thinking_fields(body.reasoning_effort, body.thinking_budget, body.chat_template_kwargs)
 
 
 def may_leave_out_tools(body: ChatBody) -> bool:

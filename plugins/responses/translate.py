@@ -16,11 +16,13 @@ from plugins.openai.tools import (
     ToolTerms,
     read_reasoning,
     read_tools,
+    thinking_fields,
 )
 from plugins.openai.translate import check_stream_options, common_terms, one_of
 from plugins.openai.undecoded import has_value
 from plugins.responses.output import Style
 from plugins.responses.requests import FunctionTool, ResponseBody, TextFormat, ToolChoiceObject
+from plugins.thinking_models import ThinkingFields
 from transports.errors import RequestError
 from transports.messages import ChatMessage, ChatRequest, Grammar, Image
 
@@ -98,11 +100,11 @@ def without_effect(body: ResponseBody) -> list[str]:
     return [name for name, value in found.items() if value]
 
 
-def thinking_fields(body: ResponseBody) -> list[str]:
-    """The fields that have the model think, where they do; one that never thinks cannot obey them."""
-    reasoning = read_reasoning(body.thinking.effort, body.thinking_budget, body.chat_template_kwargs)
-    given = {"reasoning.effort": body.thinking.effort, "chat_template_kwargs": body.chat_template_kwargs}
-    return [name for name, value in given.items() if reasoning.enabled and value is not None]
+def thinking_of(body: ResponseBody) -> ThinkingFields:
+    """The fields that have the model think."""
+    return thinking_fields(
+        body.thinking.effort, body.thinking_budget, body.chat_template_kwargs, "reasoning.effort"
+    )
 
 
 def may_leave_out_tools(body: ResponseBody) -> bool:
@@ -137,7 +139,7 @@ def _tool(tool: FunctionTool, path: str) -> InputTool:
     if tool.type != "function":
         raise RequestError(
             f"{path}.type: expected function, the only kind here, got {tool.type[:40]!r}; "
-            "with http.ignore_unusable_tools = true others are left out",
+            "with http.ignore_unusable_fields = true others are left out",
             param=f"{path}.type",
         )
     if tool.name is None:

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
-from http_harness import open_door
+from http_harness import THINKS, open_door
 from openai.types import EmbeddingCreateParams
 from openai.types import completion_create_params as completion
 from openai.types.chat import (
@@ -155,7 +155,10 @@ async def test_every_word_of_the_sdk_is_taken_or_refused_with_a_reason() -> None
     hints = get_type_hints(chat.CompletionCreateParamsNonStreaming)
     words = [(name, word) for name, type_ in hints.items() for word in worded(type_)]
     async with open_door() as door:
-        replies = [(name, word, await door.chat(**{name: word})) for name, word in words]
+        # Without thoughts most efforts are refused.
+        door.client.more_models = (THINKS,)
+        thinking = {"model": THINKS.name}
+        replies = [(name, word, await door.chat(**thinking | {name: word})) for name, word in words]
     refused = {(name, word): reply.error["message"] for name, word, reply in replies if reply.status != 200}
 
     assert {name for name, _ in words} >= {"reasoning_effort", "service_tier", "tool_choice", "verbosity"}

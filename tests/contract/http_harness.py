@@ -27,6 +27,8 @@ from transports.tools import ToolCallBegin, ToolCallDelta, ToolCallEnd
 MODEL = "demo/echo"
 USAGE = Usage(prompt_tokens=7, completion_tokens=2, cached_tokens=3, reasoning_tokens=1)
 TIMEOUT_S = 10.0
+# For `FakeClient.more_models`: the others never think.
+THINKS = ModelInfo(name="thinks", kind="text", state="ready", source="folder", capabilities=("reasoning",))
 # A key file that is not there.
 NO_KEYS = Path("/nonexistent/keys.json")
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from http_harness import MODEL, USAGE, FakeClient, Reply, fail, open_door, say, say_nothing
+from http_harness import MODEL, THINKS, USAGE, FakeClient, Reply, fail, open_door, say, say_nothing
 
 from plugins.client import Submission
 from plugins.keys import Key, change_keys, digest_of
@@ -210,7 +210,7 @@ async def test_tools_that_run_at_anthropic_are_refused_or_left_out():
         name="calls", kind="text", state="ready", source="demo", created=1, capabilities=("tools",)
     )
     client.more_models = (info,)
-    async with open_door(client, ignore_unusable_tools=True) as door:
+    async with open_door(client, ignore_unusable_fields=True) as door:
         left_out = await door.post(PATH, body(model="calls", tools=[LOOK, SEARCH]))
         without = await door.post(PATH, body(tools=[LOOK]))
 
@@ -287,18 +287,14 @@ async def test_fields_without_effect_are_named():
     [
         (MODEL, {"type": "enabled", "budget_tokens": 5}, "thinking"),
         # The model decides, and it does not.
-        (MODEL, {"type": "adaptive"}, None),
+        (MODEL, {"type": "adaptive"}, "thinking"),
         (MODEL, {"type": "disabled"}, None),
-        ("thinks", {"type": "enabled", "budget_tokens": 5}, None),
+        (THINKS.name, {"type": "enabled", "budget_tokens": 5}, None),
     ],
 )
 async def test_a_model_that_does_not_think_is_said_to_ignore_that_it_should(model, thinking, ignored):
     async with open_door() as door:
-        door.client.more_models = (
-            ModelInfo(
-                name="thinks", kind="text", state="ready", source="folder", capabilities=("reasoning",)
-            ),
-        )
+        door.client.more_models = (THINKS,)
         reply = await door.post(PATH, body(model=model, thinking=thinking))
 
     assert 200 == reply.status

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from http_harness import MODEL, USAGE, Door, Reply, fail, open_door, say, say_nothing
+from http_harness import MODEL, THINKS, USAGE, Door, Reply, fail, open_door, say, say_nothing
 from msgspec.structs import replace
 from pictures import data_url, plain, png
 
@@ -43,6 +43,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
     ({"text": {"format": {"type": "json_schema"}}}, "text.format.schema"),
     ({"text": {"format": {"type": "json_object"}}, "guided_regex": "a"}, "guided_regex"),
+    ({"reasoning": {"effort": "low"}}, "reasoning.effort"),
+    ({"chat_template_kwargs": {"enable_thinking": True}}, "chat_template_kwargs.enable_thinking"),
     ({"include": ["everything"]}, "include[0]"),
     ({"metadata": {"a": 1}}, "metadata"),
     ({"stream_options": {}}, "stream_options"),
@@ -102,8 +104,10 @@ def calls(submission: Submission, _: Message) -> None:
 
 async def test_what_is_asked_reaches_the_worker():
     async with open_door() as door:
+        door.client.more_models = (THINKS,)
         reply = await ask(
             door,
+            model=THINKS.name,
             instructions="Be brief.",
             tools=[LOOK, ADD],
             tool_choice={"type": "function", "name": "add"},
@@ -118,7 +122,7 @@ async def test_what_is_asked_reaches_the_worker():
 
     body = door.client.body
     look, add = body.tools
-    assert ("max_tool_calls, nope, reasoning.mode, reasoning.effort") == reply.headers["x-mlxd-ignored"]
+    assert "max_tool_calls, nope, reasoning.mode" == reply.headers["x-mlxd-ignored"]
     assert [("system", "Be brief."), ("user", "hi")] == [(m.role, m.content) for m in body.messages]
     assert ("look", "Looks.", SCHEMA) == (look.name, look.description, json.loads(look.parameters))
     assert (Tool(name="add", strict=True), ToolChoice(mode="required", name="add")) == (add, body.tool_choice)
@@ -370,14 +374,15 @@ async def test_a_response_that_is_over_is_not_streamed_again():
 
 
 async def test_tools_that_nobody_could_call_may_be_left_out():
-    async with open_door(ignore_unusable_tools=True) as door:
-        left_out = await ask(door, tools=[LOOK], image={})
+    async with open_door(ignore_unusable_fields=True) as door:
+        left_out = await ask(door, tools=[LOOK], image={}, reasoning={"effort": "high"})
         without = door.client.body.tools
         forced = await ask(door, tools=[LOOK], tool_choice="required")
         door.client.more_models = (replace(SEEING, name="calls", capabilities=("tools",)),)
         some = await ask(door, model="calls", tools=[{"type": "web_search"}, LOOK, {"type": "custom"}])
 
-    assert (200, "image, tools", ()) == (left_out.status, left_out.headers["x-mlxd-ignored"], without)
+    assert (200, ()) == (left_out.status, without)
+    assert "image, reasoning.effort, tools" == left_out.headers["x-mlxd-ignored"]
     assert (200, 200) == (forced.status, some.status)
     assert ("tools", ["look"]) == (
         some.headers["x-mlxd-ignored"],

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from http_harness import MODEL, USAGE, Reply, chat_body, open_door
+from http_harness import MODEL, THINKS, USAGE, Reply, chat_body, open_door
 
 from plugins.client import Submission
 from plugins.tool_schemas import MAX_SCHEMA_BYTES
 from transports.envelope import Message
 from transports.messages import Delta, Done, Reasoning, ReasoningDelta
-from transports.reports import ModelInfo
 from transports.tools import Tool, ToolCall, ToolCallBegin, ToolCallDelta, ToolCallEnd, ToolChoice
 
 USER = {"role": "user", "content": "x"}
@@ -172,7 +171,8 @@ async def test_calls_results_and_thoughts_of_earlier_turns_reach_the_worker():
 )
 async def test_how_long_it_thinks_reaches_the_worker(fields, expected):
     async with open_door() as door:
-        reply = await door.chat(**fields)
+        door.client.more_models = (THINKS,)
+        reply = await door.chat(model=THINKS.name, **fields)
 
     assert (200, expected) == (reply.status, door.client.body.reasoning)
 
@@ -234,7 +234,7 @@ async def test_calls_are_streamed_as_openai_does():
 
 
 async def test_tools_that_nobody_could_call_may_be_left_out():
-    async with open_door(ignore_unusable_tools=True) as door:
+    async with open_door(ignore_unusable_fields=True) as door:
         left_out = await door.chat(tools=[LOOK], metadata={})
         without = door.client.body.tools
         forced = await door.chat(tools=[LOOK], tool_choice="required")
@@ -247,23 +247,54 @@ async def test_tools_that_nobody_could_call_may_be_left_out():
 
 
 @pytest.mark.parametrize(
-    ("model", "fields", "ignored"),
+    ("fields", "param"),
     [
-        (MODEL, {"reasoning_effort": "high"}, "reasoning_effort"),
-        (MODEL, {"chat_template_kwargs": {"enable_thinking": True}}, "chat_template_kwargs"),
-        # It does not think anyway.
-        (MODEL, {"reasoning_effort": "none"}, None),
-        (MODEL, {"thinking_budget": 5}, None),
-        ("thinks", {"reasoning_effort": "high"}, None),
+        ({"reasoning_effort": "low"}, "reasoning_effort"),
+        ({"reasoning_effort": "max", "thinking_budget": 5}, "reasoning_effort"),
+        ({"chat_template_kwargs": {"enable_thinking": True}}, "chat_template_kwargs.enable_thinking"),
+        ({"chat_template_kwargs": {"thinking": True}}, "chat_template_kwargs.thinking"),
+        ({"chat_template_kwargs": {"reasoning_effort": "high"}}, "chat_template_kwargs.reasoning_effort"),
     ],
 )
-async def test_a_model_that_does_not_think_is_said_to_ignore_that_it_should(model, fields, ignored):
+async def test_thoughts_of_a_model_that_has_none_are_refused_or_left_out(fields, param):
     async with open_door() as door:
-        thinks = ModelInfo(
-            name="thinks", kind="text", state="ready", source="folder", capabilities=("reasoning",)
-        )
-        door.client.more_models = (thinks,)
-        reply = await door.post("/v1/chat/completions", {**chat_body(**fields), "model": model})
+        refused = await door.chat(**fields)
+        submitted = door.client.submitted
+    async with open_door(ignore_unusable_fields=True) as door:
+        ignored = await door.chat(**fields)
+
+    assert (400, "task_not_supported", param) == (
+        refused.status,
+        refused.error["code"],
+        refused.error["param"],
+    )
+    assert f"{param}: {MODEL} never thinks" in refused.error["message"]
+    assert "http.ignore_unusable_fields" in refused.error["message"]
+    assert submitted == []
+    assert (200, param) == (ignored.status, ignored.headers["x-mlxd-ignored"].partition(",")[0])
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "ignored"),
+    [
+        # It does not think anyway.
+        (MODEL, {"reasoning_effort": "none", "thinking_budget": 5}, None),
+        (MODEL, {"reasoning_effort": "minimal"}, None),
+        (MODEL, {"reasoning_effort": "high", "chat_template_kwargs": {"enable_thinking": False}}, None),
+        (MODEL, {"thinking_budget": 0}, None),
+        # No thoughts are within any bound.
+        (MODEL, {"thinking_budget": 5}, "thinking_budget"),
+        (MODEL, {"chat_template_kwargs": {"thinking_budget": 5}}, "chat_template_kwargs.thinking_budget"),
+        (THINKS.name, {"reasoning_effort": "high", "thinking_budget": 5}, None),
+        # Why it does not answer is for the kernel to say.
+        ("of/no/kind", {"reasoning_effort": "high"}, None),
+        ("no/such", {"reasoning_effort": "high"}, None),
+    ],
+)
+async def test_what_a_model_without_thoughts_obeys_is_answered(model, fields, ignored):
+    async with open_door() as door:
+        door.client.more_models = (THINKS,)
+        reply = await door.chat(model=model, **fields)
 
     assert reply.status == 200
     assert reply.headers.get("x-mlxd-ignored") == ignored

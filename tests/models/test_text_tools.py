@@ -275,7 +275,7 @@ def test_the_default_model_knows_no_tools(run: Run) -> None:
 
     refusal = report.error("a")
     assert ("task_not_supported", "tools") == (refusal.code, refusal.param)
-    assert "http.ignore_unusable_tools" in refusal.message
+    assert "http.ignore_unusable_fields" in refusal.message
     assert 1 == report.done("b").usage.completion_tokens
 
 

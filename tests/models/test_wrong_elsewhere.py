@@ -286,13 +286,17 @@ def test_a_picture_for_a_model_of_text(sdk: OpenAI) -> None:
 
 @BOTH
 def test_models_say_what_they_honour_and_refuse_the_rest(sdk: OpenAI, model: str) -> None:
-    """Seen: a forced call ignored, or asked for in the prompt."""
+    """Seen: a forced call ignored, or asked for in the prompt; thoughts asked of a model without."""
     known = sdk.models.retrieve(model).model_extra
     assert known is not None
-    for choice in ("auto", "required"):
+    for param, fields in (
+        ("tools", {"tools": [TOOL]}),
+        ("tools", {"tools": [TOOL], "tool_choice": "required"}),
+        ("reasoning_effort", {"reasoning_effort": "high"}),
+    ):
         with pytest.raises(openai.BadRequestError) as refused:
-            ask(sdk, model, tools=[TOOL], tool_choice=choice)
-        assert (refused.value.code, refused.value.param) == ("task_not_supported", "tools")
+            ask(sdk, model, **fields)
+        assert (refused.value.code, refused.value.param) == ("task_not_supported", param)
 
     assert "structured_output" in known["capabilities"]
     assert ("vision" in known["capabilities"]) == (model == VISION_MODEL)
@@ -310,16 +314,15 @@ def test_an_unknown_model_changes_nothing(sdk: OpenAI) -> None:
 
 @BOTH
 def test_a_field_without_effect_is_named(sdk: OpenAI, model: str) -> None:
-    """Seen: ignored, without a word: what nobody knows, and thoughts of a model that has none."""
+    """Seen: ignored, without a word: what nobody knows, and a bound of thoughts where there are none."""
     raw = sdk.chat.completions.with_raw_response.create(
         model=model,
         messages=[{"role": "user", "content": "hi"}],
         max_tokens=1,
-        reasoning_effort="high",
-        extra_body={"mirostat": 2},
+        extra_body={"mirostat": 2, "thinking_budget": 5},
     )
 
-    assert raw.headers["x-mlxd-ignored"] == "mirostat, reasoning_effort"
+    assert raw.headers["x-mlxd-ignored"] == "mirostat, thinking_budget"
 
 
 @BOTH

@@ -114,6 +114,13 @@ def test_a_request_that_fails_is_one_line(served: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "Error: failed as told\n")
 
 
+def test_an_effort_of_a_model_that_never_thinks_is_refused_before_it_is_loaded(served: Path) -> None:
+    done = mlxd(served, "run", "demo/smollm2-135m", "x", "--reasoning-effort", "low")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: reasoning_effort: demo/smollm2-135m never thinks")
+
+
 def test_run_starts_a_kernel_for_itself_and_leaves_nothing(home: Path) -> None:
     done = mlxd(home, "run", "echo/plain", "alone")
 

@@ -137,6 +137,7 @@ def test_models_and_status_are_told(program: Program) -> None:
         (chat("x", temperature=3), -32602, "temperature"),
         (chat("x", temprature=1), -32602, "temprature"),
         (chat("x", "no/such"), -32602, "model"),
+        (chat("x", "demo/smollm2-135m", reasoning_effort="low"), -32602, "reasoning_effort"),
         ({"model": "echo/plain"}, -32602, "messages"),
     ],
 )

@@ -15,7 +15,7 @@ from workers.generation.tool_calls import Tools, tools_of
 from workers.generation.turns import Fields
 
 # People see it who use a program that sends tools with every turn, as agents do.
-_LEAVE_OUT = "leave them out, or set http.ignore_unusable_tools = true"
+_LEAVE_OUT = "leave them out, or set http.ignore_unusable_fields = true"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from plugins.openai.translate import (
     check_chat,
     completion_requests,
     includes_usage,
+    thinking_of,
 )
 from plugins.openai.undecoded import NULL, has_value
 from plugins.pictures import with_pictures
@@ -35,6 +36,7 @@ from plugins.stdio.jsonrpc import Request
 from plugins.stdio.kernel_link import KernelLink
 from plugins.submission import not_cancelled
 from plugins.terms import Terms
+from plugins.thinking_models import ThinkingModels
 from plugins.turns import Turn, chat_messages
 from plugins.validation import Reader
 from transports.errors import RequestError
@@ -59,6 +61,7 @@ class Generation:
         self._chat = Reader(ChatBody, strict=True, without_effect=WITHOUT_EFFECT)
         self._completion = Reader(CompletionBody, strict=True, without_effect=WITHOUT_EFFECT)
         self._image_models = ImageModels()
+        self._thinking_models = ThinkingModels()
         # Decodes for one connection to the kernel: its folder is there.
         self._intake: MediaIntake | None = None
         self._intake_of: KernelClient | None = None
@@ -70,6 +73,7 @@ class Generation:
         turns = await self._with_files(read_turns(body.messages))
         shape = ChatShape(body.model, include_usage=includes_usage(body), with_logprobs=body.logprobs is True)
         client = await self._kernel.client()
+        await self._thinking_models.without_effect(client, body.model, thinking_of(body), may_ignore=False)
         intake = await self._intake_for(client)
         messages, packed = await with_pictures(client, client, intake, self._image_models, body.model, turns)
         asked = [chat_request(body, messages, packed.images)]
