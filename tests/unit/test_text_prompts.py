@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from transports.errors import RequestError
+from transports.errors import ContextLengthExceeded, RequestError
 from transports.messages import ChatMessage, Reasoning, TextPart
 from transports.tools import ToolCall
 from workers.generation.prompts import Prompts
@@ -168,3 +168,59 @@ def test_a_panic_of_the_tokenizer_is_the_error_of_its_request() -> None:
         made.completion("don't panic")
     with pytest.raises(RequestError, match=said):
         made.chat([ChatMessage(role="user", content="don't panic")])
+
+
+class SpaceBorders:
+    """Knows that each space ends a token."""
+
+    def count(self, text: str, enough: int) -> tuple[int, int]:
+        del enough
+        return text.count(" ") + 1, len(text)
+
+
+def test_a_prompt_whose_borders_are_too_many_is_refused_unread() -> None:
+    """To make tokens of it takes a hundred times as long, in which the other answers wait."""
+    made = Prompts(Tokenizer("", lambda turns, **_told: turns[0]["content"]), 256, 1000, SpaceBorders())
+    unreadable = "panic " * 1000
+
+    with pytest.raises(ContextLengthExceeded, match="got 1001 or more in the first 6000 of 6000"):
+        made.completion(unreadable)
+    with pytest.raises(ContextLengthExceeded, match="got 1001 or more in the first 6000 of 6000"):
+        made.chat([ChatMessage(role="user", content=unreadable)])
+
+
+def test_of_a_prompt_with_fewer_borders_as_much_is_read_as_shows_that_it_is_too_long() -> None:
+    made = Prompts(Tokenizer("", bare), 256, 10_000, SpaceBorders())
+
+    # The stand-in makes a token of each byte, and panics over the last piece.
+    with pytest.raises(ContextLengthExceeded, match="got 12262 or more"):
+        made.completion("a b " * 2000 + "a" * 5000 + "panic")
+
+
+def test_too_many_ids_are_refused_for_their_number() -> None:
+    """Else a million of them would be looked at."""
+    made, _ = prompts("", bare)
+
+    with pytest.raises(ContextLengthExceeded, match="got 1001"):
+        made.completion([256] * 1001)
+    with pytest.raises(RequestError, match="got 256"):
+        made.completion([1, 256])
+    with pytest.raises(RequestError, match="got -1"):
+        made.completion([-1, 1])
+
+
+def test_names_of_special_tokens_are_broken_also_within_each_other() -> None:
+    tokenizer = Tokenizer("", bare)
+    tokenizer.added_tokens_decoder = {1: Special("<|a|>"), 2: Special("|a|"), 3: Special("[x]")}  # type: ignore[dict-item]
+    made = Prompts(tokenizer, 256, 1000)
+
+    plain = made._plain("1 < 2 <|a|> [x] [y]")
+
+    assert [] == [name for name in ("<|a|>", "|a|", "[x]") if name in plain]
+    assert "1 < 2 <|a|> [x] [y]" == plain.replace("\ufdd0", "")
+
+
+class Special(str):
+    """A special token."""
+
+    special = True

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
-_SPACE = "\u2581"
+BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+SPACE = "\u2581"
 _REPLACEMENT = "\ufffd"
 
 
@@ -80,9 +80,9 @@ class Vocabulary:
         if self._decoder == "bytes":
             return b"".join(_from_alphabet(character) for character in piece)
         if self._decoder == "spaces":
-            if match := _BYTE_TOKEN.fullmatch(piece):
+            if match := BYTE_TOKEN.fullmatch(piece):
                 return bytes([int(match[1], 16)])
-            return piece.replace(_SPACE, " ").encode()
+            return piece.replace(SPACE, " ").encode()
         return self._tokenizer.decode([token], skip_special_tokens=False).encode()
 
 
@@ -170,9 +170,9 @@ def _alphabet() -> dict[str, int]:
     return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
 
 
-_ALPHABET = _alphabet()
+ALPHABET = _alphabet()
 
 
 def _from_alphabet(character: str) -> bytes:
-    byte = _ALPHABET.get(character)
+    byte = ALPHABET.get(character)
     return character.encode() if byte is None else bytes([byte])

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from transports.errors import RequestError, TaskNotSupported
 from transports.messages import ChatMessage, Reasoning
 from transports.tools import ToolCall
 from workers.generation.fim import recognise
-from workers.generation.rendering import TemplateLimit, check_size, limited
+from workers.generation.rendering import TemplateLimit, check_size, limited, num_chars
 from workers.generation.too_long import prompt_too_long
 from workers.generation.tool_calls import Tools
 from workers.generation.turns import (
@@ -32,7 +33,7 @@ Tokenizer = Any
 # Put into the name of a special token, it makes plain text of it. A noncharacter: no text has it.
 _BREAK = "\ufdd0"
 _MAX_REASON = 200
-# A prompt is counted in pieces first: of one far too long most is never read. A piece takes a few ms, in
+# A prompt is counted in pieces first: of one far too long most is never read. A piece takes a ms or two, in
 # which nobody else gets a token.
 _PIECE_CHARS = 4096
 # A cut inside a word may make tokens that the whole text has not; seen were at most three.
@@ -70,11 +71,22 @@ _PROBE = Tools(
 )
 
 
+class Borders(Protocol):
+    """Knows how many tokens a text has at least."""
+
+    def count(self, text: str, enough: int) -> tuple[int, int]:
+        """See `TokenBorders.count`."""
+        ...
+
+
 class Prompts:
     """Uses the chat template and tokenizer of one model."""
 
-    def __init__(self, tokenizer: Tokenizer, vocab_size: int, context_length: int) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, vocab_size: int, context_length: int, borders: Borders | None = None
+    ) -> None:
         self._tokenizer = tokenizer
+        self._borders = borders
         self.vocab_size = vocab_size
         self.context_length = context_length
         self.fim = recognise(self.find)
@@ -151,6 +163,8 @@ class Prompts:
             self._refuse_too_long(prompt, "prompt")
             # Of an empty text only the tokens remain that a tokenizer puts before every text.
             tokens = self._encode(prompt, add_special=add_special)
+        elif len(prompt) > self.context_length:
+            raise prompt_too_long("prompt", self.context_length, str(len(prompt)))
         else:
             tokens = self._checked(prompt)
         if not prompt or not tokens:
@@ -179,13 +193,13 @@ class Prompts:
         if isinstance(prompt, str):
             before = self._tokens(self._plain(prompt[-max_chars:]))
         else:
-            before = self._checked(prompt)
+            before = self._checked(prompt[-self.context_length :])
         after = self._continued(self._plain(suffix[:max_chars]))
         first = self._encode("", add_special=True)
         return first + self.fim.prompt(before, after, room - len(first))
 
     def _checked(self, tokens: Sequence[int]) -> list[int]:
-        for token in tokens:
+        for token in (min(tokens, default=0), max(tokens, default=0)):
             if not 0 <= token < self.vocab_size:
                 raise RequestError(
                     f"prompt: expected token ids in 0..{self.vocab_size - 1}, got {token}", param="prompt"
@@ -209,14 +223,22 @@ class Prompts:
     def _refuse_too_long(self, text: str, param: str) -> None:
         if len(text) * _MAX_TOKENS_PER_CHAR < self.context_length:
             return
-        at_least = 0
-        for start in range(0, len(text), _PIECE_CHARS):
-            piece = text[start : start + _PIECE_CHARS]
-            at_least += len(self._encode(piece))
-            at_least -= _TOKENS_PER_CUT + _TOKENS_PER_BREAK * piece.count(_BREAK)
-            if at_least >= self.context_length:
-                seen = f"{at_least} or more in the first {start + len(piece)} of {len(text)} characters"
-                raise prompt_too_long(param, self.context_length, seen)
+        at_least, end = self._at_least(text)
+        if at_least <= self.context_length:
+            for start in range(0, len(text), _PIECE_CHARS):
+                piece = text[start : start + _PIECE_CHARS]
+                counted = len(self._encode(piece)) - _TOKENS_PER_CUT - _TOKENS_PER_BREAK * piece.count(_BREAK)
+                at_least += max(0, counted - self._at_least(piece)[0])
+                end = max(end, start + len(piece))
+                if at_least > self.context_length:
+                    break
+        if at_least > self.context_length:
+            seen = f"{at_least} or more in the first {end} of {len(text)} characters"
+            raise prompt_too_long(param, self.context_length, seen)
+
+    def _at_least(self, text: str) -> tuple[int, int]:
+        """How many tokens a text is seen to have without making them, and in how many of its characters."""
+        return self._borders.count(text, self.context_length + 1) if self._borders else (0, 0)
 
     def _turns(self, messages: Sequence[ChatMessage]) -> list[dict[str, object]]:
         """Messages as templates know them."""
@@ -242,17 +264,27 @@ class Prompts:
     def _plain(self, text: str) -> str:
         """Text in which the name of a special token is no token."""
         text = text.replace(_BREAK, "\ufffd")
-        for name in self._special:
-            if name in text:
-                text = text.replace(name, name[:1] + _BREAK + name[1:])
+        # To look for each of them in megabytes would take tens of ms.
+        if any(first in text and names.search(text) for first, names in self._special_by_first.items()):
+            for name in self._special:
+                if name in text:
+                    text = text.replace(name, name[:1] + _BREAK + name[1:])
         return text
+
+    @cached_property
+    def _special_by_first(self) -> dict[str, re.Pattern[str]]:
+        """The names of special tokens by their first character."""
+        by_first: dict[str, list[str]] = defaultdict(list)
+        for name in self._special:
+            by_first[name[:1]].append(re.escape(name))
+        return {first: re.compile("|".join(names)) for first, names in by_first.items()}
 
     def _render(self, turns: Sequence[dict[str, object]], fields: Fields = NO_FIELDS) -> str:
         if not self._tokenizer.has_chat_template:
             raise TaskNotSupported("this model has no chat template: use /v1/completions", param="messages")
         try:
             text: str = limited(
-                sum(len(str(turn)) for turn in turns) + len(str(fields)),
+                num_chars([*turns, fields]),
                 lambda: self._tokenizer.apply_chat_template(
                     turns, add_generation_prompt=True, tokenize=False, **fields
                 ),

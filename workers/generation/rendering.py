@@ -5,7 +5,7 @@ A template comes with a model: it is foreign code, and runs in the engine's thre
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from workers.generation.deadline import within
@@ -37,6 +37,19 @@ def limited(num_chars: int, render: Callable[[], T]) -> T:
     """
     _Limits.max_chars = MAX_RENDER_CHARS + _CHARS_PER_CHAR * num_chars
     return within(MAX_RENDER_S, TemplateLimit(f"it takes more than {MAX_RENDER_S:g} s"), render)
+
+
+def num_chars(value: object) -> int:
+    """In all texts within *value*, as it is given to a template; of what is no text about as many."""
+    match value:
+        case str():
+            return len(value)
+        case Mapping():
+            return sum(num_chars(key) + num_chars(one) for key, one in value.items())
+        case list() | tuple():
+            return sum(map(num_chars, value))
+        case _:
+            return len(str(value))
 
 
 def check_size(num_items: int) -> None:

@@ -23,6 +23,7 @@ from workers.generation.loading import (
 )
 from workers.generation.model_files import Config, vet
 from workers.generation.prompts import Prompts
+from workers.generation.token_borders import TokenBorders
 from workers.generation.warm_up import warm_up
 from workers.generation.weights import check_settings, choose_device, explained, materialise, reason
 from workers.text.engine import TextEngine
@@ -49,7 +50,7 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
         grammars = begin_grammars(tokenizer, config)
         model = materialise(model, device, on_progress)
         cache = make_prompt_cache(model)
-        prompts = Prompts(tokenizer, *measure(model, config, checked, cache))
+        prompts = Prompts(tokenizer, *measure(model, config, checked, cache), TokenBorders.of(tokenizer))
         kv_sizes = KvSizes.of(cache)
         loaded = assemble(path, model, tokenizer, grammars, prompts, checked, device, kv_sizes)
         warm_up(

@@ -26,6 +26,7 @@ from workers.generation.loading import (
     measure,
 )
 from workers.generation.model_files import Config, vet
+from workers.generation.token_borders import TokenBorders
 from workers.generation.warm_up import warm_up
 from workers.generation.weights import check_settings, choose_device, explained, materialise, reason
 from workers.vision.engine import VisionEngine
@@ -73,7 +74,9 @@ def load(path: Path, settings: Mapping[str, object], on_progress: OnProgress) ->
             model = materialise(model, device, on_progress)
             seeing = VisionModel(model)
             placeholders = _placeholders(processor, tokenizer)
-            prompts = VisionPrompts(tokenizer, *measure(seeing, config, checked), placeholders)
+            prompts = VisionPrompts(
+                tokenizer, *measure(seeing, config, checked), placeholders, TokenBorders.of(tokenizer)
+            )
             pictures = PictureProcessor(
                 processor, prompts.placeholder, _image_token(model), tokenizer.bos_token_id
             )

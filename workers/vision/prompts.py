@@ -7,7 +7,7 @@ from typing import Any
 
 from transports.errors import MlxdError, RequestError
 from transports.messages import ChatMessage, ImagePart, TextPart
-from workers.generation.prompts import Prompts
+from workers.generation.prompts import Borders, Prompts
 from workers.generation.turns import NO_BEGINNING, NO_FIELDS, Beginning, Fields
 
 # Any: a tokenizer of transformers behind mlx-lm's wrapper; neither has types.
@@ -28,9 +28,14 @@ class VisionPrompts(Prompts):
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, vocab_size: int, context_length: int, placeholders: Sequence[str]
+        self,
+        tokenizer: Tokenizer,
+        vocab_size: int,
+        context_length: int,
+        placeholders: Sequence[str],
+        borders: Borders | None = None,
     ) -> None:
-        super().__init__(tokenizer, vocab_size, context_length)
+        super().__init__(tokenizer, vocab_size, context_length, borders)
         # Typed by a user they are text, whether the tokenizer calls them special or not.
         self._special = sorted({*self._special, *placeholders}, key=len, reverse=True)
         self._takes_text = _WORD in self._tried(_WORD)
