@@ -29,6 +29,14 @@ def test_work_that_takes_too_long_is_stopped() -> None:
         within(0.01, TooLateError(), lambda: busy(5.0))
 
 
+def test_work_is_not_stopped_because_the_machine_gave_it_no_time() -> None:
+    def stand_still() -> int:
+        time.sleep(0.05)
+        return 7
+
+    assert 7 == within(0.01, TooLateError(), stand_still)
+
+
 def test_work_that_swallows_the_error_is_stopped_all_the_same() -> None:
     def stubborn() -> None:
         try:

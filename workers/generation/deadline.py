@@ -10,8 +10,9 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TypeVar
 
-# An exception may get lost in code that swallows it: it is raised again and again.
-_AGAIN_S = 0.05
+# An exception may get lost in code that swallows it, and a process stand still for longer than it computes:
+# it is looked at again and again.
+_AGAIN_S = 0.005
 
 T = TypeVar("T")
 
@@ -23,11 +24,11 @@ def within(limit_s: float, error: Exception, work: Callable[[], T]) -> T:
     not nest.
 
     Raises:
-        Exception: *error*, within *work*, when *limit_s* seconds are over.
+        Exception: *error*, within *work*, when it has taken *limit_s* seconds of the processor.
     """
     if threading.current_thread() is not threading.main_thread():
         return work()
-    deadline = time.monotonic() + limit_s
+    deadline = time.thread_time() + limit_s
     # Not the frame itself: it would keep all that it has until the next collection.
     own, code = id(inspect.currentframe()), getattr(work, "__code__", None)
 
@@ -36,7 +37,7 @@ def within(limit_s: float, error: Exception, work: Callable[[], T]) -> T:
         # signal there already.
         while frame is not None and id(frame.f_back) != own:
             frame = frame.f_back
-        if frame is not None and frame.f_code is code and time.monotonic() >= deadline:
+        if frame is not None and frame.f_code is code and time.thread_time() >= deadline:
             raise error
 
     before = signal.signal(signal.SIGALRM, too_slow)
