@@ -57,6 +57,9 @@ def test_what_is_taken_and_complete_is_json_whatever_was_changed(value: object, 
         ('{"a": [1}', '{"a": [1'),
         ('{"a": -}', '{"a": -'),
         ('{"a": NaN}', '{"a": '),
+        ('{"a": [1 2]}', '{"a": [1 '),
+        ('{"a": 1 2}', '{"a": 1 '),
+        ("{1 }", "{"),
     ],
 )
 def test_the_first_wrong_character_is_not_taken(text: str, good: str) -> None:

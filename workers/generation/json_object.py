@@ -21,8 +21,9 @@ _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 _WORDS = frozenset({"true", "false", "null"})
 # What may come next, outside of strings, numbers and words.
 _VALUE, _VALUE_OR_END, _KEY, _KEY_OR_END, _COLON, _COMMA_OR_END = range(6)
-# A plain stretch of a string, taken at once.
+# A plain stretch of a string, and a number or a word with what ends it behind it, are taken at once.
 _PLAIN = re.compile(r'[^"\\\x00-\x1f]+')
+_SCALAR = re.compile(rf"(?:{_NUMBER.pattern}|true|false|null)(?=[,\]}} \t\n\r])")
 
 
 class JsonObject:
@@ -55,12 +56,21 @@ class JsonObject:
                 taken.append(plain[0])
                 at = plain.end()
                 continue
+            if self._may_take_scalar() and (scalar := _SCALAR.match(text, at, at + MAX_NUMBER_CHARS + 1)):
+                self._next = _COMMA_OR_END
+                taken.append(scalar[0])
+                at = scalar.end()
+                continue
             shown = self._take(text[at])
             if self.is_broken:
                 break
             taken.append(shown)
             at += 1
         return "".join(taken), at
+
+    def _may_take_scalar(self) -> bool:
+        is_wanted = self._next in (_VALUE, _VALUE_OR_END) and bool(self._closers)
+        return is_wanted and not self.is_in_string and not self._bare
 
     def _take(self, character: str) -> str:
         """One character; what it is in JSON."""
