@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import warnings
 from collections.abc import Sequence
 from random import Random
 
@@ -12,7 +14,7 @@ from transports.messages import Delta, Item, ReasoningDelta
 from transports.tools import MAX_TOOL_CALLS, ToolCallBegin, ToolCallDelta, ToolCallEnd
 from workers.generation.answers import AnswerFormat, AnswerReader
 from workers.generation.tool_calls import Tools
-from workers.generation.tool_formats import HERMES, MAX_PARSED_CHARS, call_format
+from workers.generation.tool_formats import HERMES, MAX_PARSE_S, MAX_PARSED_CHARS, call_format
 
 FORM = AnswerFormat("<think>", "</think>", HERMES)
 TOOLS = Tools(definitions=(), names=frozenset({"look", "add"}))
@@ -257,6 +259,62 @@ def test_a_parser_that_takes_too_long_is_stopped() -> None:
     form = AnswerFormat(calls=call_format("own", "<c>", "</c>", endless))
 
     assert told(read("<c>?</c>", form=form)) == [("text", "<c>?</c>")]
+
+
+def test_parsers_have_a_time_for_all_calls_of_an_answer_together() -> None:
+    begun = []
+
+    def slow(_text: str, _tools: object) -> object:
+        begun.append(time.thread_time())
+        while time.thread_time() < begun[-1] + MAX_PARSE_S / 3:
+            pass
+        return {"name": "add", "arguments": {}}
+
+    form = AnswerFormat(calls=call_format("own", "<c>", "</c>", slow))
+
+    said = told(read("<c>?</c>" * 9, form=form))
+
+    # The third one is over it or just not.
+    assert len(begun) in (3, 4)
+    assert said[:2] == [("add", "{}")] * 2
+    assert said[-1][1].endswith("<c>?</c>" * 5)
+
+
+def test_what_looks_like_a_call_after_too_many_of_that_is_text_unread() -> None:
+    begun = []
+    form = AnswerFormat(calls=call_format("own", "<c>", "</c>", lambda text, _tools: begun.append(text)))
+
+    said = told(read("<c>?</c>" * 1000, form=form))
+
+    assert len(begun) == MAX_TOOL_CALLS
+    assert said == [("text", "<c>?</c>" * 1000)]
+
+
+def test_a_parser_warns_nobody_of_what_a_model_wrote() -> None:
+    def warning(_text: str, _tools: object) -> object:
+        warnings.warn("what it wrote", SyntaxWarning, stacklevel=1)
+        return {"name": "add", "arguments": {}}
+
+    form = AnswerFormat(calls=call_format("own", "<c>", "</c>", warning))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        said = told(read("<c>?</c>", form=form))
+
+    assert [("add", "{}")] == said
+    assert [] == seen
+
+
+@pytest.mark.parametrize("num_more", [-1, 0, 1, 10, 99])
+def test_how_a_call_of_the_longest_is_cut_does_not_matter(num_more: int) -> None:
+    form = AnswerFormat(calls=call_format("own", "<c>", "</c>", lambda *_: {"name": "add", "arguments": {}}))
+    text = "<c>" + ("x" * MAX_PARSED_CHARS + "<c>?" * 25)[: MAX_PARSED_CHARS + num_more] + "</c><c></c>"
+    reader = AnswerReader(ID, form, TOOLS)
+    items = [item for at in range(0, len(text), 50) for item in reader.feed(text[at : at + 50])]
+
+    said = told(read(text, form=form))
+
+    assert said == told(items + reader.finish(is_whole=True))
+    assert (said[0][0] == "add") == (num_more <= 0)
 
 
 def test_special_tokens_count_where_they_may_be_part_of_a_tag_or_a_call() -> None:

@@ -182,7 +182,7 @@ class AnswerReader:
             # Where it was forced just when the model wrote it.
             tags.append(self._form.think_end)
         may_call = not (self._calls_first and self._has_answered)
-        if self._tools is not None and self._form.calls is not None and may_call:
+        if self._tools is not None and self._form.calls is not None and may_call and not self._count.is_full:
             tags.append(self._form.calls.start)
         return tags
 

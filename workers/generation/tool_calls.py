@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 import secrets
 import string
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from transports.errors import RequestError
 from transports.messages import ChatRequest, Delta, Item
 from transports.tools import MAX_JSON_CHARS, MAX_TOOL_CALLS, Tool, ToolCallBegin, ToolCallDelta, ToolCallEnd
 from workers.generation.json_object import JsonObject
 from workers.generation.tagged_arguments import typed_definitions
-from workers.generation.tool_formats import MAX_PARSED_CHARS, CallFormat, ParsedCall, parse_calls
+from workers.generation.tool_formats import MAX_PARSE_S, MAX_PARSED_CHARS, CallFormat, ParsedCall, parse_calls
 
 # Mistral's templates want exactly nine letters and digits.
 _ID_CHARACTERS = string.ascii_letters + string.digits
@@ -34,9 +36,18 @@ class CallCount:
     # Also those that turned out broken.
     begun: int = 0
     sound: int = 0
+    # What began with a start tag, whether it had calls in it or not.
+    num_blocks: int = 0
+    # What parsers took for them, of the processor.
+    parsed_s: float = 0.0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what looks like a call from now on is text."""
+        return max(self.begun, self.num_blocks) >= MAX_TOOL_CALLS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tools:
     """What may be called."""
 
@@ -45,6 +56,11 @@ class Tools:
     names: frozenset[str]
     # Whether more than one may be called.
     parallel: bool = True
+
+    @cached_property
+    def typed(self) -> Sequence[Mapping[str, object]]:
+        """The definitions as parsers take them."""
+        return typed_definitions(self.definitions)
 
 
 def tools_of(body: ChatRequest) -> Tools | None:
@@ -79,6 +95,7 @@ class CallReader:
         self._form = form
         self._tools = tools
         self._count = count
+        count.num_blocks += 1
         # Not read yet, and from where on there may be an end tag.
         self._text = ""
         self._searched = 0
@@ -156,10 +173,11 @@ class CallReader:
     def _end(self, items: list[Item]) -> bool:
         """The end tag, if it is there."""
         end = self._form.end
-        at = self._text.find(end, self._searched) if end else -1
+        # Of a longer one it does not matter whether all of it is there yet.
+        at = self._text.find(end, self._searched, MAX_PARSED_CHARS + len(end)) if end else -1
         if at >= 0:
             self._read_whole(self._text[:at], end, self._text[at + len(end) :], items)
-        elif len(self._text) > MAX_PARSED_CHARS:
+        elif len(self._text) > MAX_PARSED_CHARS + len(end):
             self._break(self._text[:MAX_PARSED_CHARS], self._text[MAX_PARSED_CHARS:], items)
         else:
             self._searched = max(0, len(self._text) - len(end))
@@ -170,7 +188,7 @@ class CallReader:
         if self._num_calls and (self._form.head is None or not self._form.head.match(text)):
             # After calls that were read as they came: their brackets, or keys that nobody needs.
             return self._leave(rest)
-        calls = parse_calls(self._form, text, typed_definitions(self._tools.definitions), self._tools.names)
+        calls = self._parsed(text)
         if calls is None or self._count.begun + len(calls) > MAX_TOOL_CALLS:
             return self._break(text + end, rest, items)
         for call in calls:
@@ -178,6 +196,13 @@ class CallReader:
             if self.is_over:
                 return None
         return self._leave(rest)
+
+    def _parsed(self, text: str) -> list[ParsedCall] | None:
+        tools, left_s = self._tools, MAX_PARSE_S - self._count.parsed_s
+        began_s = time.thread_time()
+        calls = parse_calls(self._form, text, tools.typed, tools.names, left_s)
+        self._count.parsed_s += time.thread_time() - began_s
+        return calls
 
     def _whole(self, call: ParsedCall, items: list[Item]) -> None:
         items.append(self._named(call.name))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,8 @@ from typing import Any
 from transports.tools import MAX_JSON_CHARS
 from workers.generation.deadline import within
 
-# For one call. A parser may take quadratic time over what a model wrote; neighbours wait meanwhile.
+# Of the processor, for all calls of an answer together. A parser may take quadratic time over what a model
+# wrote; neighbours wait meanwhile.
 MAX_PARSE_S = 0.03
 # Of a call that is read as a whole, because its family's arguments are no JSON. mlx-lm's parsers
 # are quick up to here.
@@ -73,7 +75,7 @@ HERMES = call_format("json_tools", "<tool_call>", "</tool_call>", lambda text, _
 
 
 def parse_calls(
-    form: CallFormat, text: str, tools: Sequence[Mapping[str, object]], names: frozenset[str]
+    form: CallFormat, text: str, tools: Sequence[Mapping[str, object]], names: frozenset[str], limit_s: float
 ) -> list[ParsedCall] | None:
     """What the family's parser makes of *text*; None if it is no call of the tools, or takes too long.
 
@@ -81,18 +83,22 @@ def parse_calls(
         text: Between start and end.
         tools: As chat templates and parsers know them.
         names: Of the tools.
+        limit_s: How long the parser may take.
     """
-    if len(text) > MAX_PARSED_CHARS:
+    if len(text) > MAX_PARSED_CHARS or limit_s <= 0:
         return None
     try:
-        calls = within(MAX_PARSE_S, TimeoutError(), lambda: _parsed(form, text, tools))
+        calls = within(limit_s, TimeoutError(), lambda: _parsed(form, text, tools))
     except Exception:  # noqa: BLE001 - a parser may raise anything over what a model wrote
         return None
     return calls if calls and all(call.name in names for call in calls) else None
 
 
 def _parsed(form: CallFormat, text: str, tools: Sequence[Mapping[str, object]]) -> list[ParsedCall]:
-    parsed = form.parse(text, tools)
+    with warnings.catch_warnings():
+        # Some read values as Python does, which warns of "1or" on stderr.
+        warnings.simplefilter("ignore")
+        parsed = form.parse(text, tools)
     return [_call(one) for one in (parsed if isinstance(parsed, list) else [parsed])]
 
 
