@@ -12,6 +12,12 @@ from support import ROOT, real_home
 from kernel.environment_build import environment_name
 
 
+def worker_python(kind: str) -> Path:
+    """The interpreter of the environment, built before, of a kind of workers."""
+    environment = environment_name(kind, ROOT / "workers" / kind / "requirements.lock")
+    return real_home() / "envs" / environment / "bin" / "python"
+
+
 class Library:
     """mlx-lm or mlx-vlm, asked a JSON line at a time."""
 
@@ -19,15 +25,13 @@ class Library:
         """Wait until the model is loaded.
 
         Args:
-            kind: Of the workers whose environment, built before, has the library.
+            kind: Of the workers whose environment has the library.
             host: The script beside this one that answers.
             folder: The model.
         """
         here = Path(__file__).parent
-        environment = environment_name(kind, ROOT / "workers" / kind / "requirements.lock")
-        python = real_home() / "envs" / environment / "bin" / "python"
         self._process = subprocess.Popen(
-            [python, here / host, folder],
+            [worker_python(kind), here / host, folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": f"{ROOT}:{here}", "HF_HUB_OFFLINE": "1"},

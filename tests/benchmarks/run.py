@@ -37,6 +37,7 @@ BENCHMARKS = {
     "idle": ("bench_idle", 1000, 250),
     "slow": ("bench_slow_clients", 400, 200),
     "decode": ("bench_decode", 7, 3),
+    "calls": ("bench_calls", 1_000_000, 2000),
     "grammar": ("bench_grammar", 7, 3),
     "vision": ("bench_vision", 7, 3),
     "photo": ("bench_photo", 30, 10),
