@@ -133,7 +133,9 @@ class DecodePool:
 
     def _blame(self, died: DecoderDied, task: Task, path: str) -> MlxdError:
         """The error of what a process was at when it died."""
-        return ShuttingDown(f"{path}: mlxd is shutting down") if self._is_closed else _blame(died, task, path)
+        return (
+            ShuttingDown(f"{path}: mlxd is shutting down") if self._is_closed else _fault_of(died, task, path)
+        )
 
     async def _attempt(self, task: Task, data: Buffer, path: str) -> Result:
         process = self._idle.pop() if self._idle else DecodeProcess()
@@ -210,7 +212,7 @@ def _pictures(answer: Decoded, pixels: bytearray, task: Task) -> list[Picture]:
     return pictures
 
 
-def _blame(died: DecoderDied, task: Task, path: str) -> MlxdError:
+def _fault_of(died: DecoderDied, task: Task, path: str) -> MlxdError:
     """The error of the picture during which a process died."""
     if died.status >= 0:
         return MlxdError(f"{path}: the decode process ended by itself ({died.how}); please report it")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from plugins.media.data_url import from_data_url
 from plugins.media.decode_pool import DecodePool, Result
-from plugins.media.picture import Detail, Picture, Source
+from plugins.media.picture import Picture, Source
 from plugins.media.picture_size import max_side
 from transports.errors import InvalidImage, RequestError, RequestTooLarge
 from transports.settings import MediaSettings
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 # Of one request at once.
 MAX_FETCHES = 4
-
-__all__ = ["Detail", "MediaIntake", "Picture", "Source"]
 
 
 class MediaIntake:

@@ -20,7 +20,8 @@ from pictures import data_url, encoded, png
 from PIL import Image
 
 from plugins.media.confinement import NICENESS
-from plugins.media.intake import MediaIntake, Source
+from plugins.media.intake import MediaIntake
+from plugins.media.picture import Source
 from transports.errors import (
     CapacityError,
     InvalidImage,
@@ -402,7 +403,8 @@ async def test_signals_to_the_group_are_for_the_frontend(intake: MediaIntake, nu
 
 ORPHANER = """
 import asyncio, sys
-from plugins.media.intake import MediaIntake, Source
+from plugins.media.intake import MediaIntake
+from plugins.media.picture import Source
 from transports.settings import MediaSettings
 
 async def main():
