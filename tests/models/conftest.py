@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from engine_host import Host, Job, Report, Run, Scenario
+from tiny_llama import write_tiny_llama
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,6 +25,20 @@ def run(host: Host, smollm2: Path) -> Run:
     """Run jobs on the default model; keyword arguments are fields of `Scenario`."""
 
     return _runner(host, path=str(smollm2))
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Path:
+    """The folder of a model that loads and answers in no time, in noise. Nobody changes it."""
+    folder = tmp_path_factory.mktemp("tiny") / "llama"
+    write_tiny_llama(folder, smollm2)
+    return folder
+
+
+@pytest.fixture
+def babble(host: Host, tiny_llama: Path) -> Run:
+    """As `run`, on that model: for all that has nothing to do with what is said."""
+    return _runner(host, path=str(tiny_llama))
 
 
 @pytest.fixture(scope="session")

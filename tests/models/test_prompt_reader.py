@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_llama import write_tiny_llama
 
 from workers.blas import find_openblas
 
@@ -41,13 +40,11 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def told(text_python: str, smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def told(text_python: str, tiny_llama: Path) -> Any:
     """What the probe told."""
-    folder = tmp_path_factory.mktemp("reader") / "llama"
-    write_tiny_llama(folder, smollm2)
     environment = {**os.environ, "PYTHONPATH": str(PROBE.parents[2])}
     done = subprocess.run(
-        [text_python, "-P", str(PROBE), folder],
+        [text_python, "-P", str(PROBE), tiny_llama],
         env=environment,
         stdout=subprocess.PIPE,
         text=True,

@@ -76,20 +76,20 @@ def test_rows_say_the_same_alone_and_among_others(run: Run) -> None:
     assert alone == (together.text("greedy"), together.text("seeded"))
 
 
-def test_a_seed_decides_the_text(run: Run) -> None:
+def test_a_seed_decides_the_text(babble: Run) -> None:
     def asked(seed: int) -> ChatRequest:
         return story("a fox", sampling=Sampling(temperature=1, seed=seed))
 
-    report = run(Job(id="a", chat=asked(5)), Job(id="b", chat=asked(5)), Job(id="c", chat=asked(6)))
+    report = babble(Job(id="a", chat=asked(5)), Job(id="b", chat=asked(5)), Job(id="c", chat=asked(6)))
 
     assert report.text("a") == report.text("b")
     assert report.text("a") != report.text("c")
 
 
-def test_without_a_seed_answers_differ(run: Run) -> None:
+def test_without_a_seed_answers_differ(babble: Run) -> None:
     asked = story("a fox", sampling=Sampling(temperature=1))
 
-    report = run(Job(id="a", chat=asked), Job(id="b", chat=asked))
+    report = babble(Job(id="a", chat=asked), Job(id="b", chat=asked))
 
     assert report.text("a") != report.text("b")
 
@@ -170,8 +170,8 @@ def test_characters_of_several_tokens_arrive_whole(run: Run) -> None:
     assert len(texts) < report.done("emoji").usage.completion_tokens
 
 
-def test_a_cancelled_row_leaves_at_once(run: Run) -> None:
-    report = run(
+def test_a_cancelled_row_leaves_at_once(babble: Run) -> None:
+    report = babble(
         Job(id="gone", chat=story("a fox", max_tokens=50), cancel_at=6), Job(id="stays", chat=story("a king"))
     )
 
@@ -180,11 +180,11 @@ def test_a_cancelled_row_leaves_at_once(run: Run) -> None:
     assert report.done("stays").finish_reason == "length"
 
 
-def test_a_row_cancelled_while_its_prompt_is_read_leaves_at_once(run: Run) -> None:
+def test_a_row_cancelled_while_its_prompt_is_read_leaves_at_once(babble: Run) -> None:
     """What was read of the prompt is not lost: the same prompt is shorter the next time."""
     long = say("fox and river " * 60, sampling=GREEDY, max_tokens=2)
 
-    report = run(
+    report = babble(
         Job(id="gone", chat=long, cancel_at=3),
         Job(id="stays", chat=story("a king")),
         Job(id="again", chat=long, add_at=4),
@@ -197,8 +197,8 @@ def test_a_row_cancelled_while_its_prompt_is_read_leaves_at_once(run: Run) -> No
     assert report.done("again").usage.cached_tokens > 60
 
 
-def test_progress_grows_with_each_step(run: Run) -> None:
-    report = run(Job(id="a", chat=story("a fox")))
+def test_progress_grows_with_each_step(babble: Run) -> None:
+    report = babble(Job(id="a", chat=story("a fox")))
 
     assert report.progress == sorted(set(report.progress))
 
@@ -259,15 +259,15 @@ def test_a_second_turn_reuses_the_first(run: Run) -> None:
 
 
 @pytest.mark.parametrize("broken_from", [0, 4])
-def test_a_broken_row_fails_alone(run: Run, broken_from: int) -> None:
+def test_a_broken_row_fails_alone(babble: Run, broken_from: int) -> None:
     """The step raises while the row is in the batch; the others go on without a gap or a repeat."""
     drawn = Sampling(temperature=1, seed=5, presence_penalty=0.5)
     good = [Job(id="greedy", chat=story("a fox")), Job(id="seeded", chat=story("a king", sampling=drawn))]
     late = Job(id="late", chat=story("a ship"), add_at=9)
     bad = Job(id="bad", chat=story("a river", sampling=Sampling(temperature=1, seed=666)), add_at=4)
-    alone = {job.id: run(msgspec.structs.replace(job, add_at=0)).text(job.id) for job in [*good, late]}
+    alone = {job.id: babble(msgspec.structs.replace(job, add_at=0)).text(job.id) for job in [*good, late]}
 
-    report = run(*good, bad, late, broken_seed=666, broken_from=broken_from)
+    report = babble(*good, bad, late, broken_seed=666, broken_from=broken_from)
 
     assert report.error("bad").code == "worker_error"
     assert {job: report.text(job) for job in alone} == alone

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 from engine_host import Job, Report, Run, say
 from json_schemas import random_schema
-from tiny_llama import write_tiny_llama
+from tiny_llama import TOKEN_BYTES, write_tiny_llama
 
 from transports.messages import ChatRequest, CompletionRequest, Delta, Grammar, Sampling
 
@@ -38,11 +38,9 @@ NAMED = {keyword: value for keyword, value in PERSON.items() if keyword != "addi
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> str:
+def tiny(tiny_llama: Path) -> str:
     """A random model: what it says without a grammar is noise."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    write_tiny_llama(folder, smollm2)
-    return str(folder)
+    return str(tiny_llama)
 
 
 @pytest.fixture(scope="module")
@@ -338,12 +336,10 @@ def test_sampling_penalties_stops_and_logprobs_go_on_to_work(
 
 
 def test_a_row_that_was_taken_out_keeps_to_its_grammar(run: Run, tiny: str) -> None:
-    # Two layers, two heads of 16 numbers, keys and values, float32.
-    token_bytes = 2 * 2 * 16 * 2 * 4
     jobs = [Job(id=f"{n}", chat=person(sampling=Sampling(temperature=1, seed=n)), add_at=n) for n in range(4)]
 
     def limited(num_tokens: int) -> Report:
-        settings = {"kv_cache_bytes": num_tokens * token_bytes}
+        settings = {"kv_cache_bytes": num_tokens * TOKEN_BYTES}
         return run(*jobs, path=tiny, growth_tokens=16, settings=settings)
 
     free, report = limited(0), limited(160)

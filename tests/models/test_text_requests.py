@@ -223,21 +223,23 @@ def test_frequency_penalty_looks_at_the_answer_alone(run: Run) -> None:
     ],
     ids=str,
 )
-def test_extreme_sampling_does_not_break_the_next_request(run: Run, sampling: Sampling) -> None:
-    report = run(
-        Job(id="extreme", chat=say("What is the capital of France?", sampling=sampling, max_tokens=4)),
-        Job(id="next", chat=say("What is the capital of France?", sampling=GREEDY), add_at=3),
-    )
+def test_extreme_sampling_does_not_break_the_next_request(babble: Run, sampling: Sampling) -> None:
+    def asked(job: str, sampling: Sampling, **fields: int) -> Job:
+        return Job(id=job, chat=say("Go on.", sampling=sampling, max_tokens=8, ignore_eos=True), **fields)
 
-    assert report.done("extreme").finish_reason in {"length", "stop"}
+    expected = babble(asked("alone", GREEDY)).text("alone")
+
+    report = babble(asked("extreme", sampling), asked("next", GREEDY, add_at=3))
+
+    assert report.done("extreme").finish_reason == "length"
     if sampling.top_k == 1 or sampling.top_p or sampling.min_p or sampling.temperature == 1e-5:
-        assert report.text("extreme") == "The capital of France"
-    assert report.text("next") == "The capital of France is Paris."
+        assert report.text("extreme") == expected
+    assert report.text("next") == expected != ""
 
 
-def copied(smollm2: Path, folder: Path) -> Path:
+def copied(model: Path, folder: Path) -> Path:
     """The model's files as links, to change one."""
-    for file in smollm2.iterdir():
+    for file in model.iterdir():
         (folder / file.name).symlink_to(file)
     return folder
 
@@ -248,9 +250,8 @@ def rewrite(file: Path, **changes: object) -> None:
     file.write_text(json.dumps({k: v for k, v in (content | changes).items() if v is not None}))
 
 
-def test_without_a_template_only_completions_work(run: Run, smollm2: Path, tmp_path: Path) -> None:
-    folder = copied(smollm2, tmp_path)
-    (folder / "chat_template.jinja").unlink(missing_ok=True)
+def test_without_a_template_only_completions_work(run: Run, tiny_llama: Path, tmp_path: Path) -> None:
+    folder = copied(tiny_llama, tmp_path)
     rewrite(folder / "tokenizer_config.json", chat_template=None)
 
     report = run(
@@ -260,12 +261,12 @@ def test_without_a_template_only_completions_work(run: Run, smollm2: Path, tmp_p
     )
 
     assert report.error("chat").code == "task_not_supported"
-    assert report.text("text") == " time"
+    assert report.text("text") != ""
+    assert report.done("text").usage.completion_tokens == 1
 
 
-def test_what_a_template_refuses_is_the_callers_fault(run: Run, smollm2: Path, tmp_path: Path) -> None:
-    folder = copied(smollm2, tmp_path)
-    (folder / "chat_template.jinja").unlink(missing_ok=True)
+def test_what_a_template_refuses_is_the_callers_fault(run: Run, tiny_llama: Path, tmp_path: Path) -> None:
+    folder = copied(tiny_llama, tmp_path)
     template = "{% if messages|length > 1 %}{{ raise_exception('roles must alternate') }}{% endif %}x"
     rewrite(folder / "tokenizer_config.json", chat_template=template)
     twice = (ChatMessage(role="user", content="a"), ChatMessage(role="user", content="b"))
@@ -280,10 +281,9 @@ def test_what_a_template_refuses_is_the_callers_fault(run: Run, smollm2: Path, t
     "template", ["{{ ''.__class__.__mro__ }}", "{{ 1 / 0 }}", "{% for %}", "{{ lipsum.__globals__ }}"]
 )
 def test_a_template_that_does_not_work_keeps_the_model_out(
-    run: Run, smollm2: Path, tmp_path: Path, template: str
+    run: Run, tiny_llama: Path, tmp_path: Path, template: str
 ) -> None:
-    folder = copied(smollm2, tmp_path)
-    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    folder = copied(tiny_llama, tmp_path)
     rewrite(folder / "tokenizer_config.json", chat_template=template)
 
     report = run(path=str(folder))
@@ -292,18 +292,18 @@ def test_a_template_that_does_not_work_keeps_the_model_out(
     assert report.load_error.code == "model_unavailable"
 
 
-def test_generation_config_gives_the_defaults(run: Run, smollm2: Path, tmp_path: Path) -> None:
-    folder = copied(smollm2, tmp_path)
-    (folder / "generation_config.json").unlink(missing_ok=True)
+def test_generation_config_gives_the_defaults(run: Run, tiny_llama: Path, tmp_path: Path) -> None:
+    folder = copied(tiny_llama, tmp_path)
     (folder / "generation_config.json").write_text('{"temperature": 0.0}')
+    greedy, by_default = (say("Go on.", sampling=one, max_tokens=8) for one in (GREEDY, Sampling()))
 
-    report = run(one(say("What is the capital of France?")), path=str(folder))
+    report = run(Job(id="greedy", chat=greedy), Job(id="default", chat=by_default), path=str(folder))
 
-    assert report.text("only") == "The capital of France is Paris."
+    assert report.text("default") == report.text("greedy") != ""
 
 
-def test_a_model_that_is_only_code_is_refused(run: Run, smollm2: Path, tmp_path: Path) -> None:
-    folder = copied(smollm2, tmp_path)
+def test_a_model_that_is_only_code_is_refused(run: Run, tiny_llama: Path, tmp_path: Path) -> None:
+    folder = copied(tiny_llama, tmp_path)
     rewrite(folder / "config.json", model_type="no_such_model", auto_map={"AutoModel": "evil.Model"})
     (folder / "evil.py").write_text("raise SystemExit('was run')")
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from engine_host import Host, Job, Report, Run, Scenario, say
 from test_vision_engine import CARD
-from tiny_llama import write_tiny_llama
 from vision_jobs import job
 
 from transports.messages import ChatRequest, CompletionRequest, Sampling
@@ -23,13 +22,11 @@ SMALL_STEPS = {"prefill_step_tokens": 16, "prompt_cache_bytes": 0}
 
 
 @pytest.fixture(scope="module")
-def run(host: Host, smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(host: Host, tiny_llama: Path) -> Run:
     """Run jobs on the model of noise; keyword arguments are fields of `Scenario`."""
-    folder = tmp_path_factory.mktemp("noise") / "model"
-    write_tiny_llama(folder, smollm2)
 
     def run(*jobs: Job, **fields: object) -> Report:
-        return host.run(Scenario(path=str(folder), jobs=list(jobs), settings=SMALL_STEPS, **fields))  # type: ignore[arg-type]
+        return host.run(Scenario(path=str(tiny_llama), jobs=list(jobs), settings=SMALL_STEPS, **fields))  # type: ignore[arg-type]
 
     return run
 

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+# Keys and values of a token in float32: two layers, two heads of 16 numbers.
+TOKEN_BYTES = 2 * 2 * 16 * 2 * 4
+
 
 def write_tiny_llama(folder: Path, default: Path, renamed: Mapping[str, str] = MappingProxyType({})) -> None:
     """Two layers of random numbers with the tokenizer of the model in *default*, some tokens *renamed*."""
@@ -47,9 +50,12 @@ def write_tiny_llama(folder: Path, default: Path, renamed: Mapping[str, str] = M
     rng = random.Random(1)
     # One of 256 numbers between -1/8 and 1/8 for each byte.
     numbers = [struct.pack("<e", (value - 127.5) / 1024) for value in range(256)]
+    low, high = (bytes(number[place] for number in numbers) for place in (0, 1))
     for name, shape in shapes.items():
         begin = len(data)
-        data += b"".join([numbers[value] for value in rng.randbytes(shape[0] * (*shape, 1)[1])])
+        drawn = rng.randbytes(shape[0] * (*shape, 1)[1])
+        data += bytes(2 * len(drawn))
+        data[begin::2], data[begin + 1 :: 2] = drawn.translate(low), drawn.translate(high)
         header[f"{name}.weight"] = {"dtype": "F16", "shape": shape, "data_offsets": [begin, len(data)]}
     text = json.dumps(header).encode()
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
