@@ -61,8 +61,10 @@ class Reader(Generic[T]):
         return known_fields(_type_info(self._type))
 
     async def read_aside(self, data: bytes | bytearray) -> tuple[T, list[str]]:
-        """`read`, in a thread when the body is so large that others would notice."""
-        return await aside(len(data), self.read, data)
+        """`read`, in a thread when others would notice: of a large body, and of the first."""
+        # What is known of the type takes 3 to 11 ms to find out.
+        is_known = "_known" in vars(self)
+        return await aside(len(data) if is_known else MAX_INLINE_BYTES, self.read, data)
 
     def read(self, data: bytes | bytearray) -> tuple[T, list[str]]:
         """Check and decode a body.

@@ -13,6 +13,7 @@ from plugins.http.exchange import Exchange
 from plugins.http.request_headers import terms_of
 from plugins.openai.content import read_turns
 from plugins.openai.requests import MAX_PROMPT_TOKENS, InputMessage, TokenId
+from plugins.packed_tokens import ids_of, pieces_of
 from plugins.turns import chat_messages, check_text
 from plugins.validation import Reader, aside
 from transports.errors import RequestError, TaskNotSupported, WorkerError
@@ -133,7 +134,7 @@ async def _tokens(
     exchange.check_model(model)
     exchange.model = model
     if isinstance(request, CompletionRequest) and not request.prompt:
-        return Tokens(id=exchange.request_id or "no-prompt", ids=(), pieces=())
+        return Tokens.of(exchange.request_id or "no-prompt", (), ())
     task = "chat" if isinstance(request, ChatRequest) else "completion"
     terms = terms_of(exchange.request.headers)
     found: Tokens | None = None
@@ -153,19 +154,19 @@ async def _tokens(
 
 def _num_bytes(found: Tokens) -> int:
     """About as many as the answer will have."""
-    return len(found.ids) * TOKEN_BYTES
+    return found.num_tokens * TOKEN_BYTES
 
 
 def _tokenized(body: TokenizeBody, found: Tokens, context_length: int) -> bytes:
-    tokens: list[int | TokenPiece] = list(found.ids)
+    tokens: list[int | TokenPiece] = list(ids_of(found))
     if body.with_pieces:
         # llama.cpp: the bytes where they are no text.
-        pieces = map(_piece, found.pieces)
-        tokens = [{"id": token, "piece": piece} for token, piece in zip(found.ids, pieces, strict=True)]
-    texts = [piece.decode(errors="replace") for piece in found.pieces] if body.return_token_strs else None
+        pieces = map(_piece, pieces_of(found))
+        tokens = [{"id": token, "piece": piece} for token, piece in zip(ids_of(found), pieces, strict=True)]
+    texts = [piece.decode(errors="replace") for piece in pieces_of(found)] if body.return_token_strs else None
     answer: Tokenized = {
         "tokens": tokens,
-        "count": len(found.ids),
+        "count": found.num_tokens,
         "max_model_len": context_length,
         "token_strs": texts,
     }
@@ -173,7 +174,7 @@ def _tokenized(body: TokenizeBody, found: Tokens, context_length: int) -> bytes:
 
 
 def _detokenized(found: Tokens) -> bytes:
-    text = b"".join(found.pieces).decode(errors="replace")
+    text = found.text.decode(errors="replace")
     return _encode(Detokenized(prompt=text, content=text))
 
 

@@ -53,7 +53,7 @@ def answer(submission: Submission, body: Message) -> None:
         case EmbeddingsRequest() | RerankRequest():
             give([0.5], [0.25])(submission, body)
         case Generate(tell_tokens=True):
-            submission.put(Tokens(id=submission.id, ids=(5,), pieces=(b"x",)))
+            submission.put(Tokens.of(submission.id, (5,), (b"x",)))
             submission.put(Done(id=submission.id, finish_reason="length", usage=USAGE))
         case _:
             say("hello")(submission, body)

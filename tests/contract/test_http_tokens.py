@@ -16,7 +16,7 @@ PIECES = (b"H", b"i \xf0\x9f", b"\x99\x82")
 
 
 def tell(submission: Submission, _: Message) -> None:
-    submission.put(Tokens(id=submission.id, ids=(5, 6, 7), pieces=PIECES))
+    submission.put(Tokens.of(submission.id, (5, 6, 7), PIECES))
     submission.put(Done(id=submission.id, finish_reason="length", usage=USAGE))
 
 

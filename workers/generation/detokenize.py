@@ -61,10 +61,7 @@ class Vocabulary:
 
     def text_bytes(self, token: int) -> bytes:
         """The token's part of the text; nothing for special tokens and ids without a token."""
-        found = self._known.get(token)
-        if found is None:
-            found = self._known[token] = b"" if token in self._special else self.bytes_of(token)
-        return found
+        return b"" if token in self._special else self.bytes_of(token)
 
     def special_name(self, token: int) -> str:
         """The name of a special token; "" for others."""
@@ -72,6 +69,12 @@ class Vocabulary:
 
     def bytes_of(self, token: int) -> bytes:
         """The token itself, also if it is special: what logprobs name it."""
+        found = self._known.get(token)
+        if found is None:
+            found = self._known[token] = self._read(token)
+        return found
+
+    def _read(self, token: int) -> bytes:
         if token in self._added:
             return self._added[token].encode()
         piece = self._tokenizer.convert_ids_to_tokens(token) if token < len(self._tokenizer) else None

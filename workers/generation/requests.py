@@ -169,8 +169,7 @@ class RequestReader:
 
     def tokens(self, request_id: str, prompt: list[int]) -> Tokens:
         """What a prompt is made of."""
-        pieces = tuple(map(self.vocabulary.bytes_of, prompt))
-        return Tokens(id=request_id, ids=tuple(prompt), pieces=pieces)
+        return Tokens.of(request_id, prompt, [*map(self.vocabulary.bytes_of, prompt)])
 
     def echo(self, body: CompletionRequest, prompt: list[int]) -> str:
         """What is given back of the prompt at once."""
