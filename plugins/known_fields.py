@@ -29,10 +29,10 @@ def alternatives(info: inspect.Type) -> list[inspect.Type]:
     return [info]
 
 
-def _within(info: inspect.Type, found: dict[int, Known]) -> Known | None:
+def _within(info: inspect.Type, found: dict[int, Known | None]) -> Known | None:
     # A type may hold itself; msgspec describes each of them once.
-    if known := found.get(id(info)):
-        return known
+    if id(info) in found:
+        return found[id(info)]
     known = found[id(info)] = Known()
     for kind in alternatives(info):
         if isinstance(kind, inspect.ListType):
@@ -40,4 +40,6 @@ def _within(info: inspect.Type, found: dict[int, Known]) -> Known | None:
         elif isinstance(kind, inspect.StructType):
             for one in kind.fields:
                 known.fields[b'"%b"' % one.encode_name.encode()] = _within(one.type, found)
-    return known if known.fields or known.items else None
+    if not (known.fields or known.items):
+        found[id(info)] = None
+    return found[id(info)]

@@ -274,11 +274,14 @@ async def test_fields_without_effect_are_named():
         reply = await door.post(
             PATH, body(metadata={"user_id": "u"}, context_management={"edits": []}, what=1)
         )
+        within = await door.post(PATH, body(output_format={"type": "json_schema", "schema": SCHEMA, "x": 1}))
     async with open_door(strict=True) as door:
         known = await door.post(PATH, body(metadata={"user_id": "u"}, service_tier="auto"))
         unknown = await door.post(PATH, body(what=1))
 
     assert "metadata, context_management, what" == reply.headers["x-mlxd-ignored"]
+    # Nothing is unknown within a schema.
+    assert "output_format.x" == within.headers["x-mlxd-ignored"]
     assert (200, 400) == (known.status, unknown.status)
 
 
@@ -320,6 +323,7 @@ async def test_a_model_that_does_not_think_is_said_to_ignore_that_it_should(mode
         ({"tool_choice": {"type": "tool", "name": "x"}}, "tool_choice.name: "),
         ({"tools": [{"name": "a"}]}, "tools[0].input_schema: "),
         ({"tools": [{"input_schema": {}}]}, "tools[0].name: "),
+        ({"tools": [{**LOOK, "name": "a b"}]}, r"tools[0].name: expected a string that matches ^[\w"),
         ({"tools": [LOOK, LOOK]}, "tools[1].name: "),
         ({"output_config": {"format": {"type": "json_schema"}}}, "output_config.format.schema: "),
         ({"mcp_servers": [{"name": "a", "type": "url", "url": "u"}]}, "mcp_servers: not supported"),
