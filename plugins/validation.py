@@ -190,15 +190,16 @@ def _describe_one(info: inspect.Type) -> str:
             return str(info.ge) if info.ge is not None and info.ge == info.le else f"an integer{_range(info)}"
         case inspect.FloatType():
             return f"a number{_range(info)}"
-        case inspect.StrType(max_length=longest):
-            return "a string" + (f" of {info.min_length or 0} to {longest} characters" if longest else "")
+        case inspect.StrType(max_length=longest, pattern=pattern):
+            length = f" of {info.min_length or 0} to {longest} characters" if longest else ""
+            return f"a string{length}" + (f" that matches {pattern}" if pattern else "")
         case inspect.LiteralType(values=values):
             return "one of " + ", ".join(f'"{value}"' for value in values)
         case inspect.ListType(max_length=longest):
             return "a list" + (f" of {info.min_length or 0} to {longest} items" if longest else "")
         case inspect.DictType(max_length=longest):
-            each = describe(info.value_type)
-            return f"an object of at most {longest} token ids, each with {each}"
+            keys = "token ids" if isinstance(info.key_type, inspect.IntType) else "names"
+            return f"an object of at most {longest} {keys}, each with {describe(info.value_type)}"
         case _:
             return "an object"
 
