@@ -12,6 +12,7 @@ from plugins.client import Submission
 from plugins.http.body import read_body
 from plugins.http.events import DONE, EventStream, event
 from plugins.http.exchange import Exchange
+from plugins.http.renamed import renamed
 from plugins.http.request_headers import terms_of
 from plugins.http.unusable import Unusable
 from plugins.http.waiting import streamed_together
@@ -71,7 +72,9 @@ class Generator:
             exchange.client, exchange, exchange.intake, self._image_models, body.model, turns
         )
         request = chat_request(body, messages, packed.images)
-        return await _answer(exchange, body, "chat", [request], shape, terms, packed.buffers)
+        names = {} if body.max_completion_tokens is None else {"max_tokens": "max_completion_tokens"}
+        with renamed(names):
+            return await _answer(exchange, body, "chat", [request], shape, terms, packed.buffers)
 
     async def completion(self, exchange: Exchange) -> web.StreamResponse:
         """POST /v1/completions."""

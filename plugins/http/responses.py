@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from time import monotonic
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from plugins.client import Submission
 from plugins.http.body import read_body
 from plugins.http.events import EventStream
 from plugins.http.exchange import Exchange
+from plugins.http.renamed import renamed
 from plugins.http.request_headers import terms_of
 from plugins.http.unusable import Unusable
 from plugins.http.waiting import streamed_updates
@@ -84,7 +84,7 @@ class Responder:
 
         async with await self._submit(exchange, asked, response.id) as submission:
             answer = _stream if asked.body.stream else _whole
-            with _said_of_input():
+            with renamed(_names(asked.body)):
                 return await answer(exchange, submission, response, on_end)
 
     async def count(self, exchange: Exchange) -> web.StreamResponse:
@@ -92,7 +92,7 @@ class Responder:
         asked = await self._read(exchange)
         num_tokens = 0
         async with await self._submit(exchange, asked, new_id("resp"), count_only=True) as submission:
-            with _said_of_input():
+            with renamed(_names(asked.body)):
                 async for update in submission:
                     if isinstance(update, Done):
                         exchange.ends.append(not_cancelled(update))
@@ -181,15 +181,10 @@ class Responder:
         return kept
 
 
-@contextmanager
-def _said_of_input() -> Iterator[None]:
-    """What a worker says of the messages that it got is said of `input`."""
-    try:
-        yield
-    except RequestError as e:
-        if e.param != "messages":
-            raise
-        raise type(e)(e.message.replace("messages", "input", 1), param="input") from None
+def _names(body: ResponseBody) -> dict[str, str]:
+    """Fields of the protocol -> those of the request that they are made of."""
+    names = {"messages": "input"}
+    return names if body.max_output_tokens is None else {**names, "max_tokens": "max_output_tokens"}
 
 
 def _owner(exchange: Exchange) -> str:

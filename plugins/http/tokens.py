@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from plugins.http.body import read_body
 from plugins.http.exchange import Exchange
+from plugins.http.renamed import renamed
 from plugins.http.request_headers import terms_of
 from plugins.openai.content import read_turns
 from plugins.openai.requests import MAX_PROMPT_TOKENS, InputMessage, TokenId
@@ -139,14 +140,10 @@ async def _tokens(
     terms = terms_of(exchange.request.headers)
     found: Tokens | None = None
     async with exchange.submit(task=task, model=model, body=request, terms=terms) as submission:
-        try:
+        with renamed({"prompt": param}):
             async for update in submission:
                 if isinstance(update, Tokens):
                     found = update
-        except RequestError as e:
-            if e.param != "prompt":
-                raise
-            raise type(e)(e.message.replace("prompt", param, 1), param=param) from None
     if found is None:
         raise WorkerError("the worker did not say which tokens these are")
     return found

@@ -281,6 +281,24 @@ async def test_what_a_worker_says_of_the_conversation_is_said_of_input():
     assert [("input", "input: too long")] * 2 == [(r.error["param"], r.error["message"]) for r in replies]
 
 
+async def test_what_a_worker_says_of_max_tokens_is_said_of_the_name_that_was_sent():
+    chat = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}
+    sent = [
+        ("/v1/responses", {"model": MODEL, "input": "hi"}, "max_output_tokens"),
+        ("/v1/responses", {"model": MODEL, "input": "hi", "stream": True}, "max_output_tokens"),
+        ("/v1/responses", {"model": MODEL, "input": "hi"}, "max_tokens"),
+        ("/v1/chat/completions", chat, "max_completion_tokens"),
+        ("/v1/chat/completions", chat, "max_tokens"),
+    ]
+    async with open_door() as door:
+        door.client.script = fail(ContextLengthExceeded("max_tokens: too many", param="max_tokens"))
+        replies = [await door.post(path, {**body, name: 99}) for path, body, name in sent]
+
+    assert [(name, f"{name}: too many") for _, _, name in sent] == [
+        (reply.error["param"], reply.error["message"]) for reply in replies
+    ]
+
+
 async def test_a_stream_that_fails_while_it_waits_has_begun_all_the_same():
     """OpenAI's SDK takes no other event for the first one."""
     async with open_door(sse_keepalive_s=0.05) as door:
