@@ -78,9 +78,10 @@ def read_turns(system: str | Sequence[Block] | None, messages: Sequence[MessageT
                 # Most chat templates take system turns at the beginning only.
                 text = "\n".join(_texts(message.content, path))
                 _add(said, _Said("user", [f"<system>\n{text}\n</system>"]))
-    if len(said) > MAX_TURNS:
+    if not 1 <= len(said) <= MAX_TURNS:
+        found = len(said) or "none that says something"
         raise RequestError(
-            f"messages: expected at most {MAX_TURNS} turns, results of tools among them, got {len(said)}",
+            f"messages: expected 1 to {MAX_TURNS} turns, results of tools among them, got {found}",
             param="messages",
         )
     turns = [one.turn() for one in said]
@@ -183,6 +184,7 @@ def _shown(block: Block, path: str, role: str) -> list[Part]:
         case "document":
             return _document(block, path)
         case "search_result":
+            _check_citations(block, path)
             content = block.content if isinstance(block.content, list) else []
             texts = [_required(inner.text, f"{path}.content[{at}].text") for at, inner in enumerate(content)]
             if not isinstance(block.source, str):
@@ -192,11 +194,7 @@ def _shown(block: Block, path: str, role: str) -> list[Part]:
 
 
 def _document(block: Block, path: str) -> list[Part]:
-    if block.citations is not None and not isinstance(block.citations, list) and block.citations.enabled:
-        raise RequestError(
-            f"{path}.citations: not supported; answers here do not say where they have something from",
-            param=f"{path}.citations",
-        )
+    _check_citations(block, path)
     source = _source(block, path)
     place = f"{path}.source"
     about: list[Part] = [text for text in (block.title, block.context) if text]
@@ -208,6 +206,14 @@ def _document(block: Block, path: str) -> list[Part]:
             shown = [_content(one, f"{place}.content[{at}]") for at, one in enumerate(inner)]
             return [*about, *(part for parts in shown for part in parts)]
     return [*about, _file(source, place)]
+
+
+def _check_citations(block: Block, path: str) -> None:
+    if block.citations is not None and not isinstance(block.citations, list) and block.citations.enabled:
+        raise RequestError(
+            f"{path}.citations: not supported; answers here do not say where they have something from",
+            param=f"{path}.citations",
+        )
 
 
 def _content(block: Block, path: str) -> list[Part]:

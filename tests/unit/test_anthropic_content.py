@@ -144,6 +144,10 @@ def test_documents_of_text_and_search_results_are_words() -> None:
             "[0].citations",
         ),
         (user({"type": "search_result", "title": "a", "content": []}), "[0].source"),
+        (
+            user({"type": "search_result", "source": "s", "title": "a", "citations": {"enabled": True}}),
+            "[0].citations",
+        ),
         (user({"type": "tool_result", "content": "a"}), "[0].tool_use_id"),
         (user({"type": "tool_result", "tool_use_id": "a", "content": text("b")}), "[0].content"),
         (user({"type": "tool_result", "tool_use_id": "a", "content": [CALL]}), "[0].content[0].type"),
@@ -167,9 +171,15 @@ def test_a_system_prompt_is_words() -> None:
         read(USER, system=[{"type": "image", "source": PNG}])
 
 
+@pytest.mark.parametrize("content", ["", [], [text("")]])
+def test_a_conversation_says_something(content: object) -> None:
+    with pytest.raises(RequestError, match="messages: expected 1 to 4096 turns"):
+        read({"role": "system", "content": content}, system=[text("x-anthropic-billing-header: 1")])
+
+
 def test_more_results_than_a_worker_takes_are_refused() -> None:
     """Each of them is a turn of its own to the worker."""
     result = {"type": "tool_result", "tool_use_id": "a"}
     many = [user(*([result] * 1000)), assistant(text("a"))] * (MAX_TURNS // 1000 + 1)
-    with pytest.raises(RequestError, match=f"at most {MAX_TURNS} turns"):
+    with pytest.raises(RequestError, match=f"1 to {MAX_TURNS} turns"):
         read(*many)
