@@ -120,6 +120,8 @@ class Dispatcher:
             raise RequestError("request: expected a path that begins with /")
         path = target.partition("?")[0]
         found = [route for route in self._routes if route.rest_of(path) is not None]
+        # The first one says what is there: what a response was asked with is no response.
+        found = [route for route in found if route.path == found[0].path]
         method = "GET" if request.method == "HEAD" else request.method
         route = next((route for route in found if route.method == method), None)
         # What is no route is closed too: without a key nobody learns which there are.

@@ -117,6 +117,14 @@ class Responder:
         self._store.delete(_owner(exchange), kept.id, monotonic())
         return exchange.json(_encode(Deleted(id=kept.id, object="response", deleted=True)))
 
+    async def cancel(self, exchange: Exchange) -> web.StreamResponse:
+        """POST /v1/responses/{id}/cancel."""
+        self._kept(exchange)
+        raise RequestError(
+            "id: expected a response made in the background, as none is here; to cancel one, leave it",
+            param="id",
+        )
+
     async def _read(self, exchange: Exchange) -> _Asked:
         terms = terms_of(exchange.request.headers)
         data = await read_body(exchange)

@@ -107,6 +107,14 @@ def routes(settings: HttpSettings, metrics: Metrics) -> tuple[Route, ...]:
             Answer(schema=ItemList),
         ),
         Route(
+            "POST",
+            "/v1/responses/*/cancel",
+            responder.cancel,
+            "Refused with a reason: no response is made in the background.",
+            "Text",
+            Answer(schema=ResponseObject),
+        ),
+        Route(
             "GET",
             "/v1/responses/*",
             responder.retrieve,

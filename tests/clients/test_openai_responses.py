@@ -43,6 +43,15 @@ async def test_a_response_is_made_kept_and_forgotten(sdk):
         await sdk.responses.retrieve(made.id)
 
 
+async def test_a_response_that_is_over_cannot_be_cancelled(sdk):
+    made = await sdk.responses.create(model=MODEL, input="hi")
+
+    with pytest.raises(openai.BadRequestError, match="made in the background"):
+        await sdk.responses.cancel(made.id)
+    with pytest.raises(openai.NotFoundError):
+        await sdk.responses.cancel("resp_none")
+
+
 async def test_a_conversation_goes_on_from_a_response(door, sdk):
     door.client.script = thinks_and_calls
     first = await sdk.responses.create(model=MODEL, input="hi", tools=[LOOK])

@@ -545,6 +545,9 @@ async def test_unknown_paths_and_methods():
             ("POST", "/v1/models", "GET"),
             ("DELETE", "/v1/models/plain", "GET"),
             ("OPTIONS", "/v1/chat/completions", "POST"),
+            ("PUT", "/v1/responses/resp_1", "GET, DELETE"),
+            ("DELETE", "/v1/responses/resp_1/input_items", "GET"),
+            ("GET", "/v1/responses/input_tokens", "POST"),
         ):
             reply = await door.request(method, path)
             assert (reply.status, reply.headers["allow"]) == (405, allow), (method, path)

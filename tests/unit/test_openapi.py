@@ -16,6 +16,8 @@ from transports.settings import HttpSettings
 ROUTES = routes(HttpSettings(), Metrics())
 DOCUMENT: Any = msgspec.to_builtins(document(ROUTES))
 WITH_BODY = [route for route in ROUTES if route.body]
+# Of those that are posted to.
+BODILESS = {"/v1/responses/*/cancel"}
 
 
 def test_it_is_openapi() -> None:
@@ -36,7 +38,8 @@ def test_every_route_is_in_it() -> None:
 
 
 def test_every_body_has_an_example_that_is_taken() -> None:
-    assert [route.path for route in ROUTES if route.method == "POST"] == [route.path for route in WITH_BODY]
+    posts = [route.path for route in ROUTES if route.method == "POST" and route.path not in BODILESS]
+    assert posts == [route.path for route in WITH_BODY]
     for route in WITH_BODY:
         assert route.body
         known = set(route.body.schema.__struct_fields__)
