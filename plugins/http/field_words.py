@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 WORDS = {
+    "add_generation_prompt": "Only true, but with continue_final_message: tokens are those of a chat.",
     "add_special": "Put the tokens there that the tokenizer has before every text. Beside prompt they are.",
     "add_special_tokens": "vLLM's name for add_special.",
     "allowed_tools": "With type allowed_tools.",
     "arguments": "A JSON object, as text.",
     "audio": "Not supported.",
     "background": "Only false: answers are not made in the background.",
-    "best_of": "Only 1.",
+    "best_of": "So many answers are made, and the n likeliest given.",
     "budget_tokens": "With type enabled: tokens of thought; then their end is forced.",
     "call_id": "Of a call, and of its result.",
     "chat_template_kwargs": "What the chat template is told; nothing else reaches it.",
@@ -100,6 +101,7 @@ WORDS = {
     "output_config": "How the answer is to be.",
     "output_format": "The older name of output_config.format.",
     "parallel_tool_calls": "false: the answer ends after its first call.",
+    "parse_special": "Only true: names of special tokens in a text are those tokens.",
     "parameters": "JSON Schema of its arguments.",
     "presence_penalty": "Lowers tokens that came before. 0 without it.",
     "previous_response_id": "Goes on from a response that is kept.",

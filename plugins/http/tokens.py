@@ -12,12 +12,14 @@ from plugins.http.body import read_body
 from plugins.http.exchange import Exchange
 from plugins.http.renamed import renamed
 from plugins.http.request_headers import terms_of
+from plugins.http.unusable import Unusable
 from plugins.openai.content import read_turns
 from plugins.openai.requests import MAX_PROMPT_TOKENS, InputMessage, TokenId
+from plugins.openai.tools import InputTools, TemplateFields, read_reasoning, read_tools
 from plugins.packed_tokens import ids_of, pieces_of
 from plugins.turns import chat_messages, check_text
 from plugins.validation import Reader, aside
-from transports.errors import RequestError, TaskNotSupported, WorkerError
+from transports.errors import RequestError, TaskNotSupported
 from transports.messages import ChatRequest, CompletionRequest
 from transports.tokens import Tokens
 
@@ -40,6 +42,13 @@ class TokenizeBody(Struct, frozen=True, kw_only=True):
     messages: Annotated[list[InputMessage], Meta(min_length=1, max_length=4096)] | None = None
     add_special_tokens: bool | None = None
     return_token_strs: bool | None = None
+    # Of a conversation, as in /v1/chat/completions.
+    tools: InputTools | None = None
+    continue_final_message: bool | None = None
+    chat_template_kwargs: TemplateFields | None = None
+    # Taken where they ask for what is done anyway.
+    add_generation_prompt: bool | None = None
+    parse_special: bool | None = None
 
 
 class DetokenizeBody(Struct, frozen=True, kw_only=True):
@@ -78,6 +87,7 @@ class Tokenizer:
     def __init__(self, *, strict: bool) -> None:
         self._tokenize = Reader(TokenizeBody, strict=strict)
         self._detokenize = Reader(DetokenizeBody, strict=strict)
+        self._unusable = Unusable()
 
     async def tokenize(self, exchange: Exchange) -> web.StreamResponse:
         """POST /tokenize."""
@@ -85,6 +95,10 @@ class Tokenizer:
         body, ignored = await self._tokenize.read_aside(data)
         exchange.note_ignored(ignored)
         name = _given(body)
+        _check(body, name)
+        if await self._unusable.fields(exchange, body.model, may_leave_out_tools=bool(body.tools)):
+            exchange.note_ignored([*ignored, "tools"])
+            body = msgspec.structs.replace(body, tools=None)
         request = await aside(len(data), _asked, body, name)
         found = await _tokens(exchange, body.model, request, name)
         models = {info.name: info for info in await exchange.models()}
@@ -111,12 +125,40 @@ def _given(body: TokenizeBody) -> str:
     return given[0]
 
 
+def _check(body: TokenizeBody, name: str) -> None:
+    """Refuse what would be tokens of something else."""
+    special = "add_special" if body.add_special is not None else "add_special_tokens"
+    wrong = {
+        "add_generation_prompt": (
+            body.add_generation_prompt is False and not body.continue_final_message,
+            "expected true: a conversation is told as it is answered",
+        ),
+        "parse_special": (body.parse_special is False, "expected true: names of special tokens are those"),
+        special: (
+            name == "messages" and getattr(body, special) is True,
+            "only with content or prompt: a chat template puts special tokens there itself",
+        ),
+    }
+    for param in () if name == "messages" else ("tools", "continue_final_message", "chat_template_kwargs"):
+        wrong[param] = bool(getattr(body, param)), "only with messages"
+    for param, (is_wrong, words) in wrong.items():
+        if is_wrong:
+            raise RequestError(f"{param}: {words}", param=param)
+
+
 def _asked(body: TokenizeBody, name: str) -> ChatRequest | CompletionRequest:
     if body.messages is not None:
         turns = read_turns(body.messages)
         if sources := [source for turn in turns for source in turn.sources]:
             raise TaskNotSupported(f"{sources[0].path}: pictures are not counted here", param=sources[0].path)
-        return ChatRequest(messages=chat_messages(turns, []), count_only=True, tell_tokens=True)
+        return ChatRequest(
+            messages=chat_messages(turns, []),
+            count_only=True,
+            tell_tokens=True,
+            continues_last=bool(body.continue_final_message),
+            reasoning=read_reasoning(None, None, body.chat_template_kwargs),
+            **read_tools(body.tools, None, None),
+        )
     text = body.content if body.prompt is None else body.prompt
     special = body.add_special if body.add_special is not None else body.add_special_tokens
     check_text([text or ""], name)
@@ -145,7 +187,7 @@ async def _tokens(
                 if isinstance(update, Tokens):
                     found = update
     if found is None:
-        raise WorkerError("the worker did not say which tokens these are")
+        raise TaskNotSupported(f"model: {model} does not tell its tokens", param="model")
     return found
 
 

@@ -12,6 +12,8 @@ from transports.errors import RequestError
 from transports.messages import Done
 from transports.tokens import Tokens
 
+SAID = [{"role": "user", "content": "Hi"}]
+TOOLS = [{"type": "function", "function": {"name": "look"}}]
 PIECES = (b"H", b"i \xf0\x9f", b"\x99\x82")
 
 
@@ -51,6 +53,34 @@ async def test_a_conversation_goes_through_the_template() -> None:
     (_, kwargs) = door.client.submitted[0]
     assert kwargs["task"] == "chat"
     assert kwargs["body"].messages[0].content == "Hi"
+
+
+async def test_what_else_the_template_is_told_counts_as_in_a_chat() -> None:
+    told = {
+        "messages": [*SAID, {"role": "assistant", "content": "Ho"}],
+        "tools": TOOLS,
+        "continue_final_message": True,
+        "chat_template_kwargs": {"enable_thinking": False},
+    }
+    async with open_door() as door:
+        reply = await ask(door, **told, add_generation_prompt=False, add_special_tokens=False)
+        tokens = door.client.body
+        await door.post("/v1/chat/completions", {"model": MODEL, **told})
+        chat = door.client.body
+    async with open_door(ignore_unusable_tools=True) as door:
+        left_out = await ask(door, **told)
+
+    names = ("messages", "tools", "tool_choice", "continues_last", "reasoning")
+    assert [getattr(chat, name) for name in names] == [getattr(tokens, name) for name in names]
+    assert "x-mlxd-ignored" not in reply.headers
+    assert (left_out.headers["x-mlxd-ignored"], door.client.body.tools) == ("tools", ())
+
+
+async def test_a_model_that_does_not_tell_its_tokens_is_no_fault_of_ours() -> None:
+    async with open_door() as door:
+        reply = await door.post("/tokenize", {"model": MODEL, "content": "Hi"})
+
+    assert (reply.status, reply.error["code"]) == (400, "task_not_supported")
 
 
 async def test_pieces_are_text_or_bytes() -> None:
@@ -94,6 +124,12 @@ async def test_nothing_is_nothing_without_a_model(path: str, fields: dict[str, o
         ("/tokenize", {"messages": []}, "messages"),
         ("/tokenize", {"content": "a", "with_pieces": 1}, "with_pieces"),
         ("/tokenize", {"content": "a" * 9_000_000}, "content"),
+        ("/tokenize", {"content": "a", "parse_special": False}, "parse_special"),
+        ("/tokenize", {"content": "a", "tools": TOOLS}, "tools"),
+        ("/tokenize", {"content": "a", "continue_final_message": True}, "continue_final_message"),
+        ("/tokenize", {"messages": SAID, "add_generation_prompt": False}, "add_generation_prompt"),
+        ("/tokenize", {"messages": SAID, "add_special_tokens": True}, "add_special_tokens"),
+        ("/tokenize", {"messages": SAID, "tools": [*TOOLS, *TOOLS]}, "tools[1].function.name"),
         ("/detokenize", {}, "tokens"),
         ("/detokenize", {"tokens": [-1]}, "tokens[0]"),
         ("/detokenize", {"tokens": [2**31]}, "tokens[0]"),
