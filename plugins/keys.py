@@ -61,7 +61,7 @@ class _File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     keys: Annotated[tuple[Key, ...], Meta(max_length=MAX_KEYS)]
 
 
-# What changes with the file: inode, time of change in ns, size.
+# What changes with the file: inode, time of change in ns, also of its mode and owner, size.
 Stamp: TypeAlias = tuple[int, int, int]
 
 
@@ -81,7 +81,7 @@ def stamp_of(path: Path) -> Stamp | None:
         found = path.lstat()
     except FileNotFoundError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return found.st_ino, found.st_ctime_ns, found.st_size
 
 
 def read_keys(path: Path) -> tuple[Key, ...] | None:

@@ -131,6 +131,7 @@ async def test_a_file_that_cannot_be_used_lets_nobody_in(path: Path, monkeypatch
     monkeypatch.setattr(keyring, "LOOK_S", 0.0)
     async with open_door(keys_path=path) as door:
         path.chmod(0o644)
+        assert await ask(door, "GET", "/v1/models", **BEARER) == 401
         path.write_bytes(b"x")
         assert await ask(door, "GET", "/v1/models", **BEARER) == 401
         assert await ask(door, "GET", "/v1/models") == 401
