@@ -156,6 +156,7 @@ class Dispatcher:
 
 
 async def _failed(exchange: Exchange, error: MlxdError) -> web.StreamResponse:
+    error = await exchange.discreet(error)
     exchange.error_code = error.code
     if exchange.stream and exchange.stream.is_started:
         await exchange.stream.abort(error)

@@ -22,7 +22,7 @@ from plugins.submission import not_cancelled
 from plugins.terms import Terms
 from plugins.validation import quoted
 from transports.envelope import Message
-from transports.errors import KernelUnavailable, ModelNotFound, ShuttingDown
+from transports.errors import KernelUnavailable, MlxdError, ModelNotFound, ShuttingDown
 from transports.frames import Frame
 from transports.messages import Done, Generate
 from transports.reports import ModelInfo
@@ -111,12 +111,34 @@ class Exchange:
         Raises:
             KernelUnavailable: The kernel does not answer.
         """
-        try:
-            async with asyncio.timeout(KERNEL_TIMEOUT_S):
-                models = await self.client.models()
-        except TimeoutError:
-            raise KernelUnavailable(f"the kernel did not answer within {KERNEL_TIMEOUT_S:g} s") from None
+        models = await self._all_models()
         return models if self.key is None else tuple(one for one in models if self.key.may_use(one.name))
+
+    async def hidden_models(self) -> tuple[str, ...]:
+        """Names of the models that the key may not use, and is not told of.
+
+        Raises:
+            KernelUnavailable: The kernel does not answer.
+        """
+        if self.key is None or not self.key.models:
+            return ()
+        return tuple(one.name for one in await self._all_models() if not self.key.may_use(one.name))
+
+    async def discreet(self, error: MlxdError) -> MlxdError:
+        """*error*, or one in its place where the kernel's words name models that the key may not use."""
+        if not self.model or self.key is None or not self.key.models:
+            return error
+        if not isinstance(error, ModelNotFound):
+            try:
+                if not any(name in error.message for name in await self.hidden_models()):
+                    return error
+            except KernelUnavailable:
+                return error
+        return type(error)(
+            f"model: {quoted(self.model)!r} cannot be had; `mlxd models show` tells an administrator why",
+            param="model",
+            retry_after_s=error.retry_after_s,
+        )
 
     def check_model(self, model: str) -> None:
         """Refuse a model that the key may not use, whether there is one of that name or not.
@@ -149,6 +171,13 @@ class Exchange:
     def json(self, body: bytes) -> web.Response:
         """An answer of status 200."""
         return web.Response(body=body, content_type="application/json", headers=self.headers)
+
+    async def _all_models(self) -> tuple[ModelInfo, ...]:
+        try:
+            async with asyncio.timeout(KERNEL_TIMEOUT_S):
+                return await self.client.models()
+        except TimeoutError:
+            raise KernelUnavailable(f"the kernel did not answer within {KERNEL_TIMEOUT_S:g} s") from None
 
 
 def not_known(model: str, known: Sequence[str]) -> ModelNotFound:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Literal, TypedDict
 
 import msgspec
@@ -52,13 +53,15 @@ async def ready(exchange: Exchange) -> web.Response:
         async with asyncio.timeout(KERNEL_TIMEOUT_S):
             status = await exchange.client.status()
         is_ready = status.is_ready and not exchange.client.stopping.is_set()
-        waiting_for = status.waiting_for
+        hidden = await exchange.hidden_models()
+        waiting_for = tuple(one if _is_told(one, hidden) else "another model" for one in status.waiting_for)
     except (TimeoutError, MlxdError):
         is_ready, waiting_for = False, ("the kernel",)
     if is_ready:
         return exchange.json(b'{"status":"ready"}')
     body = _encode(Waiting(status="waiting", waiting_for=waiting_for))
-    return web.Response(status=503, body=body, content_type="application/json", headers={"Retry-After": "1"})
+    headers = {**exchange.headers, "Retry-After": "1"}
+    return web.Response(status=503, body=body, content_type="application/json", headers=headers)
 
 
 async def models(exchange: Exchange) -> web.Response:
@@ -78,6 +81,10 @@ async def model(exchange: Exchange) -> web.Response:
             shown = message_model(info) if exchange.dialect is ANTHROPIC else _listed(info)
             return exchange.json(_encode(shown))
     raise not_known(exchange.rest, [info.name for info in served])
+
+
+def _is_told(text: str, hidden: Sequence[str]) -> bool:
+    return not any(name in text for name in hidden)
 
 
 def _listed(info: ModelInfo) -> ListedModel:

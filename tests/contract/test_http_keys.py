@@ -6,18 +6,27 @@ import time
 from pathlib import Path
 
 import pytest
-from http_harness import MODEL, Door, chat_body, open_door
+from http_harness import MODEL, Door, chat_body, fail, open_door
 
 from plugins.http import keyring
 from plugins.http.frontend import HttpFrontend
 from plugins.http.gate import Gate
 from plugins.http.metrics import Metrics
+from plugins.http.route import Route
 from plugins.http.routes import routes
 from plugins.keys import Key, change_keys, digest_of
-from transports.errors import ConfigError, PluginError
+from transports.errors import (
+    ConfigError,
+    InsufficientMemory,
+    MlxdError,
+    ModelNotFound,
+    ModelUnavailable,
+    PluginError,
+)
 from transports.settings import HttpSettings
 
-ROUTES = [(route.method, route.path.replace("*", MODEL)) for route in routes(HttpSettings(), Metrics())]
+TABLE = routes(HttpSettings(), Metrics())
+ROUTES = [(route.method, route.path.replace("*", MODEL)) for route in TABLE]
 CLOSED = [(method, url) for method, url in ROUTES if url != "/health"]
 ALIASES = ["/nope", "/", "//v1/models", "/v1/../health", "/v1/%2e%2e/health", "/health/", "/health/.", "/v1"]
 SECRET = "mlxd-secret"
@@ -202,6 +211,53 @@ async def test_a_key_sees_and_asks_its_models_only(path: Path) -> None:
     assert MODEL not in image.body.decode()
     assert good.status == 200
     assert [kwargs["model"] for _, kwargs in door.client.submitted] == ["plain"]
+
+
+@pytest.mark.parametrize("route", [route for route in TABLE if route.body], ids=lambda route: route.path)
+async def test_no_route_asks_another_model(path: Path, route: Route) -> None:
+    write(path, key(models=("plain",)))
+    assert route.body
+    body = {**route.body.example, "model": MODEL}
+    async with open_door(keys_path=path) as door:
+        refused = await door.post(route.path, body, **BEARER)
+
+    assert (refused.status, "known: plain" in refused.body.decode()) == (404, True)
+    assert door.client.submitted == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModelNotFound(f"model: 'plain' is not here; known: an-alias, {MODEL}, plain", param="model"),
+        InsufficientMemory(f"plain: needs 2 GB of memory; of which pinned ones hold 1 GB ({MODEL} 1 GB)"),
+        ModelUnavailable(f"plain: kernel.max_models is 1, and as many are pinned: {MODEL}"),
+    ],
+)
+async def test_no_error_names_a_model_that_a_key_may_not_use(path: Path, error: MlxdError) -> None:
+    write(path, key(models=("plain",)), key("root", "root"))
+    async with open_door(keys_path=path) as door:
+        door.client.script = fail(error)
+        for body in ({**chat_body(), "model": "plain"}, {**chat_body(stream=True), "model": "plain"}):
+            reply = await door.post("/v1/chat/completions", body, **BEARER)
+            assert (reply.status, reply.error["code"]) == (error.http_status, error.code)
+            assert reply.error["message"].startswith("model: 'plain' cannot be had")
+        whole = await door.post("/v1/chat/completions", body, X_Api_Key="root")
+        door.client.script = fail(InsufficientMemory("plain: needs 2 GB"))
+        own = await door.post("/v1/chat/completions", body, **BEARER)
+
+    assert (whole.error["message"], own.error["message"]) == (error.message, "plain: needs 2 GB")
+
+
+async def test_a_key_is_not_told_which_other_models_are_waited_for(path: Path) -> None:
+    write(path, key(models=("plain",)), key("root", "root"))
+    async with open_door(keys_path=path) as door:
+        door.client.is_ready = False
+        told = [
+            (await door.request("GET", "/ready", X_Api_Key=secret)).json["waiting_for"]
+            for secret in (SECRET, "root")
+        ]
+
+    assert told == [["another model"], [f"model {MODEL}: load 40%"]]
 
 
 @pytest.mark.parametrize(
