@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from plugins.http.connection_limit import ConnectionLimit
+from plugins.http.headers import ALWAYS
 from plugins.openai.errors import error_body
 from transports.errors import CapacityError, RequestError
 
@@ -122,7 +123,9 @@ class Connection(web.RequestHandler):
             # aiohttp closes the connection then.
             raise ConnectionError("an answer is on its way already")
         error = RequestError("request: malformed HTTP")
-        response = web.Response(status=status, body=error_body(error), content_type="application/json")
+        response = web.Response(
+            status=status, body=error_body(error), content_type="application/json", headers=ALWAYS
+        )
         response.force_close()
         return response
 
@@ -166,8 +169,9 @@ def _refuse(transport: asyncio.BaseTransport, error: CapacityError) -> None:
     if not isinstance(transport, asyncio.Transport):
         raise TypeError("expected a stream transport")
     body = error_body(error)
+    always = "".join(f"{name}: {value}\r\n" for name, value in ALWAYS.items()).encode()
     transport.write(
         b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
-        b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        b"%bConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (always, len(body), body)
     )
     transport.close()

@@ -53,7 +53,6 @@ class EventStream:
         self.response = web.StreamResponse(
             headers={
                 "Content-Type": "text/event-stream; charset=utf-8",
-                "Cache-Control": "no-cache",
                 # nginx would gather the events.
                 "X-Accel-Buffering": "no",
                 **headers,

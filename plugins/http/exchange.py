@@ -14,6 +14,7 @@ from plugins.client import KernelClient, Submission
 from plugins.http.dialect import OPENAI, Dialect
 from plugins.http.events import EventStream
 from plugins.http.gate import NO_BODY, BodyLimit
+from plugins.http.headers import ALWAYS
 from plugins.http.keyring import Keyring
 from plugins.http.request_headers import client_of
 from plugins.keys import Key
@@ -62,7 +63,7 @@ class Exchange:
     error_code: str = ""
     # The good ends of its choices.
     ends: list[Done] = field(default_factory=list)
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=ALWAYS.copy)
     # Set once the answer is a stream.
     stream: EventStream | None = None
 

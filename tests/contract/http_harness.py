@@ -16,6 +16,7 @@ from loop_watch import of_a_door, watched
 
 from plugins.client import Submission, Update
 from plugins.http.frontend import HttpFrontend
+from plugins.http.headers import ALWAYS
 from plugins.vectors import NumberRows
 from transports.envelope import Message
 from transports.errors import KernelUnavailable, MlxdError
@@ -200,7 +201,10 @@ class Door:
         return await self.post("/v1/completions", {"model": MODEL, "prompt": "Once", **fields})
 
     async def request(self, method: str, path: str, body: object = b"", **headers: str) -> Reply:
-        """A request on a connection of its own, read to its end; as /openapi.json says, without a leak."""
+        """A request on a connection of its own, read to its end.
+
+        Its answer is as /openapi.json says, has the headers of every answer, and no leak.
+        """
         connection = await self.raw(self.bytes_of(method, path, body, **headers))
         try:
             reply = await connection.reply(has_body=method != "HEAD")
@@ -208,6 +212,7 @@ class Door:
             connection.close()
         media_type = reply.headers.get("content-type", "").partition(";")[0]
         described.check(method, path, body, reply.status, media_type, reply.body)
+        assert lower(ALWAYS).items() <= reply.headers.items()
         assert reply.status < 400 or not LEAK.search(reply.body.decode()), reply.body
         return reply
 
@@ -291,6 +296,11 @@ class Reply:
         """The JSON of each event of a stream; the end mark as a string."""
         data = [line[6:] for line in self.body.decode().split("\n") if line.startswith("data: ")]
         return [text if text == "[DONE]" else json.loads(text) for text in data]
+
+
+def lower(headers: dict[str, str]) -> dict[str, str]:
+    """*headers*, named as those of a `Reply`."""
+    return {name.lower(): value for name, value in headers.items()}
 
 
 def chat_body(**fields: object) -> dict[str, object]:
