@@ -15,7 +15,7 @@ from plugins.http.cors import allowing, is_preflight, preflight, read_origins
 from plugins.http.dialect import ANTHROPIC, OPENAI, Dialect
 from plugins.http.errors import error_headers
 from plugins.http.exchange import Exchange
-from plugins.http.gate import Gate
+from plugins.http.gate import Gate, is_framed_clearly
 from plugins.http.keyring import Keyring
 from plugins.http.metrics import Metrics
 from plugins.http.route import Answer, Route
@@ -76,7 +76,7 @@ class Dispatcher:
             except Exception:
                 log.exception("handler_failed", route=_name(route))
                 response = await _failed(exchange, MlxdError("internal error; the log has more"))
-            if self._client.stopping.is_set():
+            if self._client.stopping.is_set() or not _is_clear(request):
                 response.force_close()
             await self._write(response, exchange)
             status = response.status
@@ -110,6 +110,8 @@ class Dispatcher:
             RateLimited: Its key has had its requests.
         """
         request = exchange.request
+        if not _is_clear(request):
+            raise RequestError("request: expected HTTP/1.1, or HTTP/1.0 without Transfer-Encoding")
         origin = self._gate.check(request.headers, _local_address(request))
         if origin is not None:
             exchange.headers |= allowing(origin)
@@ -186,6 +188,10 @@ def _dialect_of(routes: Sequence[Route], request: web.BaseRequest) -> Dialect:
     path = request.raw_path.partition("?")[0]
     near = (route for route in routes if path == route.path or path.startswith(f"{route.path}/"))
     return next((route.dialect for route in near), OPENAI)
+
+
+def _is_clear(request: web.BaseRequest) -> bool:
+    return is_framed_clearly(request.version, request.headers)
 
 
 def _local_address(request: web.BaseRequest) -> str:

@@ -11,11 +11,16 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from typing import NamedTuple
 
+from aiohttp import HttpVersion, HttpVersion10, HttpVersion11
+
 from transports.errors import Forbidden, RequestError, RequestTooLarge, UnsupportedMediaType
 
 # A name, an IPv4 address or an IPv6 one in brackets; then perhaps a port. Nothing that a URL parser could
 # read in another way.
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
+
+# What Transfer-Encoding may be. RFC 9112, 6.1: in HTTP/1.0 the framing of such a message is faulty.
+_ENCODINGS = {HttpVersion11: ("", "chunked"), HttpVersion10: ("",)}
 
 
 class Gate:
@@ -86,6 +91,11 @@ def _is_wildcard(address: str) -> bool:
         return not address or ip_address(address).is_unspecified
     except ValueError:
         return False
+
+
+def is_framed_clearly(version: HttpVersion, headers: Mapping[str, str]) -> bool:
+    """Whether a proxy that speaks only HTTP/1.0, or knows other encodings, sees the same end of a request."""
+    return headers.get("Transfer-Encoding", "").lower() in _ENCODINGS.get(version, ())
 
 
 class BodyLimit(NamedTuple):

@@ -176,6 +176,24 @@ async def test_bad_http_is_a_400_and_closes(data):
     assert good.status == 200
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        POST.replace(b"1.1", b"1.0")
+        + b"Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        GET.replace(b"1.1", b"2.0") + b"\r\n",
+        b"GET /health\r\n\r\n",
+    ],
+)
+async def test_what_others_may_see_another_end_of_is_a_400_and_closes(data):
+    async with open_door() as door:
+        for more in (b"", door.bytes_of("GET", "/health")):
+            answer = await (await door.raw(data + more)).rest()
+            assert answer.count(b"Server: mlxd") == 1
+            assert b" 400 Bad Request\r\n" in answer
+
+
 async def test_a_target_with_a_host_of_its_own_is_a_400():
     async with open_door() as door:
         reply = await door.request("GET", "http://localhost/health")
