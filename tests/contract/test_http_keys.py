@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from pathlib import Path
 
 import pytest
-from http_harness import MODEL, Door, chat_body, fail, open_door
+from http_harness import MODEL, Door, chat_body, fail, lower, open_door
 
 from plugins.http import keyring
 from plugins.http.frontend import HttpFrontend
 from plugins.http.gate import Gate
+from plugins.http.headers import ALWAYS
 from plugins.http.metrics import Metrics
 from plugins.http.route import Route
 from plugins.http.routes import routes
@@ -65,6 +67,7 @@ async def test_every_route_but_health_wants_a_key(path: Path) -> None:
     assert set(statuses.values()) == {401}
     assert (reply.error["code"], reply.error["type"]) == ("invalid_api_key", "invalid_request_error")
     assert reply.headers["www-authenticate"].startswith("Bearer")
+    assert lower(ALWAYS).items() <= reply.headers.items()
     assert door.client.submitted == []
 
 
