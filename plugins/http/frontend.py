@@ -18,7 +18,7 @@ from plugins.http.cors import read_origins
 from plugins.http.dispatcher import Dispatcher
 from plugins.http.handshake import Handshake
 from plugins.http.keyring import Keyring
-from plugins.http.listen import is_loopback_host, listen
+from plugins.http.listen import addresses_of, are_loopback, listen
 from plugins.http.tls import tls_context
 from plugins.keys import FILE_NAME
 from plugins.media.intake import MediaIntake
@@ -75,7 +75,8 @@ class HttpFrontend:
             ConfigError: The key file or a file for TLS cannot be used.
         """
         settings = self._settings
-        is_local = is_loopback_host(settings.host)
+        addresses = addresses_of(settings.host)
+        is_local = are_loopback(addresses)
         self._keyring = Keyring(self._keys_path, is_required=not is_local)
         if not is_local and self._keyring.is_empty:
             raise PluginError(
@@ -86,7 +87,7 @@ class HttpFrontend:
         if not is_local and self._tls is None:
             log.warning("network_without_tls", host=settings.host)
         allow_descriptors(settings.max_connections + SPARE_DESCRIPTORS)
-        self._sockets = listen(settings.host, settings.port)
+        self._sockets = listen(addresses, settings.host, settings.port)
         port = self._sockets[0].getsockname()[1]
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         return f"{'https' if self._tls else 'http'}://{host}:{port}"

@@ -5,26 +5,51 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from plugins.http.gate import is_loopback
 from transports.errors import PluginError
 
 BACKLOG = 128
 
+Address: TypeAlias = tuple[socket.AddressFamily, str]
 
-def listen(host: str, port: int) -> list[socket.socket]:
-    """Bind *host* on all its addresses, at the same port.
+
+def addresses_of(host: str) -> tuple[Address, ...]:
+    """What *host* names; asked once, as a name may lead elsewhere the next time.
 
     Args:
         host: An address of this machine or a name of one; "" is all of IPv4.
+
+    Raises:
+        PluginError: It is not known.
+    """
+    try:
+        found = socket.getaddrinfo(host or "0.0.0.0", None, type=socket.SOCK_STREAM)  # noqa: S104 needs a key
+    except (OSError, UnicodeError):
+        raise PluginError(f"host {host!r} is not known; use --host 127.0.0.1") from None
+    return tuple(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
+
+
+def are_loopback(addresses: Iterable[Address]) -> bool:
+    """Whether only this machine reaches what listens on them."""
+    return all(is_loopback(address) for _, address in addresses)
+
+
+def listen(addresses: Iterable[Address], host: str, port: int) -> list[socket.socket]:
+    """Bind all *addresses* at the same port.
+
+    Args:
+        addresses: What *host* names.
+        host: For errors.
         port: 0 takes a free one.
 
     Raises:
-        PluginError: The host is not known, or the port is taken or not ours to take.
+        PluginError: The port is taken or not ours to take.
     """
     sockets: list[socket.socket] = []
     refused: OSError | None = None
-    for family, address in _addresses(host):
+    for family, address in addresses:
         try:
             sockets.append(_bind(family, address, port))
         except OSError as e:
@@ -40,23 +65,6 @@ def listen(host: str, port: int) -> list[socket.socket]:
     for bound in sockets:
         bound.close()
     raise _explained(refused, host, port)
-
-
-def is_loopback_host(host: str) -> bool:
-    """Whether only this machine reaches what listens on *host*.
-
-    Raises:
-        PluginError: The host is not known.
-    """
-    return all(is_loopback(address) for _, address in _addresses(host))
-
-
-def _addresses(host: str) -> Iterable[tuple[socket.AddressFamily, str]]:
-    try:
-        found = socket.getaddrinfo(host or "0.0.0.0", None, type=socket.SOCK_STREAM)  # noqa: S104 needs a key
-    except (OSError, UnicodeError):
-        raise PluginError(f"host {host!r} is not known; use --host 127.0.0.1") from None
-    return {(family, str(address[0])): None for family, _, _, _, address in found}
 
 
 def _bind(family: socket.AddressFamily, address: str, port: int) -> socket.socket:

@@ -179,6 +179,35 @@ async def test_the_network_is_not_let_in_without_a_key(path: Path, host: str) ->
             await HttpFrontend({"host": host, "port": 0}, keys_path=keys_path).open()
 
 
+def names(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
+    """Each time that a name is looked up it leads to the next of these addresses."""
+    real, coming = socket.getaddrinfo, iter(answers)
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda *args, **kw: [real(one, *args[1:], **kw)[0] for one in next(coming)]
+    )
+
+
+async def test_a_name_that_also_leads_to_the_network_needs_a_key(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(path)
+    names(monkeypatch, ["127.0.0.1", "192.0.2.1"])
+    with pytest.raises(PluginError, match="needs an API key"):
+        await HttpFrontend({"host": "mac.example", "port": 0}, keys_path=path).open()
+
+
+async def test_what_is_bound_is_what_was_checked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name may lead elsewhere the next time."""
+    write(path)
+    names(monkeypatch, ["127.0.0.1"], ["0.0.0.0"])
+    frontend = HttpFrontend({"host": "mac.example", "port": 0}, keys_path=path)
+    await frontend.open()
+    bound = [listening.getsockname()[0] for listening in frontend._sockets]
+    await frontend.close()
+
+    assert bound == ["127.0.0.1"]
+
+
 async def test_the_network_stays_out_when_the_file_goes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keyring, "LOOK_S", 0.0)
     async with open_door(keys_path=path, host="0.0.0.0") as door:
