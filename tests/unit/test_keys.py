@@ -69,6 +69,14 @@ def test_a_file_that_others_can_touch_is_refused(path: Path, mode: int) -> None:
         read_keys(path)
 
 
+def test_a_file_of_another_user_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(path, key("ann"))
+    monkeypatch.setattr(os, "getuid", lambda: path.stat().st_uid + 1)
+
+    with pytest.raises(ConfigError, match="expected a file of this user"):
+        read_keys(path)
+
+
 def test_a_link_is_refused(path: Path) -> None:
     add(path, key("ann"))
     link = path.with_name("link")

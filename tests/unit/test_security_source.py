@@ -89,7 +89,8 @@ def compared_secrets(tree: ast.AST) -> set[str]:
     return {
         ast.unparse(node)
         for node in ast.walk(tree)
-        if isinstance(node, ast.Compare) and any(isinstance(op, (ast.Eq, ast.NotEq)) for op in node.ops)
+        if isinstance(node, ast.Compare)
+        and any(isinstance(op, (ast.Eq, ast.NotEq, ast.In, ast.NotIn)) for op in node.ops)
         for side in (node.left, *node.comparators)
         if ast.unparse(side).rpartition(".")[2].strip("_") in ("secret", "digest")
     }
@@ -102,6 +103,7 @@ def test_no_secret_is_compared_in_a_time_that_tells() -> None:
 
     assert [found for path in paths for found in compared_secrets(ast.parse(path.read_text()))] == []
     assert compared_secrets(ast.parse("given == key.digest"))
+    assert compared_secrets(ast.parse("secret in known"))
     assert "hmac.compare_digest(" in (ROOT / "plugins" / "http" / "keyring.py").read_text()
 
 
