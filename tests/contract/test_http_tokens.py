@@ -67,7 +67,7 @@ async def test_what_else_the_template_is_told_counts_as_in_a_chat() -> None:
         tokens = door.client.body
         await door.post("/v1/chat/completions", {"model": MODEL, **told})
         chat = door.client.body
-    async with open_door(ignore_unusable_tools=True) as door:
+    async with open_door(ignore_unusable_fields=True) as door:
         left_out = await ask(door, **told)
 
     names = ("messages", "tools", "tool_choice", "continues_last", "reasoning")
