@@ -14,9 +14,8 @@ from kernel.last_words import LastWords
 from kernel.leftovers import Children
 from kernel.logfiles import LogFiles
 from kernel.oom import OomKills
+from transports.child_output import output_lines
 
-# Longer lines are dropped.
-MAX_LINE_BYTES = 64 * 1024
 # For its last words, once it has ended.
 READ_TIMEOUT_S = 1.0
 
@@ -75,7 +74,6 @@ class Processes:
                 env=dict(env),
                 cwd=cwd,
                 start_new_session=True,
-                limit=MAX_LINE_BYTES,
             )
         # ValueError: a null byte in the environment or in a path.
         except (OSError, ValueError) as e:
@@ -108,16 +106,9 @@ class Processes:
         self._on_event(ProcessExited(name, returncode, last_words.lines(), signal_name, memory_ran_out))
 
     async def _read(self, name: str, stderr: asyncio.StreamReader, last_words: LastWords) -> None:
-        while True:
-            try:
-                line = await stderr.readline()
-            except ValueError:
-                continue  # Longer than the limit: asyncio has dropped it.
-            if not line:
-                return
-            text = line.decode(errors="replace").rstrip()
-            self._logs.write(name, text)
-            last_words.add(text)
+        async for line in output_lines(stderr):
+            self._logs.write(name, line)
+            last_words.add(line)
 
 
 def _signal_name(returncode: int) -> str:

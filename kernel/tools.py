@@ -8,14 +8,15 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
+from transports.child_output import output_lines
+
 # What is kept of a program's output for its error message.
 MAX_KEPT_LINES = 200
-MAX_LINE_BYTES = 64 * 1024
 
 
 class ToolResult(Struct, frozen=True, kw_only=True):
@@ -55,7 +56,7 @@ async def run_tool(
     try:
         async with asyncio.timeout(timeout_s):
             assert process.stdout is not None  # noqa: S101 - asked for above
-            async for line in _lines(process.stdout):
+            async for line in output_lines(process.stdout):
                 kept.append(line)
                 on_line(line)
             returncode = await process.wait()
@@ -65,15 +66,3 @@ async def run_tool(
             os.killpg(process.pid, signal.SIGKILL)
         await asyncio.shield(process.wait())
     return ToolResult(returncode=returncode, lines=tuple(kept))
-
-
-async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
-    rest = b""
-    while chunk := await stream.read(MAX_LINE_BYTES):
-        *complete, rest = (rest + chunk).split(b"\n")
-        for line in complete:
-            yield line.decode(errors="replace").rstrip()
-        if len(rest) > MAX_LINE_BYTES:
-            rest = rest[-MAX_LINE_BYTES:]
-    if rest:
-        yield rest.decode(errors="replace").rstrip()

@@ -15,6 +15,7 @@ import msgspec
 
 from plugins.client import KernelClient
 from transports import rundir
+from transports.child_output import output_lines
 from transports.errors import Forbidden, KernelUnavailable, MlxdError
 from transports.settings import Settings
 
@@ -22,7 +23,6 @@ from transports.settings import Settings
 START_TIMEOUT_S = 20.0
 # Kept of the kernel's log to tell why it ended.
 NUM_LAST_WORDS = 20
-MAX_LINE_BYTES = 64 * 1024
 # Between two looks whether a kernel that starts can be reached.
 LOOK_S = 0.05
 # A kernel that does not say in time whether it serves others is ended.
@@ -64,7 +64,6 @@ class KernelProcess:
             stderr=asyncio.subprocess.PIPE,
             # A terminal's Ctrl-C is for us; we tell the kernel.
             start_new_session=True,
-            limit=MAX_LINE_BYTES,
         )
         if process.stdin is None or process.stdout is None or process.stderr is None:
             raise RuntimeError("asyncio gave a child without the pipes that we asked for")
@@ -193,13 +192,6 @@ async def _serves_others(client: KernelClient) -> bool:
 async def _read_log(
     stream: asyncio.StreamReader, last_words: deque[str], on_log: Callable[[str], None]
 ) -> None:
-    while True:
-        try:
-            line = await stream.readline()
-        except ValueError:
-            continue  # Longer than the limit: asyncio has dropped it.
-        if not line:
-            return
-        text = line.decode(errors="replace").rstrip()
-        last_words.append(text)
-        on_log(text)
+    async for line in output_lines(stream):
+        last_words.append(line)
+        on_log(line)
