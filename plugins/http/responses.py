@@ -23,6 +23,7 @@ from plugins.pictures import with_pictures
 from plugins.responses.conversation import Conversation, read_conversation, referred_ids
 from plugins.responses.events import EventWriter
 from plugins.responses.listed import new_id
+from plugins.responses.namespaces import num_functions
 from plugins.responses.paging import page_of, read_page
 from plugins.responses.requests import WITHOUT_EFFECT, ResponseBody
 from plugins.responses.response import Response
@@ -131,9 +132,9 @@ class Responder:
         body, ignored = await self._reader.read_aside(data)
         ignored += without_effect(body)
         if exchange.settings.ignore_unusable_fields and may_leave_out_tools(body):
-            num_tools = len(body.tools or ())
+            num_tools = num_functions(body.tools)
             body = without_foreign_tools(body)
-            ignored += ["tools"] if len(body.tools or ()) < num_tools else []
+            ignored += ["tools"] if num_functions(body.tools) < num_tools else []
         exchange.note_ignored(ignored)
         check_response(body)
         owner, now = _owner(exchange), monotonic()

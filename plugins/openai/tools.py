@@ -115,7 +115,7 @@ def read_tools(
     tools: Sequence[InputTool] | None,
     choice: str | InputToolChoice | None,
     parallel_tool_calls: bool | None,
-    below: str = ".function",
+    paths: Sequence[str] = (),
 ) -> ToolTerms:
     """The tools of a request and which of them are called.
 
@@ -123,14 +123,14 @@ def read_tools(
         tools: What may be called.
         choice: What is to be called.
         parallel_tool_calls: None is true.
-        below: Where the fields of a function stand in its tool, for errors.
+        paths: Where the fields of each function stand, for errors; by default below its tool.
 
     Raises:
         RequestError: A tool of another kind, two of one name, or a choice that is not among them.
     """
     found: dict[str, Tool] = {}
     for at, tool in enumerate(tools or ()):
-        path = f"tools[{at}]{below}"
+        path = paths[at] if paths else f"tools[{at}].function"
         one = _tool(tool, f"tools[{at}]", path)
         if one.name in found:
             raise RequestError(

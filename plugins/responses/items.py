@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from plugins.media.picture import Source
+from plugins.responses.namespaces import flat_name
 from plugins.responses.parts import read_parts
 from plugins.responses.requests import Item
 from plugins.responses.thoughts import thought_of
@@ -112,7 +113,8 @@ class _Reader:
         if len(self._said.calls) == MAX_TOOL_CALLS:
             raise RequestError(f"{path}: expected at most {MAX_TOOL_CALLS} calls in a row", param=path)
         self._call_ids.add(call_id)
-        self._said.calls.append(ToolCall(id=call_id, name=name, arguments=arguments))
+        flat = flat_name(name, item.namespace, path)
+        self._said.calls.append(ToolCall(id=call_id, name=flat, arguments=arguments))
 
     def _result(self, item: Item, path: str) -> None:
         call_id = _required(item, path, "call_id")

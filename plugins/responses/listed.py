@@ -45,6 +45,7 @@ def _listed(item: Item) -> ListedItem:
                 call_id=item.call_id or "",
                 name=item.name or "",
                 arguments=item.arguments or "",
+                namespace=_given(item.namespace),
             )
         case "function_call_output":
             output = item.output or ""

@@ -25,6 +25,7 @@ from plugins.responses.events import (
     SummaryTextDone,
 )
 from plugins.responses.listed import new_id
+from plugins.responses.namespaces import Called
 from plugins.responses.requests import Status
 from plugins.responses.shapes import (
     CallItem,
@@ -36,7 +37,6 @@ from plugins.responses.shapes import (
     SummaryText,
 )
 from plugins.responses.thoughts import wrapped
-from transports.tools import ToolCallBegin
 
 
 class OpenItem(ABC):
@@ -182,12 +182,18 @@ class OpenSummary(OpenThought):
 
 
 class OpenCall(OpenItem):
-    """A call that the model wants made."""
+    """A call that the model wants made.
 
-    def __init__(self, index: int, begin: ToolCallBegin) -> None:
+    Args:
+        index: Its place in the response.
+        call_id: Of the call.
+        called: The function.
+    """
+
+    def __init__(self, index: int, call_id: str, called: Called) -> None:
         super().__init__(new_id("fc"), index)
-        self._call_id = begin.call_id
-        self._name = begin.name
+        self._call_id = call_id
+        self._called = called
 
     def begin(self) -> list[ResponseEvent]:
         return [self._added(self.item("in_progress"))]
@@ -198,10 +204,16 @@ class OpenCall(OpenItem):
         return [ArgumentsDelta(item_id=self.id, output_index=self._index, delta=arguments)]
 
     def end(self, status: Status) -> list[ResponseEvent]:
-        done = ArgumentsDone(item_id=self.id, output_index=self._index, name=self._name, arguments=self.text)
+        name = self._called.name
+        done = ArgumentsDone(item_id=self.id, output_index=self._index, name=name, arguments=self.text)
         return [done, self._done(status)]
 
     def item(self, status: Status) -> OutputItem:
         return CallItem(
-            id=self.id, status=status, call_id=self._call_id, name=self._name, arguments=self.text
+            id=self.id,
+            status=status,
+            call_id=self._call_id,
+            name=self._called.name,
+            arguments=self.text,
+            namespace=self._called.namespace,
         )

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from plugins.openai.logprobs import chat_logprobs
 from plugins.responses.events import ResponseEvent
+from plugins.responses.namespaces import Called, Namespaces
 from plugins.responses.open_items import OpenCall, OpenItem, OpenMessage, OpenSummary, OpenThought
 from plugins.responses.requests import Status
 from plugins.responses.shapes import OutputItem
@@ -24,11 +25,17 @@ class Style(NamedTuple):
 
 
 class Output:
-    """Gathers what an answer says. An item ends when one of another kind begins."""
+    """Gathers what an answer says. An item ends when one of another kind begins.
 
-    def __init__(self, style: Style) -> None:
+    Args:
+        style: How thoughts are written.
+        namespaces: Which functions are in one.
+    """
+
+    def __init__(self, style: Style, namespaces: Namespaces) -> None:
         self.items: list[OutputItem] = []
         self._style = style
+        self._namespaces = namespaces
         self._open: OpenItem | None = None
         self._num_begun = 0
 
@@ -51,8 +58,9 @@ class Output:
                 message = OpenMessage(self._num_begun)
                 begun = self._begin(message)
                 return [*begun, *message.add(update.text, chat_logprobs(update.logprobs)["content"])]
-            case ToolCallBegin(), _:
-                return self._begin(OpenCall(self._num_begun, update))
+            case ToolCallBegin(name=name), _:
+                called = self._namespaces.get(name, Called(name))
+                return self._begin(OpenCall(self._num_begun, update.call_id, called))
             case ToolCallDelta(), OpenCall() as call:
                 return call.add(update.arguments)
             case ToolCallEnd(), OpenCall():

@@ -66,6 +66,8 @@ class Item(Struct, frozen=True, kw_only=True):
     call_id: CallId | None = None
     name: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     arguments: Json | None = None
+    # Where the function has one.
+    namespace: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     # Of its result.
     output: str | ItemParts | None = None
     # Of a thought.
@@ -73,8 +75,8 @@ class Item(Struct, frozen=True, kw_only=True):
     encrypted_content: str | None = None
 
 
-class FunctionTool(Struct, frozen=True, kw_only=True):
-    """A tool; only functions are known."""
+class Function(Struct, frozen=True, kw_only=True):
+    """A tool that is one, or one in a namespace; only functions are known."""
 
     type: str
     name: FunctionName | None = None
@@ -82,6 +84,12 @@ class FunctionTool(Struct, frozen=True, kw_only=True):
     # JSON Schema; for the model, which reads it as text.
     parameters: RawObject = NULL
     strict: bool | None = None
+
+
+class ResponseTool(Function, frozen=True, kw_only=True):
+    """A function, or a namespace of some."""
+
+    tools: Annotated[list[Function], Meta(max_length=MAX_TOOLS)] | None = None
 
 
 class NamedTool(Struct, frozen=True, kw_only=True):
@@ -148,7 +156,7 @@ class ResponseBody(ConversationBody, frozen=True, kw_only=True):
     max_output_tokens: Annotated[int, Meta(ge=1, le=MAX_INT32)] | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     text: TextConfig | None = None
-    tools: Annotated[list[FunctionTool], Meta(max_length=MAX_TOOLS)] | None = None
+    tools: Annotated[list[ResponseTool], Meta(max_length=MAX_TOOLS)] | None = None
     tool_choice: str | ToolChoiceObject | None = None
     reasoning: ReasoningConfig | None = None
     truncation: Literal["auto", "disabled"] | None = None

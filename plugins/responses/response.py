@@ -11,6 +11,7 @@ from msgspec import Raw
 from plugins.openai.errors import error_object
 from plugins.responses.events import Completed, Created, Error, Failed, Incomplete, InProgress, ResponseEvent
 from plugins.responses.listed import new_id
+from plugins.responses.namespaces import namespaces_of
 from plugins.responses.output import Output
 from plugins.responses.requests import ResponseBody
 from plugins.responses.shapes import Outcome, OutcomeStatus, ResponseUsage
@@ -33,7 +34,7 @@ class Response:
 
     def __init__(self, body: ResponseBody, *, is_stored: bool) -> None:
         self.id = new_id("resp")
-        self._output = Output(style_of(body))
+        self._output = Output(style_of(body), namespaces_of(body.tools))
         self._is_begun = False
         # Encoded once: the same in each event that holds the response, and clients send tools of 40 kB.
         self._terms = _encode(terms_of(body, self.id, int(time.time()), is_stored=is_stored))[:-1]

@@ -77,6 +77,7 @@ class CallItem(Struct, frozen=True, kw_only=True, tag_field="type", tag="functio
     name: str
     # A JSON object.
     arguments: str
+    namespace: str | UnsetType = UNSET
 
 
 class ResultItem(Struct, frozen=True, kw_only=True, tag_field="type", tag="function_call_output"):
@@ -173,14 +174,21 @@ class ReasoningObject(TypedDict):
     summary: str | None
 
 
-class ToolObject(TypedDict):
+class FunctionObject(Struct, frozen=True, kw_only=True, tag_field="type", tag="function"):
     """A function that could be called."""
 
-    type: Literal["function"]
     name: str
     description: str | None
     parameters: RawObject
     strict: bool | None
+
+
+class NamespaceObject(Struct, frozen=True, kw_only=True, tag_field="type", tag="namespace"):
+    """Functions that could be called, in a namespace."""
+
+    name: str
+    description: str
+    tools: list[FunctionObject]
 
 
 class ChosenTool(TypedDict):
@@ -216,7 +224,7 @@ class Terms(TypedDict):
     temperature: float | None
     text: TextObject
     tool_choice: str | ChosenTools
-    tools: list[ToolObject]
+    tools: list[FunctionObject | NamespaceObject]
     top_logprobs: int
     top_p: float | None
     truncation: Literal["disabled"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from plugins.openai.undecoded import has_value
 from plugins.responses.requests import (
-    FunctionTool,
+    Function,
     NamedTool,
     ResponseBody,
+    ResponseTool,
     TextFormat,
     ToolChoiceObject,
 )
@@ -14,8 +15,9 @@ from plugins.responses.shapes import (
     ChosenTool,
     ChosenTools,
     FormatObject,
+    FunctionObject,
+    NamespaceObject,
     Terms,
-    ToolObject,
 )
 
 
@@ -65,14 +67,23 @@ def _format(wanted: TextFormat) -> FormatObject:
     return found
 
 
-def _tool(tool: FunctionTool) -> ToolObject:
-    return {
-        "type": "function",
-        "name": tool.name or "",
-        "description": tool.description,
-        "parameters": tool.parameters,
-        "strict": tool.strict,
-    }
+def _tool(tool: ResponseTool) -> FunctionObject | NamespaceObject:
+    if tool.type != "namespace":
+        return _function(tool)
+    return NamespaceObject(
+        name=tool.name or "",
+        description=tool.description or "",
+        tools=[_function(one) for one in tool.tools or ()],
+    )
+
+
+def _function(tool: Function) -> FunctionObject:
+    return FunctionObject(
+        name=tool.name or "",
+        description=tool.description,
+        parameters=tool.parameters,
+        strict=tool.strict,
+    )
 
 
 def _choice(choice: str | ToolChoiceObject) -> str | ChosenTools:

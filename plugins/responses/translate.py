@@ -9,7 +9,6 @@ from plugins.openai.grammars import ANY_OBJECT, schema_grammar
 from plugins.openai.tools import (
     AllowedTools,
     FunctionByName,
-    InputFunction,
     InputTool,
     InputToolChoice,
     ToolByName,
@@ -20,8 +19,9 @@ from plugins.openai.tools import (
 )
 from plugins.openai.translate import check_stream_options, common_terms, one_of
 from plugins.openai.undecoded import has_value
+from plugins.responses.namespaces import flat_functions, without_foreign
 from plugins.responses.output import Style
-from plugins.responses.requests import FunctionTool, ResponseBody, TextFormat, ToolChoiceObject
+from plugins.responses.requests import ResponseBody, TextFormat, ToolChoiceObject
 from plugins.thinking_models import ThinkingFields
 from transports.errors import RequestError
 from transports.messages import ChatMessage, ChatRequest, Grammar, Image
@@ -113,9 +113,8 @@ def may_leave_out_tools(body: ResponseBody) -> bool:
 
 
 def without_foreign_tools(body: ResponseBody) -> ResponseBody:
-    """The request without tools that are no functions, and that OpenAI or the client would run by itself."""
-    functions = [tool for tool in body.tools or () if tool.type == "function"]
-    return msgspec.structs.replace(body, tools=functions)
+    """The request without tools that are no functions."""
+    return msgspec.structs.replace(body, tools=without_foreign(body.tools))
 
 
 def without_tools(body: ResponseBody) -> ResponseBody:
@@ -129,25 +128,11 @@ def _top_logprobs(body: ResponseBody) -> int | None:
 
 
 def _tools(body: ResponseBody) -> ToolTerms:
-    tools = [_tool(tool, f"tools[{i}]") for i, tool in enumerate(body.tools or ())]
+    functions = flat_functions(body.tools)
+    tools = [InputTool(type="function", function=function) for function in functions.values()]
     choice = body.tool_choice
     read = _choice(choice) if isinstance(choice, ToolChoiceObject) else choice
-    return read_tools(tools, read, body.parallel_tool_calls, below="")
-
-
-def _tool(tool: FunctionTool, path: str) -> InputTool:
-    if tool.type != "function":
-        raise RequestError(
-            f"{path}.type: expected function, the only kind here, got {tool.type[:40]!r}; "
-            "with http.ignore_unusable_fields = true others are left out",
-            param=f"{path}.type",
-        )
-    if tool.name is None:
-        raise RequestError(f"{path}.name: required, and missing", param=f"{path}.name")
-    function = InputFunction(
-        name=tool.name, description=tool.description, parameters=tool.parameters, strict=tool.strict
-    )
-    return InputTool(type="function", function=function)
+    return read_tools(tools, read, body.parallel_tool_calls, paths=[*functions])
 
 
 def _choice(choice: ToolChoiceObject) -> InputToolChoice:

@@ -14,6 +14,7 @@ from plugins.client import Submission
 from transports.envelope import Message
 from transports.errors import QueueFull, WorkerCrashed
 from transports.messages import Delta, Done, TokenLogprob
+from transports.tools import ToolCallBegin, ToolCallEnd
 
 LOOK = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": False}
 
@@ -114,6 +115,23 @@ async def test_a_model_of_pydantic_is_what_the_answer_keeps_to(door, sdk):
 
     assert [Answer(city="Paris")] * 2 == [whole.output_parsed, streamed.output_parsed]
     assert ["city"] == list(schema["properties"])
+
+
+async def test_a_function_in_a_namespace_is_called(door, sdk):
+    def shuts(submission: Submission, _: Message) -> None:
+        submission.put(ToolCallBegin(id=submission.id, index=0, call_id="callAAAAA", name="eyes__shut"))
+        submission.put(ToolCallEnd(id=submission.id, index=0))
+        submission.put(Done(id=submission.id, finish_reason="tool_calls", usage=USAGE))
+
+    door.client.script = shuts
+    shut = {"type": "function", "name": "shut", "parameters": {}, "strict": False}
+    eyes = {"type": "namespace", "name": "eyes", "description": "Of a bird.", "tools": [shut]}
+    async with sdk.responses.stream(model=MODEL, input="hi", tools=[eyes]) as stream:
+        response = await stream.get_final_response()
+
+    (call,) = response.output
+    assert ("shut", "eyes") == (call.name, call.namespace)
+    assert [eyes] == [tool.model_dump(exclude_none=True) for tool in response.tools]
 
 
 async def test_token_logprobs(door, sdk):

@@ -22,6 +22,12 @@ from transports.tools import Tool, ToolCall, ToolCallBegin, ToolCallDelta, ToolC
 SCHEMA = {"type": "object", "properties": {"at": {"type": "string"}}}
 LOOK = {"type": "function", "name": "look", "description": "Looks.", "parameters": SCHEMA}
 ADD = {"type": "function", "name": "add", "strict": True}
+EYES = {
+    "type": "namespace",
+    "name": "eyes",
+    "description": "Of a bird.",
+    "tools": [LOOK, {**ADD, "name": "shut"}],
+}
 PICTURE = data_url(png(plain("red", (8, 6))))
 SEEING = ModelInfo(name="sees", kind="vision", state="ready", source="folder", modalities=("text", "image"))
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
@@ -37,6 +43,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
     ({"tools": [ADD, ADD]}, "tools[1].name"),
     ({"tools": [{"type": "function"}]}, "tools[0].name"),
+    ({"tools": [{"type": "namespace", "tools": [ADD]}]}, "tools[0].name"),
+    ({"tools": [{**EYES, "tools": [{"type": "custom", "name": "x"}]}]}, "tools[0].tools[0].type"),
+    ({"tools": [EYES, {**ADD, "name": "eyes__look"}]}, "tools[1].name"),
+    (
+        {"tools": [{**EYES, "name": "e" * 128, "tools": [{**ADD, "name": "l" * 128}]}]},
+        "tools[0].tools[0].name",
+    ),
+    ({"tools": [{**EYES, "tools": [{**ADD, "name": f"t{n}"} for n in range(400)]}] * 2}, "tools"),
     ({"tools": [{**ADD, "parameters": "x"}]}, "tools[0].parameters"),
     ({"tools": [ADD], "tool_choice": {"type": "web_search_preview"}}, "tool_choice"),
     ({"tools": [ADD], "tool_choice": {"type": "allowed_tools", "tools": [LOOK]}}, "tool_choice"),
@@ -392,18 +406,48 @@ async def test_a_response_that_is_over_is_not_streamed_again():
     assert (400, "stream") == (reply.status, reply.error["param"])
 
 
+def looks(submission: Submission, _: Message) -> None:
+    """Calls what is in a namespace."""
+    id_ = submission.id
+    submission.put(ToolCallBegin(id=id_, index=0, call_id="callAAAAA", name="eyes__look"))
+    submission.put(ToolCallDelta(id=id_, index=0, arguments="{}"))
+    submission.put(ToolCallEnd(id=id_, index=0))
+    submission.put(Done(id=id_, finish_reason="tool_calls", usage=USAGE))
+
+
+async def test_functions_in_a_namespace_are_called_by_it():
+    """The model knows one flat list; what the client sees has the namespace, also when it comes back."""
+    async with open_door() as door:
+        door.client.script = looks
+        first = (await ask(door, tools=[EYES, ADD])).json
+        tools = door.client.body.tools
+        called = first["output"][0]
+        door.client.script = say("Seen.")
+        await ask(door, tools=[EYES, ADD], input=[RESULT], previous_response_id=first["id"])
+        asked_again = door.client.body.messages[-2].tool_calls
+
+    assert [("eyes__look", "Of a bird.\nLooks."), ("eyes__shut", ""), ("add", "")] == [
+        (tool.name, tool.description) for tool in tools
+    ]
+    assert ("look", "eyes") == (called["name"], called["namespace"])
+    assert [EYES["name"], "add"] == [tool["name"] for tool in first["tools"]]
+    assert ["eyes__look"] == [one.name for one in asked_again]
+
+
 async def test_tools_that_nobody_could_call_may_be_left_out():
     async with open_door(ignore_unusable_fields=True) as door:
         left_out = await ask(door, tools=[LOOK], image={}, reasoning={"effort": "high"})
         without = door.client.body.tools
         forced = await ask(door, tools=[LOOK], tool_choice="required")
         door.client.more_models = (replace(SEEING, name="calls", capabilities=("tools",)),)
-        some = await ask(door, model="calls", tools=[{"type": "web_search"}, LOOK, {"type": "custom"}])
+        custom = {"type": "custom", "name": "patch"}
+        spaced = {**EYES, "tools": [custom, LOOK]}
+        some = await ask(door, model="calls", tools=[{"type": "web_search"}, LOOK, custom, spaced])
 
     assert (200, ()) == (left_out.status, without)
     assert "image, reasoning.effort, tools" == left_out.headers["x-mlxd-ignored"]
     assert (200, 200) == (forced.status, some.status)
-    assert ("tools", ["look"]) == (
+    assert ("tools", ["look", "eyes__look"]) == (
         some.headers["x-mlxd-ignored"],
         [tool.name for tool in door.client.body.tools],
     )
