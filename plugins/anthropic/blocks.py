@@ -9,6 +9,7 @@ from hashlib import blake2b
 from typing import Literal, TypeAlias
 
 from plugins.submission import Update
+from plugins.wrapped_thoughts import wrapped
 from transports.messages import Delta, ReasoningDelta
 from transports.tools import ToolCallBegin, ToolCallDelta, ToolCallEnd
 
@@ -53,7 +54,7 @@ class BlockReader:
     Args:
         eager: Names of tools whose input is told as it comes; of others only when the call is whole, as one
             that breaks off was none, and what it said follows as text.
-        omits_thoughts: Thoughts are told without their text.
+        omits_thoughts: Thoughts are told without their text, which is in the signature.
     """
 
     def __init__(self, eager: frozenset[str] = frozenset(), *, omits_thoughts: bool = False) -> None:
@@ -61,7 +62,8 @@ class BlockReader:
         self._omits_thoughts = omits_thoughts
         self._open: Opened | None = None
         self._held: dict[int, _Held] = {}
-        self._thought = blake2b(digest_size=24)
+        # Of the thought that is open.
+        self._thought: list[str] = []
 
     def take(self, item: Update) -> Iterator[Step]:
         """What is new."""
@@ -69,7 +71,7 @@ class BlockReader:
             case Delta(text=text) if text:
                 yield from self._say("text", Added("text_delta", text))
             case ReasoningDelta(text=text):
-                self._thought.update(text.encode())
+                self._thought.append(text)
                 shown = "" if self._omits_thoughts else text
                 yield from self._say("thinking", Added("thinking_delta", shown))
             case ToolCallBegin(name=name) if name in self._eager:
@@ -94,11 +96,17 @@ class BlockReader:
         if self._open is None:
             return
         if self._open.type == "thinking":
-            # Nobody checks it here, but there are clients that drop thoughts without one.
-            yield Added("signature_delta", base64.b64encode(self._thought.digest()).decode())
-            self._thought = blake2b(digest_size=24)
+            yield Added("signature_delta", self._signature("".join(self._thought)))
+            self._thought = []
         self._open = None
         yield Closed()
+
+    def _signature(self, thought: str) -> str:
+        if self._omits_thoughts:
+            # It comes back with the next turn, and with it what the model needs to go on after a call.
+            return wrapped(thought)
+        # Nobody checks it here, but there are clients that drop thoughts without one.
+        return base64.b64encode(blake2b(thought.encode(), digest_size=24).digest()).decode()
 
     def _say(self, kind: Literal["text", "thinking"], added: Added) -> Iterator[Step]:
         if self._open is None or self._open.type != kind:

@@ -12,6 +12,7 @@ from plugins.anthropic.requests import Block, BlockSource, MessageTurn
 from plugins.media.data_url import UncopiedUrl
 from plugins.media.picture import Source
 from plugins.turns import Role, Turn, check_texts_of
+from plugins.wrapped_thoughts import unwrapped
 from transports.errors import RequestError
 from transports.tools import MAX_JSON_CHARS, MAX_TOOL_CALLS, ToolCall
 
@@ -114,7 +115,8 @@ def _assistant(content: str | Sequence[Block], path: str) -> _Said:
             case "text":
                 said.parts.append(_required(block.text, f"{place}.text"))
             case "thinking":
-                said.thoughts.append(_required(block.thinking, f"{place}.thinking"))
+                thought = _required(block.thinking, f"{place}.thinking")
+                said.thoughts.append(thought or unwrapped(block.signature or ""))
             case "redacted_thinking":
                 # Only Anthropic could read it.
                 pass

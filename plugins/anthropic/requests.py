@@ -50,6 +50,8 @@ class Block(Struct, frozen=True, kw_only=True):
     # Of a document; blocks of text have a list.
     citations: Citations | list[RawObject] | None = None
     thinking: str | None = None
+    # Of a thought: counts where its text was left out.
+    signature: str | None = None
     # A call of a tool, and its result.
     id: CallId | None = None
     name: Annotated[str, Meta(min_length=1, max_length=256)] | None = None

@@ -36,7 +36,7 @@ from plugins.responses.shapes import (
     ReasoningText,
     SummaryText,
 )
-from plugins.responses.thoughts import wrapped
+from plugins.wrapped_thoughts import wrapped
 
 
 class OpenItem(ABC):

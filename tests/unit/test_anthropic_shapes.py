@@ -6,9 +6,12 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import pytest
 
 from plugins.anthropic.blocks import BlockReader
+from plugins.anthropic.content import read_turns
+from plugins.anthropic.requests import MessageTurn
 from plugins.anthropic.shapes import MessageShape
 from plugins.submission import Update
 from transports.messages import Delta, Done, ReasoningDelta, Usage
@@ -120,7 +123,14 @@ def test_thoughts_may_be_told_without_their_text() -> None:
     whole = json.loads(shape(omits_thoughts=True).whole([ReasoningDelta(id="r", text="a")], done()))
 
     assert ("thinking", "") == (whole["content"][0]["type"], whole["content"][0]["thinking"])
-    assert whole["content"][0]["signature"]
+
+
+def test_a_thought_without_its_text_is_read_again_from_its_signature() -> None:
+    items = [ReasoningDelta(id="r", text="a"), ReasoningDelta(id="r", text="é")]
+    answer = json.loads(shape(omits_thoughts=True).whole([*items, Delta(id="r", text="b")], done()))
+    (turn,) = read_turns(None, [msgspec.convert({k: answer[k] for k in ("role", "content")}, MessageTurn)])
+
+    assert ("aé", ["b"]) == (turn.reasoning, turn.parts)
 
 
 def test_an_eager_tool_streams_its_input_and_closes_when_it_breaks_off() -> None:

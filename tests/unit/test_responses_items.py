@@ -12,8 +12,9 @@ from plugins.responses.items import Placed, read_items
 from plugins.responses.paging import Page, page_of, read_page
 from plugins.responses.requests import Item, ResponseBody
 from plugins.responses.store import Kept
-from plugins.responses.thoughts import thought_of, wrapped
+from plugins.responses.thoughts import thought_of
 from plugins.turns import Turn
+from plugins.wrapped_thoughts import wrapped
 from transports.errors import RequestError
 from transports.tools import ToolCall
 
