@@ -94,6 +94,7 @@ WORDS = {
     "moderation": "Not supported.",
     "n": "Answers to one prompt.",
     "name": "A name; of a turn or a schema it has no effect.",
+    "namespace": "Of a call: the namespace of its function, where it has one.",
     "Block.name": "Of a call: the tool.",
     "MessageTool.name": "What the model calls it.",
     "MessageToolChoice.name": "With type tool.",
