@@ -12,7 +12,7 @@ import pkgutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from random import Random
 
@@ -25,6 +25,8 @@ from transports.tools import Tool, ToolCallBegin, ToolCallDelta, ToolCallEnd
 from workers.generation.answers import AnswerFormat, AnswerReader
 from workers.generation.tool_calls import Tools, tools_of
 from workers.generation.tool_formats import call_format
+
+Clock = Callable[[], float]
 
 ID = "request-1"
 SCHEMA = {
@@ -51,28 +53,30 @@ class Findings:
         self.num_called = 0
         # How often an output, at once, took so long; rounded down.
         self.times: Counter[int] = Counter()
-        self.slowest_s = self.slowest_step_s = self.slowest_wall_s = 0.0
-        self.slowest = self.slowest_step = ""
+        self.slowest_s = self.longest_step_s = self.slowest_wall_s = 0.0
+        self.slowest = self.longest_step = ""
 
 
 class Reading:
     """An output that was read."""
 
-    def __init__(self, form: AnswerFormat, tools: Tools | None, pieces: Sequence[str]) -> None:
+    def __init__(
+        self, form: AnswerFormat, tools: Tools | None, pieces: Sequence[str], clock: Clock = time.perf_counter
+    ) -> None:
         reader = AnswerReader(ID, form, tools)
         self.items: list[Item] = []
-        began_s = time.perf_counter()
-        # Of this thread: how long it stood still meanwhile is the machine's.
-        clock_s = [time.thread_time()]
+        began_s = time.thread_time()
+        times_s = [clock()]
         for piece in pieces:
             self.items += reader.feed(piece)
-            clock_s.append(time.thread_time())
+            times_s.append(clock())
         self.items += reader.finish(is_whole=True)
-        clock_s.append(time.thread_time())
-        self.took_wall_s = time.perf_counter() - began_s
-        self.took_s = clock_s[-1] - clock_s[0]
-        # What other answers wait for.
-        self.slowest_step_s = max(after - before for before, after in pairwise(clock_s))
+        times_s.append(clock())
+        # Of this thread: how long it stood still meanwhile is the machine's.
+        self.took_s = time.thread_time() - began_s
+        # By the clock, as the longest step, which is what other answers wait for.
+        self.took_clock_s = times_s[-1] - times_s[0]
+        self.longest_step_s = max(after - before for before, after in pairwise(times_s))
 
     def calls(self) -> list[tuple[str, str]]:
         """Name and arguments of each whole call."""
@@ -121,7 +125,7 @@ def asking(tools: tuple[Tool, ...]) -> ChatRequest:
 def look_at(form: AnswerFormat, tools: Tools | None, text: str, random: Random, findings: Findings) -> None:
     """Read an output at once and in pieces, and note what came of it."""
     # A model writes long ones in tokens of some characters.
-    size = random.choice((1, 4, 50) if len(text) < 2000 else (16, 50))
+    size = random.choice((1, 4, 20) if len(text) < 500 else (20, 50))
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
     try:
         whole, cut = Reading(form, tools, [text]), Reading(form, tools, pieces)
@@ -133,18 +137,18 @@ def look_at(form: AnswerFormat, tools: Tools | None, text: str, random: Random, 
     if (whole.calls(), whole.text()) != (cut.calls(), cut.text()):
         findings.differing.append(f"in pieces of {size}: {text[:500]!r}")
     findings.num_called += bool(whole.calls())
-    findings.slowest_wall_s = max(findings.slowest_wall_s, whole.took_wall_s)
-    took_s, step_s = whole.took_s, cut.slowest_step_s
-    # Whatever else the machine does can only make it longer.
+    findings.slowest_wall_s = max(findings.slowest_wall_s, whole.took_clock_s)
+    took_s, step_s = whole.took_s, cut.longest_step_s
+    # Whatever else the machine does can only make it longer; and the wall's clock is quicker to read.
     if took_s > findings.slowest_s:
         took_s = min(took_s, *(Reading(form, tools, [text]).took_s for _ in range(2)))
-    if step_s > findings.slowest_step_s:
-        step_s = min(step_s, *(Reading(form, tools, pieces).slowest_step_s for _ in range(2)))
+    if step_s > findings.longest_step_s:
+        step_s = min(Reading(form, tools, pieces, time.thread_time).longest_step_s for _ in range(2))
     if took_s > findings.slowest_s:
         findings.slowest_s, findings.slowest = took_s, f"{len(text)} characters: {text[:300]!r}"
-    if step_s > findings.slowest_step_s:
-        findings.slowest_step_s = step_s
-        findings.slowest_step = f"{len(text)} characters by {size}: {text[:300]!r}"
+    if step_s > findings.longest_step_s:
+        findings.longest_step_s = step_s
+        findings.longest_step = f"{len(text)} characters by {size}: {text[:300]!r}"
     findings.times[int(took_s / UNIT_S)] += 1
 
 
