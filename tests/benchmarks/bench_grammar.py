@@ -30,12 +30,15 @@ SCHEMA = {
 }
 
 
-async def measure(rounds: int) -> list[Figure]:
+async def measure(rounds: int, model: str = REAL) -> list[Figure]:
     """Medians of the ratios of *rounds* pairs."""
-    sides: tuple[dict[str, object], ...] = ({"structured_outputs": {"json": SCHEMA}}, {})
+    sides: tuple[dict[str, object], ...] = (
+        {"model": model, "structured_outputs": {"json": SCHEMA}},
+        {"model": model},
+    )
     rates: dict[int, list[tuple[float, float]]] = {1: [], NUM_STREAMS: []}
     async with (
-        running_kernel(real_home(), http=True, model=REAL) as (_, _, url),
+        running_kernel(real_home(), http=True, model=model) as (_, _, url),
         aiohttp.ClientSession() as session,
     ):
         for count, found in rates.items():
@@ -51,18 +54,21 @@ async def measure(rounds: int) -> list[Figure]:
                     for at in order
                 }
                 found.append((measured[0], measured[1]))
-    return [
-        Figure(
-            f"tok/s with a JSON Schema / without, {count} stream{'s' if count > 1 else ''}",
-            percentile([kept / free for kept, free in found], 50),
-            "x",
-            (">=", 0.9),
-            f"{percentile([kept for kept, _ in found], 50):.1f} tok/s",
-        )
-        for count, found in rates.items()
-    ]
+    return [_figure(count, found) for count, found in rates.items()]
+
+
+def _figure(count: int, found: list[tuple[float, float]]) -> Figure:
+    ratios = [kept / free for kept, free in found]
+    rate = percentile([kept for kept, _ in found], 50)
+    return Figure(
+        f"tok/s with a JSON Schema / without, {count} stream{'s' if count > 1 else ''}",
+        percentile(ratios, 50),
+        "x",
+        (">=", 0.9),
+        f"{rate:.1f} tok/s, ratios {min(ratios):.2f}..{max(ratios):.2f}",
+    )
 
 
 if __name__ == "__main__":
-    for figure in asyncio.run(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 5)):
+    for figure in asyncio.run(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 5, *sys.argv[2:])):
         print(figure)

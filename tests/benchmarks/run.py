@@ -38,6 +38,7 @@ BENCHMARKS = {
     "slow": ("bench_slow_clients", 400, 200),
     "decode": ("bench_decode", 7, 3),
     "calls": ("bench_calls", 1_000_000, 2000),
+    "schemas": ("bench_schemas", 200, 12),
     "grammar": ("bench_grammar", 7, 3),
     "vision": ("bench_vision", 7, 3),
     "photo": ("bench_photo", 30, 10),
