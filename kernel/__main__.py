@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import itertools
 import os
-import resource
 import secrets
 import signal
 import sys
@@ -42,6 +41,7 @@ from kernel.view import KernelView
 from kernel.worker_kinds import WorkerKinds
 from transports import logs, rundir, tether
 from transports.descriptors import allow_descriptors
+from transports.dumps import forbid_dumps
 from transports.errors import ConfigError, MlxdError
 from transports.garbage import keep_what_lives
 from transports.logs import get_logger
@@ -86,8 +86,7 @@ def main() -> int:
         return 1
     stderr = Stderr(sys.stderr.fileno())
     logs.configure(bootstrap.settings.log.level, bootstrap.settings.log.format, "kernel", Tee(files, stderr))
-    # A dump of memory holds prompts. Children inherit this.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    forbid_dumps()
     allow_descriptors(bootstrap.settings.kernel.max_peers * DESCRIPTORS_PER_PEER + SPARE_DESCRIPTORS)
     try:
         children.sweep()

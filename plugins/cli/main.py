@@ -13,7 +13,9 @@ def main() -> None:
         with ending_at_once():
             from plugins.cli.commands import cli  # noqa: PLC0415
             from plugins.cli.exits import guarded  # noqa: PLC0415
+            from transports.dumps import forbid_dumps  # noqa: PLC0415
 
+            forbid_dumps()
         code = guarded(
             lambda: cli.main(prog_name="mlxd", standalone_mode=False),
             is_debug=lambda: "--debug" in sys.argv[1:2],

@@ -68,6 +68,13 @@ def wait_until_gone(pid: int) -> float:
 # --- stdout -----------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="this system tells nobody another's limits")
+def test_no_command_leaves_its_memory_in_a_core_dump(program: Program) -> None:
+    program.ask("status")
+
+    assert psutil.Process(program.process.pid).rlimit(psutil.RLIMIT_CORE) == (0, 0)
+
+
 def test_whatever_prints_goes_to_stderr() -> None:
     """print, a C library, a child: as a chatty plugin would, after stdout was claimed."""
     code = """
