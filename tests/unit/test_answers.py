@@ -149,6 +149,12 @@ def test_a_call_that_was_cut_short_is_text_and_taken_back() -> None:
     assert [item.is_broken for item in items if isinstance(item, ToolCallEnd)] == [True]
 
 
+def test_a_call_whose_end_a_parser_never_saw_is_text() -> None:
+    form = AnswerFormat(calls=call_format("own", "<c>", "</c>", lambda _text, _tools: {"name": "add"}))
+
+    assert told(read("<c>add(1", form=form, is_whole=False)) == [("text", "<c>add(1")]
+
+
 def test_arguments_leave_as_they_come() -> None:
     reader = AnswerReader(ID, FORM, TOOLS)
 
@@ -257,8 +263,10 @@ def test_a_parser_that_takes_too_long_is_stopped() -> None:
             pass
 
     form = AnswerFormat(calls=call_format("own", "<c>", "</c>", endless))
+    before_s = time.process_time()
 
     assert told(read("<c>?</c>", form=form)) == [("text", "<c>?</c>")]
+    assert time.process_time() - before_s < 0.05
 
 
 def test_parsers_have_a_time_for_all_calls_of_an_answer_together() -> None:

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from workers.generation.deadline import within
+from workers.generation.rendering import TemplateLimit, check_size, limited
 
 
 class TooLateError(Exception):
@@ -65,3 +66,10 @@ def test_a_signal_that_comes_behind_the_work_stops_nobody(monkeypatch: pytest.Mo
         within(0.01, TooLateError(), lambda: busy(5.0))
     assert (0.0, 0.0) == signal.getitimer(signal.ITIMER_REAL)
     assert before == signal.getsignal(signal.SIGALRM)
+
+
+def test_a_template_makes_a_few_times_what_it_is_given_and_4_mb() -> None:
+    limited(1000, lambda: check_size(4 * 1024**2 + 4000))
+
+    with pytest.raises(TemplateLimit, match="more than 4198304 characters"):
+        limited(1000, lambda: check_size(4 * 1024**2 + 4001))
