@@ -14,6 +14,8 @@ from transports.errors import MlxdError, SlowReader
 
 # What a client has not taken yet, besides the socket's own buffer.
 MAX_UNSENT_BYTES = 256 * 1024
+# Written in one go: what the socket does not take is copied.
+WRITE_BYTES = 1024 * 1024
 DONE = b"data: [DONE]\n\n"
 
 
@@ -77,7 +79,11 @@ class EventStream:
         now = asyncio.get_running_loop().time()
         self._unsent.before_write(transport.get_write_buffer_size(), now)
         # Draining would stop us from reading the kernel's messages.
-        await cast(StreamWriter, self._request.writer).write(data, drain=False)
+        writer = cast(StreamWriter, self._request.writer)
+        await writer.write(data[:WRITE_BYTES], drain=False)
+        for begin in range(WRITE_BYTES, len(data), WRITE_BYTES):
+            await asyncio.sleep(0)
+            await writer.write(data[begin : begin + WRITE_BYTES], drain=False)
         self._unsent.after_write(transport.get_write_buffer_size())
         if data:
             self._written_at = now

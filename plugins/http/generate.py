@@ -17,10 +17,11 @@ from plugins.http.request_headers import terms_of
 from plugins.http.unusable import Unusable
 from plugins.http.waiting import streamed_together
 from plugins.image_models import ImageModels
-from plugins.merged_updates import merged_updates
+from plugins.merged_updates import Placed, merged_updates
 from plugins.openai.answer import Answer
 from plugins.openai.choices import Choices, choices_of
 from plugins.openai.content import read_turns
+from plugins.openai.logprobs import num_bytes
 from plugins.openai.requests import WITHOUT_EFFECT, ChatBody, CompletionBody, GenerateBody
 from plugins.openai.shapes import ChatShape, CompletionShape, Shape
 from plugins.openai.translate import (
@@ -136,7 +137,8 @@ async def _whole(
                 usages[index] = exchange.note_end(update).usage
     usage = choices.usage([usages[index] for index in sorted(usages)])
     given = choices.given([answers[index] for index in sorted(answers)])
-    return exchange.json(shape.whole(given, usage))
+    size = sum(answer.num_bytes for answer in given)
+    return exchange.json(await aside(size, shape.whole, given, usage))
 
 
 # --- streamed ---------------------------------------------------------------------------------
@@ -155,20 +157,28 @@ async def _stream(
     begun: set[int] = set()
     usages: dict[int, Usage] = {}
     async for updates in streamed_together(submissions, stream, exchange.settings.sse_keepalive_s):
-        chunks: list[bytes] = []
         for index, update in updates:
-            if index not in begun:
-                begun.add(index)
-                chunks.append(event(shape.first(index)))
             if isinstance(update, Done):
                 usages[index] = exchange.note_end(update).usage
-                chunks.append(event(shape.last(index, update)))
-            else:
-                chunks.append(event(shape.chunk(index, update)))
-        await stream.send(b"".join(chunks))
+        size = num_bytes(update for _, update in updates)
+        await stream.send(await aside(size, _written, shape, begun, updates))
     end = DONE
     if include_usage:
         usage = choices.usage([usages[index] for index in sorted(usages)])
         end = event(shape.usage(usage)) + end
     await stream.send(end)
     return stream.response
+
+
+def _written(shape: Shape, begun: set[int], updates: Iterable[Placed]) -> bytes:
+    """The events of *updates*; notes in *begun* which choices have begun."""
+    chunks: list[bytes] = []
+    for index, update in updates:
+        if index not in begun:
+            begun.add(index)
+            chunks.append(event(shape.first(index)))
+        if isinstance(update, Done):
+            chunks.append(event(shape.last(index, update)))
+        else:
+            chunks.append(event(shape.chunk(index, update)))
+    return b"".join(chunks)

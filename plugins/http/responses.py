@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from plugins.http.request_headers import terms_of
 from plugins.http.unusable import Unusable
 from plugins.http.waiting import streamed_updates
 from plugins.image_models import ImageModels
+from plugins.openai.logprobs import num_bytes
 from plugins.openai.translate import asked_terms, user_of
 from plugins.pictures import with_pictures
 from plugins.responses.conversation import Conversation, read_conversation, referred_ids
@@ -38,7 +39,7 @@ from plugins.responses.translate import (
     without_foreign_tools,
     without_tools,
 )
-from plugins.submission import not_cancelled
+from plugins.submission import Update, not_cancelled
 from plugins.terms import Terms
 from plugins.validation import Reader, aside
 from transports.errors import NotFound, RequestError
@@ -207,15 +208,24 @@ async def _whole(
     async for update in submission:
         if isinstance(update, Done):
             exchange.ends.append(not_cancelled(update))
-        response.take([update])
+        await aside(_num_bytes_of(response, [update]), response.take, [update])
     on_end()
     return exchange.json(response.whole)
+
+
+def _num_bytes_of(response: Response, updates: Sequence[Update]) -> int:
+    """About as many as are written of *updates*: the end of a response says again all that it has said."""
+    return num_bytes(updates) + (response.num_bytes if isinstance(updates[-1], Done) else 0)
 
 
 async def _stream(
     exchange: Exchange, submission: Submission, response: Response, on_end: Callable[[], None]
 ) -> web.StreamResponse:
     writer = EventWriter()
+
+    def written(updates: Sequence[Update]) -> bytes:
+        return writer.write(response.take(updates))
+
     stream = EventStream(
         exchange.request,
         exchange.headers,
@@ -227,7 +237,7 @@ async def _stream(
         end = updates[-1]
         if isinstance(end, Done):
             exchange.ends.append(not_cancelled(end))
-        events = writer.write(response.take(updates))
+        events = await aside(_num_bytes_of(response, updates), written, updates)
         if isinstance(end, Done):
             on_end()
         await stream.send(events)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from plugins.openai.logprobs import num_bytes
 from plugins.submission import Update
 from transports.messages import Delta, Done, ReasoningDelta, TokenLogprob
 from transports.tools import ToolCall, ToolCallBegin, ToolCallDelta, ToolCallEnd
@@ -12,6 +13,8 @@ class Answer:
 
     def __init__(self) -> None:
         self.logprobs: list[TokenLogprob] = []
+        # About as many as they have in the answer.
+        self.num_bytes = 0
         self.end: Done | None = None
         self._text: list[str] = []
         self._reasoning: list[str] = []
@@ -24,6 +27,7 @@ class Answer:
             case Delta():
                 self._text.append(item.text)
                 self.logprobs += item.logprobs
+                self.num_bytes += num_bytes([item])
             case ReasoningDelta():
                 self._reasoning.append(item.text)
             case ToolCallBegin():

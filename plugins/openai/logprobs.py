@@ -6,10 +6,13 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
-from transports.messages import TokenLogprob
+from plugins.submission import Update
+from transports.messages import Delta, TokenLogprob
 
 # OpenAI's value for "as good as never"; JSON has no infinity.
 LOWEST = -9999.0
+# Of one in an answer, about.
+LOGPROB_BYTES = 54
 
 
 class ChatToken(TypedDict, total=False):
@@ -36,6 +39,12 @@ class CompletionLogprobs(TypedDict):
     token_logprobs: list[float | None]
     top_logprobs: list[dict[str, float] | None]
     text_offset: list[int]
+
+
+def num_bytes(updates: Iterable[Update]) -> int:
+    """About as many as the logprobs in *updates* have in an answer: with all alternatives it is megabytes."""
+    tokens = (token for update in updates if isinstance(update, Delta) for token in update.logprobs)
+    return LOGPROB_BYTES * sum(1 + len(token.top) for token in tokens)
 
 
 def chat_logprobs(tokens: Iterable[TokenLogprob]) -> ChatLogprobs:

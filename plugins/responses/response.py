@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import msgspec
 from msgspec import Raw
 
 from plugins.openai.errors import error_object
+from plugins.openai.logprobs import num_bytes
 from plugins.responses.events import Completed, Created, Error, Failed, Incomplete, InProgress, ResponseEvent
 from plugins.responses.listed import new_id
 from plugins.responses.namespaces import namespaces_of
@@ -40,13 +41,15 @@ class Response:
         self._terms = _encode(terms_of(body, self.id, int(time.time()), is_stored=is_stored))[:-1]
         # JSON; b"" until it is over.
         self.whole = b""
+        # About as many as the logprobs in it have.
+        self.num_bytes = 0
 
     @property
     def item_ids(self) -> list[str]:
         """Of what it says."""
         return [item.id for item in self._output.items]
 
-    def take(self, updates: Iterable[Update]) -> list[ResponseEvent]:
+    def take(self, updates: Sequence[Update]) -> list[ResponseEvent]:
         """Add what is new.
 
         Returns:
@@ -54,6 +57,7 @@ class Response:
         """
         begun = self._begun()
         events: list[ResponseEvent] = []
+        self.num_bytes += num_bytes(updates)
         for update in updates:
             events += self._end(update) if isinstance(update, Done) else self._output.take(update)
         return [*begun, *events]

@@ -6,13 +6,13 @@ import asyncio
 import socket
 
 import pytest
-from http_harness import Door, FakeClient, Submission, give, open_door, say
+from http_harness import USAGE, Door, FakeClient, Submission, chat_body, give, open_door, say
 from large_bodies import BODIES, MODEL, LargeBody
 
 from plugins.fingerprint import fingerprint
 from transports.envelope import Message
 from transports.frames import parcel
-from transports.messages import ChatRequest
+from transports.messages import ChatRequest, Delta, Done, TokenLogprob
 from transports.reports import ModelInfo
 from transports.settings import MediaSettings
 from transports.vectors import EmbeddingsRequest
@@ -68,3 +68,31 @@ async def test_no_body_stops_the_event_loop(name: str) -> None:
         status = await send(door, BODIES[name])
 
     assert BODIES[name].status == status
+
+
+LOGPROB = TokenLogprob(token=" a", logprob=-1.5, token_bytes=b" a")
+# As of 6000 tokens with the most alternatives there can be: 7 MB of JSON.
+LOGPROBS = (TokenLogprob(token=" a", logprob=-0.5, token_bytes=b" a", top=(LOGPROB,) * 20),) * 6000
+
+
+def say_with_logprobs(submission: Submission, _: Message) -> None:
+    submission.put(Delta(id=submission.id, text=" a" * len(LOGPROBS), logprobs=LOGPROBS))
+    submission.put(Done(id=submission.id, finish_reason="stop", usage=USAGE))
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", chat_body(logprobs=True, top_logprobs=20)),
+        ("/v1/responses", {"model": "demo/echo", "input": "hi", "top_logprobs": 20, "stream": True}),
+    ],
+)
+async def test_no_answer_stops_the_event_loop(path: str, body: dict[str, object]) -> None:
+    client = FakeClient()
+    client.script = say_with_logprobs
+    async with open_door(client) as door:
+        connection = await door.raw(door.bytes_of("POST", path, body, Connection="close"))
+        answer = await connection.rest()
+
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.count(b'"logprob"') >= 21 * len(LOGPROBS)
