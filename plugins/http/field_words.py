@@ -126,6 +126,7 @@ WORDS = {
     "schema": "A JSON Schema, which the answer keeps to.",
     "seed": "The same seed gives the same answer; random without it.",
     "service_tier": "priority and fast are a high priority, flex a low one.",
+    "signature": "As it came with the thought, whose text it holds where that was left out.",
     "source": "Where a picture or document comes from; of a search result its address.",
     "status": "A call that is incomplete is none.",
     "stop": "Ends the answer, and is not part of it.",
