@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Raw
 
-from plugins.openai.undecoded import has_value
+from plugins.raw_fields import has_value
 from transports.errors import RequestError
 from transports.tools import MAX_JSON_CHARS
 

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Raw, Struct
 
-from plugins.openai.undecoded import RawObject
+from plugins.raw_fields import RawObject
 
 StopReason: TypeAlias = Literal[
     "end_turn", "max_tokens", "stop_sequence", "tool_use", "model_context_window_exceeded"

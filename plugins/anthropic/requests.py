@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from plugins.openai.requests import MAX_INT32, StopString
 from plugins.openai.tools import FunctionName
-from plugins.openai.undecoded import NULL, RawNull, RawObject, RawString
+from plugins.raw_fields import NULL, RawNull, RawObject, RawString
 from transports.tools import MAX_JSON_CHARS, MAX_TOOLS, CallId
 
 Effort: TypeAlias = Literal["low", "medium", "high", "xhigh", "max"]

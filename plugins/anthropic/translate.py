@@ -6,7 +6,7 @@ from plugins.anthropic.requests import CountBody, MessagesBody, MessageTurn
 from plugins.anthropic.tools import read_reasoning, read_tools
 from plugins.keep_alive import keep_alive_of
 from plugins.openai.grammars import schema_grammar
-from plugins.openai.undecoded import has_value
+from plugins.raw_fields import has_value
 from transports.errors import RequestError
 from transports.messages import ChatMessage, ChatRequest, Grammar, Image, Sampling
 

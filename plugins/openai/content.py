@@ -11,7 +11,7 @@ from plugins.media.data_url import UncopiedUrl
 from plugins.media.picture import Source
 from plugins.openai.requests import ContentPart, ImageUrl, InputFile, InputMessage
 from plugins.openai.tools import read_calls
-from plugins.openai.undecoded import has_value
+from plugins.raw_fields import has_value
 from plugins.turns import Turn, check_texts_of
 from transports.errors import RequestError
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from plugins.openai.requests import ChatBody, GenerateBody, JsonSchema, StructuredOutputs
-from plugins.openai.undecoded import has_value
+from plugins.raw_fields import has_value
 from transports.errors import RequestError
 from transports.messages import MAX_GRAMMAR_CHARS, Grammar
 

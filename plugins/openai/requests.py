@@ -17,7 +17,7 @@ from plugins.openai.tools import (
     InputTools,
     TemplateFields,
 )
-from plugins.openai.undecoded import NULL, RawNull, RawObject, RawSchema, RawString
+from plugins.raw_fields import NULL, RawNull, RawObject, RawSchema, RawString
 from transports.messages import MAX_GRAMMAR_CHARS
 from transports.tools import CallId, Json
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias, TypedDict
 
 from msgspec import Meta, Struct
 
-from plugins.openai.undecoded import NULL, RawObject
+from plugins.raw_fields import NULL, RawObject
 from plugins.thinking_models import NO_EFFORTS, ThinkingFields
 from plugins.tool_schemas import read_schema
 from transports.errors import RequestError

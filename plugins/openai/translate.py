@@ -17,8 +17,8 @@ from plugins.openai.requests import (
     GenerateBody,
 )
 from plugins.openai.tools import read_reasoning, read_tools, thinking_fields
-from plugins.openai.undecoded import has_value
 from plugins.openai.vector_requests import VectorBody
+from plugins.raw_fields import has_value
 from plugins.terms import PRIORITIES, Terms
 from plugins.thinking_models import ThinkingFields
 from plugins.turns import check_text

@@ -8,7 +8,7 @@ from dataclasses import replace
 from plugins.media.picture import Source
 from plugins.openai.content import document, picture_url
 from plugins.openai.requests import InputFile
-from plugins.openai.undecoded import has_value
+from plugins.raw_fields import has_value
 from plugins.responses.requests import ItemPart
 from transports.errors import RequestError
 

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from plugins.media.picture import Detail
 from plugins.openai.requests import MAX_INT32, ConversationBody
 from plugins.openai.tools import Effort, FunctionName
-from plugins.openai.undecoded import NULL, RawNull, RawObject, RawString
+from plugins.raw_fields import NULL, RawNull, RawObject, RawString
 from transports.tools import MAX_JSON_CHARS, MAX_TOOLS, CallId, Json
 
 # Of a response and of an item: ours are shorter.

@@ -7,7 +7,7 @@ from typing import Literal, NotRequired, TypeAlias, TypedDict
 from msgspec import UNSET, Struct, UnsetType
 
 from plugins.openai.logprobs import ChatToken
-from plugins.openai.undecoded import RawObject, RawString
+from plugins.raw_fields import RawObject, RawString
 from plugins.responses.requests import Role, Status
 
 OutcomeStatus: TypeAlias = Literal["in_progress", "completed", "incomplete", "failed"]

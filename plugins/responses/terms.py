@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plugins.openai.undecoded import has_value
+from plugins.raw_fields import has_value
 from plugins.responses.requests import (
     Function,
     NamedTool,

@@ -18,7 +18,7 @@ from plugins.openai.tools import (
     thinking_fields,
 )
 from plugins.openai.translate import check_stream_options, common_terms, one_of
-from plugins.openai.undecoded import has_value
+from plugins.raw_fields import has_value
 from plugins.responses.namespaces import flat_functions, without_foreign
 from plugins.responses.output import Style
 from plugins.responses.requests import ResponseBody, TextFormat, ToolChoiceObject

@@ -28,8 +28,8 @@ from plugins.openai.translate import (
     includes_usage,
     thinking_of,
 )
-from plugins.openai.undecoded import NULL, has_value
 from plugins.pictures import with_pictures
+from plugins.raw_fields import NULL, has_value
 from plugins.stdio.connection import Connection
 from plugins.stdio.files import is_file_url, read_allowed
 from plugins.stdio.jsonrpc import Request
