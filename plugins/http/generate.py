@@ -14,7 +14,7 @@ from plugins.http.events import DONE, EventStream, event
 from plugins.http.exchange import Exchange
 from plugins.http.renamed import renamed
 from plugins.http.request_headers import terms_of
-from plugins.http.unusable import Unusable
+from plugins.http.unusable_fields import UnusableFields
 from plugins.http.waiting import streamed_together
 from plugins.image_models import ImageModels
 from plugins.merged_updates import Placed, merged_updates
@@ -48,7 +48,7 @@ class Generator:
         self._chat = Reader(ChatBody, strict=strict, without_effect=WITHOUT_EFFECT)
         self._completion = Reader(CompletionBody, strict=strict, without_effect=WITHOUT_EFFECT)
         self._image_models = ImageModels()
-        self._unusable = Unusable()
+        self._unusable = UnusableFields()
 
     async def chat(self, exchange: Exchange) -> web.StreamResponse:
         """POST /v1/chat/completions."""

@@ -20,7 +20,7 @@ from plugins.http.body import read_body
 from plugins.http.events import EventStream
 from plugins.http.exchange import Exchange
 from plugins.http.request_headers import terms_of
-from plugins.http.unusable import Unusable
+from plugins.http.unusable_fields import UnusableFields
 from plugins.http.waiting import KEEP_ALIVE, comment
 from plugins.image_models import ImageModels
 from plugins.keep_alive import keep_alive_of
@@ -45,7 +45,7 @@ class Messenger:
         self._messages = Reader(MessagesBody, strict=strict, without_effect=WITHOUT_EFFECT)
         self._counts = Reader(CountBody, strict=strict, without_effect=WITHOUT_EFFECT)
         self._image_models = ImageModels()
-        self._unusable = Unusable()
+        self._unusable = UnusableFields()
 
     async def create(self, exchange: Exchange) -> web.StreamResponse:
         """POST /v1/messages."""

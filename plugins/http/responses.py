@@ -15,7 +15,7 @@ from plugins.http.events import EventStream
 from plugins.http.exchange import Exchange
 from plugins.http.renamed import renamed
 from plugins.http.request_headers import terms_of
-from plugins.http.unusable import Unusable
+from plugins.http.unusable_fields import UnusableFields
 from plugins.http.waiting import streamed_updates
 from plugins.image_models import ImageModels
 from plugins.openai.logprobs import num_bytes
@@ -68,7 +68,7 @@ class Responder:
     def __init__(self, settings: HttpSettings) -> None:
         self._reader = Reader(ResponseBody, strict=settings.strict, without_effect=WITHOUT_EFFECT)
         self._image_models = ImageModels()
-        self._unusable = Unusable()
+        self._unusable = UnusableFields()
         self._store = ResponseStore(
             settings.max_stored_responses, settings.max_stored_bytes, settings.stored_response_s
         )

@@ -12,7 +12,7 @@ from plugins.http.body import read_body
 from plugins.http.exchange import Exchange
 from plugins.http.renamed import renamed
 from plugins.http.request_headers import terms_of
-from plugins.http.unusable import Unusable
+from plugins.http.unusable_fields import UnusableFields
 from plugins.openai.content import read_turns
 from plugins.openai.requests import MAX_PROMPT_TOKENS, InputMessage, TokenId
 from plugins.openai.tools import InputTools, TemplateFields, read_reasoning, read_tools
@@ -87,7 +87,7 @@ class Tokenizer:
     def __init__(self, *, strict: bool) -> None:
         self._tokenize = Reader(TokenizeBody, strict=strict)
         self._detokenize = Reader(DetokenizeBody, strict=strict)
-        self._unusable = Unusable()
+        self._unusable = UnusableFields()
 
     async def tokenize(self, exchange: Exchange) -> web.StreamResponse:
         """POST /tokenize."""

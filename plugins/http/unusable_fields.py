@@ -10,7 +10,7 @@ from plugins.thinking_models import NO_THINKING_FIELDS, ThinkingFields, Thinking
 _OR_IGNORE = ", or set http.ignore_unusable_fields = true"
 
 
-class Unusable:
+class UnusableFields:
     """Asks what models can do, and remembers it."""
 
     def __init__(self) -> None:
