@@ -25,7 +25,7 @@ from plugins.cli.results import Result, ResultFailure, Results, ResultsError
 from plugins.client import KernelClient
 from plugins.image_models import check_takes_images
 from plugins.media.picture import Source
-from plugins.terms import Terms
+from plugins.submit_terms import SubmitTerms
 from plugins.thinking_models import check_thinks
 from transports.config import resolve
 from transports.errors import (
@@ -62,7 +62,7 @@ class Plan:
     out: Path
     # Files at a time.
     concurrency: int
-    terms: Terms
+    terms: SubmitTerms
 
     @property
     def digest(self) -> str:

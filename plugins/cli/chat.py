@@ -30,7 +30,7 @@ from plugins.cli.queue_flags import queue_flags
 from plugins.cli.sanitize import clean_line
 from plugins.cli.thoughts import ThoughtView
 from plugins.client import KernelClient, Submission
-from plugins.terms import PRIORITIES, Terms
+from plugins.submit_terms import PRIORITIES, SubmitTerms
 from plugins.thinking_models import check_thinks
 from transports.config import home
 from transports.errors import MlxdError
@@ -67,11 +67,11 @@ def chat(
         raise click.UsageError("chat needs a terminal; `mlxd run` reads from a pipe")
     given = {name: value for name, value in options.items() if value not in (None, ())}
     conversation = Conversation(model, system=system, options=given)
-    terms = Terms(PRIORITIES[priority or "normal"], queue_timeout_s, keep_alive)
+    terms = SubmitTerms(PRIORITIES[priority or "normal"], queue_timeout_s, keep_alive)
     session.run(_chat(conversation, Named(image, pdf, pages), terms, is_raw=raw))
 
 
-async def _chat(conversation: Conversation, named: Named, terms: Terms, *, is_raw: bool) -> None:
+async def _chat(conversation: Conversation, named: Named, terms: SubmitTerms, *, is_raw: bool) -> None:
     async with session.any_kernel() as client, AsyncExitStack() as stack:
         pictures = ChatPictures(client, conversation, stack)
         attached = await pictures.attach(named) if named else ""
@@ -123,7 +123,7 @@ async def _message(
     conversation: Conversation,
     pictures: ChatPictures,
     line: str,
-    terms: Terms,
+    terms: SubmitTerms,
     *,
     is_raw: bool,
 ) -> None:
@@ -149,7 +149,7 @@ async def _turn(
     conversation: Conversation,
     question: str,
     answer: Answer,
-    terms: Terms,
+    terms: SubmitTerms,
     *,
     is_raw: bool,
 ) -> None:

@@ -9,7 +9,7 @@ import click
 from plugins.cli.completion import complete_model
 from plugins.cli.output import print_json, print_table
 from plugins.keys import FILE_NAME, MAX_KEYS, NAME, Key, change_keys, digest_of, new_secret, read_keys
-from plugins.terms import PRIORITIES
+from plugins.submit_terms import PRIORITIES
 from transports.config import home
 
 _WORDS = {number: word for word, number in PRIORITIES.items()}

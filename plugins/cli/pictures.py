@@ -16,7 +16,7 @@ from plugins.client import KernelClient, Submission
 from plugins.image_models import check_takes_images
 from plugins.media.picture import Picture, Source
 from plugins.packing import pack_for
-from plugins.terms import Terms
+from plugins.submit_terms import SubmitTerms
 from plugins.thinking_models import check_thinks
 from transports.config import resolve
 from transports.messages import ChatRequest
@@ -83,7 +83,7 @@ async def submitted(
     model: str,
     request: ChatRequest,
     named: Named,
-    terms: Terms,
+    terms: SubmitTerms,
 ) -> AsyncIterator[Submission]:
     """A request, its last message about what was *named*; sent for the length of the block.
 
@@ -112,7 +112,7 @@ def submit(
     model: str,
     request: ChatRequest,
     pictures: Sequence[Picture],
-    terms: Terms,
+    terms: SubmitTerms,
 ) -> Submission:
     """Send a request with the pictures that its image parts count; from here on they are the submission's.
 

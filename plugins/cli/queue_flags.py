@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import click
 
-from plugins.terms import PRIORITIES, parse_timeout_s
+from plugins.submit_terms import PRIORITIES, parse_timeout_s
 
 F = TypeVar("F", bound=Callable[..., object])
 

@@ -20,7 +20,7 @@ from plugins.cli.pictures import Named, submitted
 from plugins.cli.progress import ProgressView
 from plugins.cli.queue_flags import queue_flags
 from plugins.cli.thoughts import ThoughtView
-from plugins.terms import PRIORITIES, Terms
+from plugins.submit_terms import PRIORITIES, SubmitTerms
 from transports.messages import ChatMessage, ChatRequest
 
 # Silence on stdin for so long, seconds, and a person may wonder what we wait for.
@@ -110,9 +110,9 @@ def run(
     request = chat_request(tuple(messages), given)
     if out:
         # Nobody waits for each answer of a batch: whoever does goes before it.
-        terms = Terms(PRIORITIES[priority or "low"], queue_timeout_s, keep_alive)
+        terms = SubmitTerms(PRIORITIES[priority or "low"], queue_timeout_s, keep_alive)
         return _batch(model, request, pages, each, out, concurrency, terms)
-    terms = Terms(PRIORITIES[priority or "normal"], queue_timeout_s, keep_alive)
+    terms = SubmitTerms(PRIORITIES[priority or "normal"], queue_timeout_s, keep_alive)
     session.run(_answer(model, request, Named(image, pdf, pages), terms, is_raw=raw, as_json=as_json))
     return 0
 
@@ -130,7 +130,7 @@ def _batch(
     patterns: Sequence[str],
     out: Path,
     concurrency: int,
-    terms: Terms,
+    terms: SubmitTerms,
 ) -> int:
     from plugins.cli.batch import Plan, run_batch  # noqa: PLC0415  # Not for a single answer.
     from plugins.cli.batch_files import expand  # noqa: PLC0415
@@ -172,7 +172,7 @@ async def _answer(
     model: str,
     request: ChatRequest,
     named: Named,
-    terms: Terms,
+    terms: SubmitTerms,
     *,
     is_raw: bool,
     as_json: bool,

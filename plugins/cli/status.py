@@ -9,7 +9,7 @@ from plugins.cli.exits import NOT_RUNNING
 from plugins.cli.output import duration, memory, print_fields, print_json, print_table, size
 from plugins.cli.progress import words
 from plugins.cli.sanitize import clean_line
-from plugins.terms import PRIORITIES
+from plugins.submit_terms import PRIORITIES
 from transports.reports import (
     Admin,
     FrontendInfo,

@@ -20,7 +20,7 @@ from plugins.http.request_headers import client_of
 from plugins.keys import Key
 from plugins.media.intake import MediaIntake
 from plugins.submission import not_cancelled
-from plugins.terms import Terms
+from plugins.submit_terms import SubmitTerms
 from plugins.validation import quoted
 from transports.envelope import Message
 from transports.errors import KernelUnavailable, MlxdError, ModelNotFound, ShuttingDown
@@ -151,7 +151,7 @@ class Exchange:
             raise not_known(model, self.key.models)
 
     def submit(
-        self, *, task: str, model: str, body: Message, terms: Terms, buffers: Sequence[Frame] = ()
+        self, *, task: str, model: str, body: Message, terms: SubmitTerms, buffers: Sequence[Frame] = ()
     ) -> Submission:
         """Send a request to the kernel, as far as the key allows: the one way there for all routes.
 

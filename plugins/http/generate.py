@@ -36,7 +36,7 @@ from plugins.openai.translate import (
     without_tools,
 )
 from plugins.pictures import with_pictures
-from plugins.terms import Terms
+from plugins.submit_terms import SubmitTerms
 from plugins.validation import Reader, aside
 from transports.messages import ChatRequest, CompletionRequest, Done, Usage
 
@@ -97,7 +97,7 @@ async def _answer(
     task: str,
     prompts: Sequence[ChatRequest | CompletionRequest],
     shape: Shape,
-    terms: Terms,
+    terms: SubmitTerms,
     buffers: Sequence[bytes] = (),
 ) -> web.StreamResponse:
     terms = asked_terms(body, terms)

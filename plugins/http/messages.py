@@ -26,7 +26,7 @@ from plugins.image_models import ImageModels
 from plugins.keep_alive import keep_alive_of
 from plugins.merged_updates import merged_updates
 from plugins.pictures import Pictured, with_pictures
-from plugins.terms import Terms
+from plugins.submit_terms import SubmitTerms
 from plugins.turns import Turn
 from plugins.validation import Reader, aside
 from transports.errors import WorkerError
@@ -105,7 +105,7 @@ def _conversation(body: CountBody) -> list[Turn]:
 
 
 def _submit(
-    exchange: Exchange, body: CountBody, request: ChatRequest, pictured: Pictured, terms: Terms
+    exchange: Exchange, body: CountBody, request: ChatRequest, pictured: Pictured, terms: SubmitTerms
 ) -> Submission:
     terms = terms._replace(keep_alive_s=keep_alive_of(body.keep_alive))
     return exchange.submit(

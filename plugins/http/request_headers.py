@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from plugins.keys import Key
-from plugins.terms import Terms, parse_priority, parse_timeout_s
+from plugins.submit_terms import SubmitTerms, parse_priority, parse_timeout_s
 from transports.errors import RequestError
 
 # New with each process: nobody can tell from a digest which key it was.
@@ -43,13 +43,13 @@ def client_of(headers: Mapping[str, str], remote: str | None, key: Key | None, u
     return " ".join(parts)
 
 
-def terms_of(headers: Mapping[str, str]) -> Terms:
+def terms_of(headers: Mapping[str, str]) -> SubmitTerms:
     """What X-Priority and X-Queue-Timeout say; a key may allow less.
 
     Raises:
         RequestError: One of them is wrong.
     """
-    return Terms(
+    return SubmitTerms(
         priority=_read(headers, "X-Priority", parse_priority, 0),
         timeout_s=_read(headers, "X-Queue-Timeout", parse_timeout_s, 0.0),
     )

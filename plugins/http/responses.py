@@ -40,7 +40,7 @@ from plugins.responses.translate import (
     without_tools,
 )
 from plugins.submission import Update, not_cancelled
-from plugins.terms import Terms
+from plugins.submit_terms import SubmitTerms
 from plugins.validation import Reader, aside
 from transports.errors import NotFound, RequestError
 from transports.logs import get_logger
@@ -57,7 +57,7 @@ class _Asked(NamedTuple):
 
     body: ResponseBody
     conversation: Conversation
-    terms: Terms
+    terms: SubmitTerms
     # Fields without effect.
     ignored: list[str]
 

@@ -20,7 +20,7 @@ from plugins.openai.vector_requests import (
     rerank_request,
 )
 from plugins.openai.vector_shapes import embeddings_answer, rerank_answer
-from plugins.terms import Terms
+from plugins.submit_terms import SubmitTerms
 from plugins.validation import Reader, aside
 from plugins.vectors import NumberRows
 from transports.messages import Usage
@@ -66,7 +66,7 @@ async def _answer(
     exchange: Exchange,
     body: VectorBody,
     request: EmbeddingsRequest | RerankRequest,
-    terms: Terms,
+    terms: SubmitTerms,
     write: Write,
 ) -> web.Response:
     terms = asked_terms(body, terms)

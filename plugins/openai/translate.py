@@ -19,7 +19,7 @@ from plugins.openai.requests import (
 from plugins.openai.tools import read_reasoning, read_tools, thinking_fields
 from plugins.openai.vector_requests import VectorBody
 from plugins.raw_fields import has_value
-from plugins.terms import PRIORITIES, Terms
+from plugins.submit_terms import PRIORITIES, SubmitTerms
 from plugins.thinking_models import ThinkingFields
 from plugins.turns import check_text
 from transports.errors import RequestError
@@ -145,7 +145,7 @@ def user_of(body: GenerateBody | VectorBody) -> str:
     return newer or body.user or ""
 
 
-def asked_terms(body: GenerateBody | VectorBody, terms: Terms) -> Terms:
+def asked_terms(body: GenerateBody | VectorBody, terms: SubmitTerms) -> SubmitTerms:
     """*terms*, and before them what *body* says.
 
     Raises:

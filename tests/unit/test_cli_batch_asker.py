@@ -17,7 +17,7 @@ from plugins.cli.results import Result, Results
 from plugins.client import KernelClient
 from plugins.media.intake import MediaIntake
 from plugins.media.picture import Picture, Source
-from plugins.terms import Terms
+from plugins.submit_terms import SubmitTerms
 from transports.errors import (
     InsufficientStorage,
     InvalidImage,
@@ -37,7 +37,7 @@ PLAN = Plan(
     files=("a.png", "b.png", "c.png"),
     out=Path("out.jsonl"),
     concurrency=1,
-    terms=Terms(),
+    terms=SubmitTerms(),
 )
 
 

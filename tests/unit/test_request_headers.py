@@ -6,7 +6,7 @@ import pytest
 
 from plugins.http.request_headers import client_of, terms_of
 from plugins.keys import Key
-from plugins.terms import Terms
+from plugins.submit_terms import SubmitTerms
 from transports.envelope import MAX_CLIENT
 from transports.errors import RequestError
 
@@ -53,7 +53,7 @@ def test_a_name_holds_no_key_and_has_its_limit(agent: str) -> None:
 
 @pytest.mark.parametrize(("text", "priority"), [("high", 1), (" Normal ", 0), ("LOW", -1)])
 def test_a_priority_is_a_word(text: str, priority: int) -> None:
-    assert terms_of({"X-Priority": text}) == Terms(priority=priority)
+    assert terms_of({"X-Priority": text}) == SubmitTerms(priority=priority)
 
 
 @pytest.mark.parametrize("text", ["", "urgent", "1", "high,low", "\udcff"])
@@ -69,5 +69,5 @@ def test_a_timeout_is_a_number_of_seconds_in_bounds(text: str) -> None:
 
 
 def test_nothing_said_leaves_it_to_the_kernel() -> None:
-    assert terms_of({}) == Terms()
-    assert terms_of({"X-Queue-Timeout": "2.5"}) == Terms(timeout_s=2.5)
+    assert terms_of({}) == SubmitTerms()
+    assert terms_of({"X-Queue-Timeout": "2.5"}) == SubmitTerms(timeout_s=2.5)

@@ -35,7 +35,7 @@ from plugins.stdio.files import is_file_url, read_allowed
 from plugins.stdio.jsonrpc import Request
 from plugins.stdio.kernel_link import KernelLink
 from plugins.submission import not_cancelled
-from plugins.terms import Terms
+from plugins.submit_terms import SubmitTerms
 from plugins.thinking_models import ThinkingModels
 from plugins.turns import Turn, chat_messages
 from plugins.validation import Reader
@@ -146,7 +146,7 @@ class Generation:
         shape: Shape,
         buffers: Sequence[bytes] = (),
     ) -> Raw:
-        choices, terms = choices_of(body), asked_terms(body, Terms())
+        choices, terms = choices_of(body), asked_terms(body, SubmitTerms())
         asked = choices.requests(prompts)
         async with AsyncExitStack() as stack:
             stack.enter_context(client.holding(choices.images(prompts)))

@@ -18,7 +18,7 @@ from plugins.openai.vector_requests import (
 from plugins.openai.vector_shapes import embeddings_answer, rerank_answer
 from plugins.stdio.jsonrpc import Request
 from plugins.stdio.kernel_link import KernelLink
-from plugins.terms import Terms
+from plugins.submit_terms import SubmitTerms
 from plugins.validation import Reader, aside
 from plugins.vectors import NumberRows
 from transports.messages import Done
@@ -57,7 +57,7 @@ class Vectorizer:
         self, task: str, body: VectorBody, asked: EmbeddingsRequest | RerankRequest
     ) -> tuple[NumberRows, Done]:
         client = await self._kernel.client()
-        terms = asked_terms(body, Terms())
+        terms = asked_terms(body, SubmitTerms())
         return await read_rows(
             client.submit(task=task, model=body.model, body=asked, **terms._asdict()), asked
         )

@@ -1,4 +1,4 @@
-"""On which terms a request is served: the words of people for what its envelope says in numbers."""
+"""The terms of a submit: the words of people for what its envelope says in numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transports.envelope import MAX_TIMEOUT_S
 PRIORITIES = {"high": 1, "normal": 0, "low": -1}
 
 
-class Terms(NamedTuple):
+class SubmitTerms(NamedTuple):
     """What `KernelClient.submit` is told beside the request itself; the defaults leave all to the kernel."""
 
     # Whose turn it is; one of `PRIORITIES`.
