@@ -319,7 +319,7 @@ class Timings(Message, frozen=True, kw_only=True):
 
 
 class Prefill(Message, tag="prefill", frozen=True, kw_only=True):
-    """An item of events: the prompt is being processed."""
+    """An item of events: how much of the prompt is processed; all of it once there is a token."""
 
     id: RequestId
     num_done: int

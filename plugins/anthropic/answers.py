@@ -44,7 +44,7 @@ class OutputDetails(Struct, frozen=True, kw_only=True):
     thinking_tokens: int
 
 
-class MessageUsage(Struct, frozen=True, kw_only=True):
+class DeltaUsage(Struct, frozen=True, kw_only=True):
     """Tokens; those of the prompt are the sum of three numbers."""
 
     # Neither found in the prompt cache nor put there by a mark of the client's: there are no such marks here.
@@ -53,6 +53,11 @@ class MessageUsage(Struct, frozen=True, kw_only=True):
     cache_read_input_tokens: int
     output_tokens: int
     output_tokens_details: OutputDetails
+
+
+class MessageUsage(DeltaUsage, frozen=True, kw_only=True):
+    """The same of a message."""
+
     service_tier: Literal["standard"] = "standard"
 
 
@@ -139,7 +144,7 @@ class MessageDelta(Struct, frozen=True, kw_only=True, tag_field="type", tag="mes
     """Why the answer ended, and what it took."""
 
     delta: EndDelta
-    usage: MessageUsage
+    usage: DeltaUsage
 
 
 class MessageStop(Struct, frozen=True, kw_only=True, tag_field="type", tag="message_stop"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from typing import TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -13,6 +14,7 @@ from plugins.anthropic.answers import (
     BlockDelta,
     BlockStart,
     BlockStop,
+    DeltaUsage,
     EndDelta,
     Event,
     InputDelta,
@@ -37,8 +39,9 @@ from plugins.submission import Update
 from transports.errors import WorkerError
 from transports.messages import Done, Usage
 
+AnyUsage = TypeVar("AnyUsage", bound=DeltaUsage)
+
 _encode = msgspec.json.Encoder().encode
-NOTHING = Usage(prompt_tokens=0, completion_tokens=0)
 
 
 class MessageShape:
@@ -76,7 +79,7 @@ class MessageShape:
     def end(self, end: Done) -> bytes:
         """The last events."""
         last = b"".join(map(self._step, self._blocks.finish()))
-        usage = _usage(end.usage, self._max_tokens)
+        usage = _usage(DeltaUsage, end.usage, self._max_tokens)
         delta = EndDelta(stop_reason=self._reason(end), stop_sequence=_sequence(end))
         return last + event(MessageDelta(delta=delta, usage=usage)) + event(MessageStop())
 
@@ -94,7 +97,7 @@ class MessageShape:
             content=content,
             stop_reason=self._reason(end) if end else None,
             stop_sequence=_sequence(end) if end else None,
-            usage=_usage(usage, self._max_tokens),
+            usage=_usage(MessageUsage, usage, self._max_tokens),
         )
 
     def _step(self, step: Step) -> bytes:
@@ -182,8 +185,8 @@ def _input(arguments: str) -> Raw:
     return Raw((arguments or "{}").encode())
 
 
-def _usage(usage: Usage, max_tokens: int) -> MessageUsage:
-    return MessageUsage(
+def _usage(kind: type[AnyUsage], usage: Usage, max_tokens: int) -> AnyUsage:
+    return kind(
         input_tokens=usage.prompt_tokens - usage.cached_tokens,
         cache_read_input_tokens=usage.cached_tokens,
         # Of a request for none one was made, which nobody sees.

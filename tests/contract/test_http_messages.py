@@ -103,6 +103,8 @@ async def test_a_message_streamed():
     ] == names(reply)
     assert 7 == reply.events[0]["message"]["usage"]["input_tokens"]
     assert USAGE.completion_tokens == reply.events[-2]["usage"]["output_tokens"]
+    # Anthropic's type of it has none.
+    assert "service_tier" not in reply.events[-2]["usage"]
 
 
 async def test_what_is_said_while_it_waits():

@@ -90,6 +90,20 @@ async def test_the_capital_of_france_is_paris(served: RunningKernel, http: aioht
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
 
 
+async def test_a_message_says_at_its_start_how_long_the_prompt_is(
+    served: RunningKernel, http: aiohttp.ClientSession
+) -> None:
+    """Anthropic's API does; there are clients that take it from nowhere else."""
+    body = _body("Say hi, and nothing more.", stream=True, max_tokens=2)
+    async with http.post(f"{served.url}/v1/messages", json=body) as response:
+        lines = (await response.text()).split("\n")
+    events = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+    start, end = events[0]["message"]["usage"], events[-2]["usage"]
+
+    assert start["input_tokens"] > 30
+    assert start["input_tokens"] == end["input_tokens"] + end["cache_read_input_tokens"]
+
+
 async def test_twenty_streams_at_once_say_what_each_says_alone(
     served: RunningKernel, http: aiohttp.ClientSession
 ) -> None:

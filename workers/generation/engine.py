@@ -16,7 +16,7 @@ from mlx_lm.models.cache import can_trim_prompt_cache
 from transports.envelope import Message
 from transports.errors import OutOfMemory
 from transports.logs import get_logger
-from transports.messages import ChatRequest, CompletionRequest, FinishReason, Prefill, TokenLogprob
+from transports.messages import ChatRequest, CompletionRequest, FinishReason, TokenLogprob
 from workers.engine import Failure, Output
 from workers.generation.batch import LogprobsOfRow, RowGenerator, RowSampler, beginning
 from workers.generation.cpu_values import num_waits
@@ -263,18 +263,20 @@ class BatchEngine(ABC, Generic[AnyRow]):
         # A row that is let in again said this once before.
         if row.answer or num_total <= self._settings.prefill_step_tokens:
             return []
-        return [Prefill(id=row.id, num_done=row.num_cached + num_done, num_total=row.num_cached + num_total)]
+        return [row.prefill(row.num_cached + num_done)]
 
     def _generated(self, response: Response, now: float) -> list[Output]:
         row = self._running[response.uid]
+        # Frontends may say how long the prompt is with the first text, not only at the end.
+        outputs: list[Output] = [row.prefill(len(row.prompt))] if row.is_reading and not row.answer else []
         row.is_reading = False
         if row.constraint is not None and row.constraint.error is not None:
             self._withdraw([row])
             return [Failure(id=row.id, error=row.constraint.error)]
         if response.finish_reason == "stop":
-            last = row.take_stop_token(self._logprobs(response), now)
-            return self._finished(response, [*last, *row.finish("stop", now)])
-        outputs: list[Output] = [*row.take(response.token, self._logprobs(response), now)]
+            outputs += row.take_stop_token(self._logprobs(response), now)
+            return self._finished(response, [*outputs, *row.finish("stop", now)])
+        outputs += row.take(response.token, self._logprobs(response), now)
         if row is self._on_trial and len(row.answer) >= TRIAL_TOKENS:
             self._on_trial = None
         if row.has_stopped:

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from transports.messages import Delta, Done, FinishReason, Item, Timings, TokenLogprob, Usage
+from transports.messages import Delta, Done, FinishReason, Item, Prefill, Timings, TokenLogprob, Usage
 from transports.tokens import Tokens
 from workers.generation.answers import AnswerReader
 from workers.generation.constraint import Constraint
@@ -144,6 +144,10 @@ class Row:
         self.num_told = max(self.num_told, end)
         text = "".join(map(self.detokenizer.add, new))
         return self._delta(text, logprobs[len(logprobs) - len(new) :] if new and logprobs else (), now)
+
+    def prefill(self, num_done: int) -> Prefill:
+        """That so many tokens of the prompt are processed."""
+        return Prefill(id=self.id, num_done=num_done, num_total=len(self.prompt))
 
     def start(self, now: float) -> list[Item]:
         """What is said before the first token."""

@@ -10,7 +10,6 @@ from typing import Any
 from transports.envelope import Message
 from transports.errors import MlxdError
 from transports.frames import Buffer
-from transports.messages import Prefill
 from transports.settings import VisionSettings
 from workers.engine import Failure, Output
 from workers.generation.batch import RowGenerator
@@ -180,7 +179,7 @@ class VisionEngine(ScoringEngine[VisionRow]):
         # A row that is let in again said this once before.
         if row.answer or len(tokens) - row.num_cached <= self._settings.prefill_step_tokens:
             return outputs
-        return [Prefill(id=row.id, num_done=end + (end == last), num_total=len(tokens)), *outputs]
+        return [row.prefill(end + (end == last)), *outputs]
 
     def _sampler(self, row: VisionRow) -> VisionSampler:
         return VisionSampler(row, self._loaded.reader.vocab_size)
