@@ -16,7 +16,7 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{0,2000}")
 METHODS = "GET, HEAD, POST, DELETE"
 # Headers of answers that a page may read besides those that every page may.
-EXPOSED = "Retry-After, X-Mlxd-Ignored, X-Request-Id"
+EXPOSED = "Retry-After, X-Mlxd-Ignored, X-Request-Id, X-Should-Retry"
 # A browser need not ask again for so long.
 MAX_AGE_S = 600
 

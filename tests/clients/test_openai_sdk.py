@@ -12,7 +12,7 @@ from openai import AsyncOpenAI
 
 from plugins.client import Submission
 from transports.envelope import Message
-from transports.errors import ContextLengthExceeded, ModelNotFound, QueueFull, WorkerCrashed
+from transports.errors import ContextLengthExceeded, ModelNotFound, QueueFull, WorkerCrashed, WorkerError
 from transports.messages import Delta, Done, ReasoningDelta, TokenLogprob
 from transports.tools import ToolCallBegin, ToolCallDelta, ToolCallEnd
 
@@ -160,6 +160,15 @@ async def test_a_full_queue_is_tried_again_after_what_we_say(door, sdk):
     answer = await sdk.with_options(max_retries=1).chat.completions.create(model=MODEL, messages=MESSAGES)
 
     assert answer.choices[0].message.content == "second"
+
+
+async def test_what_would_fail_again_is_not_tried_again(door, sdk):
+    door.client.script = fail(WorkerError("it cannot be computed"))
+
+    with pytest.raises(openai.InternalServerError, match="cannot be computed"):
+        await sdk.with_options(max_retries=2).chat.completions.create(model=MODEL, messages=MESSAGES)
+
+    assert len(door.client.submitted) == 1
 
 
 async def test_comments_while_it_waits_are_not_seen(door, sdk):
