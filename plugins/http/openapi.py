@@ -131,6 +131,9 @@ def _operation(route: Route, schema_of: Mapping[type | UnionType, Schema]) -> di
         parameters.append(
             {"in": "path", "name": route.rest, "required": True, "schema": {"type": "string", "minLength": 1}}
         )
+    for name, schema in route.query.items():
+        told = {key: value for key, value in schema.items() if key != "description"}
+        parameters.append({"in": "query", "name": name, "description": schema["description"], "schema": told})
     if route.body:
         parameters += [{"$ref": f"#/components/parameters/{name}"} for name in PARAMETERS]
         content = {"schema": schema_of[route.body.schema], "example": route.body.example}

@@ -86,6 +86,13 @@ def _operation(method: str, path: str, operation: Any, document: Mapping[str, An
         f"<code>{escape(path)}</code></h3><p>{_words(operation['summary'])} {_access(operation)}</p>",
         f"<pre>{escape(_curl(method, path, content))}</pre>",
     ]
+    query = {
+        one["name"]: {**one["schema"], "description": one["description"]}
+        for one in operation.get("parameters", ())
+        if one.get("in") == "query"
+    }
+    if query:
+        parts.append("<h4>Takes behind a <code>?</code></h4>" + _fields({"properties": query}))
     if content:
         parts.append("<h4>Takes</h4>" + _fields(_resolved(content["schema"], document)))
     parts.append("<h4>Answers</h4><ul>" + "".join(_answers(operation["responses"])) + "</ul></section>")

@@ -69,6 +69,8 @@ class Route:
     body: Body | None = None
     # Who may ask where keys are needed: everybody, every key, or keys of scope "admin".
     access: Literal["open", Scope] = "use"
+    # What its URL may say behind a "?": JSON Schemas.
+    query: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     # What stands for the "*" of the path.
     rest: str = "id"
     # Of what is on this path or below it, whether it is a route or not.

@@ -28,6 +28,7 @@ from plugins.openai.requests import ChatBody, CompletionBody
 from plugins.openai.vector_requests import EmbeddingsBody, RerankBody
 from plugins.openai.vector_shapes import EmbeddingList, Ranking
 from plugins.responses.events import ResponseEvent
+from plugins.responses.paging import QUERY
 from plugins.responses.requests import ResponseBody
 from plugins.responses.shapes import Deleted, InputCount, ItemList, ResponseObject
 from transports.settings import HttpSettings
@@ -105,6 +106,7 @@ def routes(settings: HttpSettings, metrics: Metrics) -> tuple[Route, ...]:
             "What a response that is kept was asked with.",
             "Text",
             Answer(schema=ItemList),
+            query=QUERY,
         ),
         Route(
             "POST",

@@ -14,6 +14,19 @@ from transports.errors import RequestError
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 
+# What the query may say: its JSON Schema.
+QUERY: dict[str, dict[str, object]] = {
+    "limit": {
+        "description": "So many items at most.",
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_LIMIT,
+        "default": DEFAULT_LIMIT,
+    },
+    "order": {"description": "The last item first, or last.", "enum": ["desc", "asc"], "default": "desc"},
+    "after": {"description": "The id of the item before the first one.", "type": "string"},
+}
+
 _encode = msgspec.json.Encoder().encode
 
 

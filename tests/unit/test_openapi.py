@@ -10,6 +10,7 @@ import pytest
 from plugins.http.field_words import WORDS
 from plugins.http.metrics import Metrics
 from plugins.http.openapi import document, reached
+from plugins.http.reference_page import page
 from plugins.http.routes import routes
 from transports.settings import HttpSettings
 
@@ -75,6 +76,17 @@ def test_the_bounds_are_those_of_the_types() -> None:
 
     assert {"type": "number", "minimum": 0, "maximum": 2} in fields["temperature"]["anyOf"]
     assert fields["messages"]["maxItems"] == 4096
+
+
+def test_what_a_url_may_say_is_in_it_and_on_the_page() -> None:
+    parameters = DOCUMENT["paths"]["/v1/responses/{id}/input_items"]["get"]["parameters"]
+    query = {one["name"]: one["schema"] for one in parameters if one["in"] == "query"}
+
+    assert {"limit", "order", "after"} == set(query)
+    assert {"type": "integer", "minimum": 1, "maximum": 100, "default": 20} == query["limit"]
+    assert (
+        "<code>order</code>" in page(DOCUMENT).partition("/input_items</code></h3>")[2].partition("<h3>")[0]
+    )
 
 
 def test_the_codes_of_errors_are_in_it() -> None:
