@@ -11,6 +11,7 @@ import pytest
 from http_harness import THINKS, open_door
 from openai.types import EmbeddingCreateParams
 from openai.types import completion_create_params as completion
+from openai.types import responses as sdk_responses
 from openai.types.chat import (
     ChatCompletionAllowedToolChoiceParam,
     ChatCompletionAllowedToolsParam,
@@ -30,8 +31,10 @@ from openai.types.chat import chat_completion_content_part_image_param as image
 from openai.types.chat import chat_completion_content_part_param as parts
 from openai.types.chat import completion_create_params as chat
 from openai.types.responses import response_create_params as response
+from openai.types.responses import response_input_item_param as input_item
 from openai.types.shared_params import (
     FunctionDefinition,
+    Reasoning,
     ResponseFormatJSONObject,
     ResponseFormatJSONSchema,
     ResponseFormatText,
@@ -53,7 +56,8 @@ from plugins.openai.tools import AllowedTools, InputFunction, InputTool, InputTo
 from plugins.openai.vector_requests import EmbeddingsBody
 from plugins.responses import requests as responses
 
-API = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+API = (DOCS / "api.md").read_text()
 # What is refused whatever it says, and what only where it asks for something that is not done.
 REFUSED = {
     "functions": [{"name": "f"}],
@@ -187,3 +191,41 @@ def test_the_same_of_responses() -> None:
     counting, without_effect = set(responses.ResponseBody.__struct_fields__), responses.WITHOUT_EFFECT
 
     assert fields(response, RESPONSE) - counting == without_effect
+
+
+def test_the_same_of_what_is_within_responses() -> None:
+    known: dict[type, tuple[object, ...]] = {
+        responses.Item: (
+            sdk_responses.EasyInputMessageParam,
+            sdk_responses.ResponseOutputMessageParam,
+            sdk_responses.ResponseFunctionToolCallParam,
+            sdk_responses.ResponseReasoningItemParam,
+            input_item.Message,
+            input_item.FunctionCallOutput,
+            input_item.ItemReference,
+        ),
+        responses.ItemPart: (
+            sdk_responses.ResponseInputTextParam,
+            sdk_responses.ResponseInputImageParam,
+            sdk_responses.ResponseInputFileParam,
+            sdk_responses.ResponseOutputTextParam,
+            sdk_responses.ResponseOutputRefusalParam,
+        ),
+        responses.ResponseTool: (sdk_responses.FunctionToolParam, sdk_responses.NamespaceToolParam),
+        responses.ToolChoiceObject: (
+            sdk_responses.ToolChoiceFunctionParam,
+            sdk_responses.ToolChoiceAllowedParam,
+        ),
+        responses.TextConfig: (sdk_responses.ResponseTextConfigParam,),
+        responses.TextFormat: (sdk_responses.ResponseFormatTextJSONSchemaConfigParam,),
+        responses.ReasoningConfig: (Reasoning,),
+    }
+    without = {
+        name
+        for struct, kinds in known.items()
+        for kind in kinds
+        for name in set(get_type_hints(kind)) - {*struct.__struct_fields__}  # type: ignore[attr-defined]
+    }
+    (told,) = re.findall(r"\| within items, parts and tools (.*?) \|", (DOCS / "responses.md").read_text())
+
+    assert without == set(re.findall(r"`(\w+)`", told))
