@@ -10,6 +10,7 @@ from transports.errors import RequestError, TaskNotSupported
 from transports.messages import MAX_GRAMMAR_CHARS, ChatMessage, ChatRequest, Grammar
 from transports.tools import Tool, ToolChoice
 from workers.generation.call_grammars import calls_or_answer, forced_calls
+from workers.generation.call_layouts import LAYOUTS
 from workers.generation.tool_calls import Tools, tools_of
 from workers.generation.tool_formats import HERMES, call_format
 
@@ -69,6 +70,40 @@ def test_tags_are_tokens_where_they_are_one() -> None:
     assert 'call0: <[7]> "f0" <[8]> args0' in text
 
 
+def test_tags_among_words_are_tokens_too() -> None:
+    """llguidance takes forced text for the token of that name, and then refuses it."""
+    form = call_format("minimax_m2", "<minimax:tool_call>", "", lambda _text, _tools: None)
+
+    text = forced_calls(form, tools(SCHEMA), REQUIRED, {"</invoke>": 9}.get).text
+
+    assert '"<invoke name=\\"f0\\">\\n" args0 <[9]> "\\n"' in text
+
+
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [("json_tools", 'a"b'), ("gemma4", "a.b"), ("function_gemma", "a-b"), ("pythonic", "if")],
+)
+def test_a_name_that_the_family_cannot_write_is_refused(family: str, name: str) -> None:
+    form = call_format(family, "<", ">", lambda _text, _tools: None)
+    found = tools(SCHEMA, SCHEMA)
+    found.definitions[1]["function"]["name"] = name  # type: ignore[index]
+
+    with pytest.raises(TaskNotSupported) as caught:
+        forced_calls(form, found, REQUIRED, no_token)
+
+    assert "tools[1].function.name" == caught.value.param
+    forced_calls(form, found, ToolChoice(mode="required", name="f0"), no_token)
+
+
+def test_every_family_of_mlx_lm_has_a_layout() -> None:
+    families = {
+        *("function_gemma", "gemma4", "glm47", "json_tools", "kimi_k2", "kimi_k3", "laguna", "longcat"),
+        *("minicpm5", "minimax_m2", "mistral", "muse_spark", "pythonic", "qwen3_coder"),
+    }
+
+    assert families == LAYOUTS.keys()
+
+
 def test_a_tool_without_arguments_gets_none() -> None:
     text = forced_calls(HERMES, tools({"type": "object"}), REQUIRED, no_token).text
 
@@ -76,7 +111,7 @@ def test_a_tool_without_arguments_gets_none() -> None:
 
 
 def test_a_family_whose_calls_cannot_be_forced_is_refused() -> None:
-    form = call_format("pythonic", "<|tool_call_start|>", "<|tool_call_end|>", lambda _text, _tools: None)
+    form = call_format("of_tomorrow", "<call>", "</call>", lambda _text, _tools: None)
 
     with pytest.raises(TaskNotSupported) as caught:
         forced_calls(form, tools(SCHEMA), REQUIRED, no_token)
@@ -110,7 +145,7 @@ def test_an_answer_may_be_calls_or_what_the_other_grammar_says() -> None:
 
 
 def test_a_family_whose_calls_are_no_grammar_takes_no_other_beside_them() -> None:
-    form = call_format("pythonic", "<|tool_call_start|>", "<|tool_call_end|>", lambda _text, _tools: None)
+    form = call_format("of_tomorrow", "<call>", "</call>", lambda _text, _tools: None)
 
     with pytest.raises(TaskNotSupported, match="response_format: not together with tools") as caught:
         calls_or_answer(form, tools(SCHEMA), ANSWER, no_token)

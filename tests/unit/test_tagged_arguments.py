@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 
 import pytest
 
 from transports.errors import TaskNotSupported
-from workers.generation.tagged_arguments import Tags, tagged_rules, typed, typed_definitions
+from workers.generation.property_types import typed, typed_definitions
+from workers.generation.tagged_arguments import Tags, tagged_rules
 
-TAGS = Tags(before=("<p=KEY>",), pad="\n", end="</p>", after="\n", call_end="</call>")
+TAGS = Tags(before=("<p=KEY>",), pad="\n", end="</p>", after=("\n",), others=("</call>",), has_null=True)
 COLOR = {"enum": ["red", "green"]}
 
 
@@ -18,16 +21,22 @@ def rules(properties: object, required: tuple[str, ...] = (), **more: object) ->
     return list(tagged_rules(TAGS, schema, 0, json.dumps, {"lenient": False}))
 
 
-def test_words_stand_as_they_are_and_the_rest_as_json() -> None:
-    words, number, color, *_ = rules({"at": {"type": "string"}, "n": {"type": "integer"}, "c": COLOR})
+def refused(tags: Tags, properties: dict[str, object]) -> str | None:
+    with pytest.raises(TaskNotSupported) as error:
+        list(tagged_rules(tags, {"type": "object", "properties": properties}, 0, json.dumps, {}))
+    return error.value.param
 
-    assert r'arg0_0: "<p=at>" "\n" words0 "\n"' == words
-    assert r'arg0_1: "<p=n>" "\n" %json {"minimum": -1000000000000000, ' in number
+
+def test_words_stand_as_they_are_and_the_rest_as_json() -> None:
+    words, _, number, color, *_ = rules({"at": {"type": "string"}, "n": {"type": "integer"}, "c": COLOR})
+
+    assert r'arg0_0: "<p=at>" "\n" TEXT0_0_0 "\n"' == words
+    assert r'arg0_1: "<p=n>" "\n" %json {"type": "integer", "minimum": -1000000000000000, ' in number
     assert r'arg0_2: "<p=c>" "\n" ("red" | "green") "\n" "</p>" "\n"' == color
 
 
 def test_what_is_required_is_there_and_the_rest_may_be() -> None:
-    assert "args0: arg0_0? arg0_1" in rules({"a": COLOR, "b": COLOR}, ("b",))
+    assert 'args0: arg0_0 args0_1 | arg0_1 ""' in rules({"a": COLOR, "b": COLOR}, ("b",))
 
 
 def test_a_tool_without_arguments_gets_none() -> None:
@@ -35,7 +44,29 @@ def test_a_tool_without_arguments_gets_none() -> None:
 
 
 def test_no_text_holds_what_ends_it_or_is_nothing() -> None:
-    assert r"WORDS0: /(?s:.*)/ & ~/(?s:.*)(<\/p>|<\/call>)(?s:.*)/ & ~/(?i:\s*null\s*)/" == rules({})[-1]
+    expected = r'TEXT0_0_0: (/(?s:.)*/ & ~/(?s:.*)(<\/p>|<\/call>)(?s:.*)/ & ~/\s*(?i:null)\s*/) "\n</p>"'
+
+    assert expected in rules({"at": {"type": "string"}})
+
+
+def test_no_json_holds_what_ends_it() -> None:
+    """A text within an array would end the value, too."""
+    (rule, _) = rules({"at": {"type": "array", "items": {"type": "string"}}})
+    text = json.loads(rule.split("%json ")[1].rsplit(' "\\n"', 2)[0])["$defs"]["mlxd-text"]
+
+    assert re.search(text["pattern"], "a <b> </pp <</pre")
+    assert not re.search(text["pattern"], "a</p>")
+    assert not re.search(text["pattern"], "<<</call>x")
+
+
+def test_what_may_be_nothing_may_be_null_where_the_parser_reads_it() -> None:
+    nullable: dict[str, object] = {"at": {"type": ["string", "null"]}}
+
+    assert any('"null"' in rule for rule in rules(nullable))
+    other = replace(TAGS, has_null=False)
+    assert not any(
+        '"null"' in rule for rule in tagged_rules(other, {"properties": nullable}, 0, json.dumps, {})
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,22 +74,61 @@ def test_no_text_holds_what_ends_it_or_is_nothing() -> None:
     [
         {"type": ["string", "integer"]},
         {"anyOf": [{"type": "string"}, {"type": "integer"}]},
-        {"type": "string", "pattern": "x"},
         {"enum": ["a", 1]},
+        {},
+    ],
+    ids=str,
+)
+def test_what_may_be_of_several_types_is_json_to_the_grammar_and_to_the_parser(property_: object) -> None:
+    rule, *_ = rules({"at": property_})
+    root = {"properties": {"at": property_}}
+    (told,) = typed_definitions([{"function": {"name": "f", "parameters": root}}])
+
+    assert r'arg0_0: "<p=at>" "\n" %json {' in rule
+    assert {"type": "object"} == told["function"]["parameters"]["properties"]["at"]
+
+
+@pytest.mark.parametrize(
+    "property_",
+    [
         {"enum": ["null"]},
         {"enum": [" a"]},
         {"enum": ["</p>"]},
+        {"type": "string", "pattern": "(?=x)"},
+        {"type": "string", "format": "unheard-of"},
+        {"type": "string", "contentEncoding": "base64"},
+        {"type": "array", "items": {"enum": ["</p>"]}},
+        {"type": "integer", "enum": [10**17]},
         {"$ref": "#/$defs/none"},
-        {},
-        True,
+        {"type": "array", "items": {"$ref": "#"}},
+        False,
     ],
     ids=str,
 )
 def test_what_would_be_read_as_something_else_is_refused_by_its_name(property_: object) -> None:
-    with pytest.raises(TaskNotSupported) as refused:
-        rules({"at": property_})
+    param = refused(replace(TAGS, strips=True), {"at": property_})
 
-    assert "tools[0].function.parameters.properties.at" == refused.value.param
+    assert "tools[0].function.parameters.properties.at" == param
+
+
+def test_a_name_that_would_end_its_tag_is_refused() -> None:
+    assert "tools[0].function.parameters.properties.a b" == refused(TAGS, {"a b": COLOR})
+
+
+def test_a_text_that_is_json_is_written_as_json_where_the_parser_reads_all_json() -> None:
+    tags = replace(TAGS, reads_json=True, has_null=False)
+    found = [*tagged_rules(tags, {"properties": {"at": {"type": "string"}}}, 0, json.dumps, {})]
+
+    assert any(rule.startswith("value0_0: TEXT0_0_0 | %json ") for rule in found)
+    assert "tools[0].function.parameters.properties.at" == refused(tags, {"at": {"enum": ["5"]}})
+
+
+def test_texts_may_be_within_cdata() -> None:
+    tags = replace(TAGS, texts="cdata", pad="")
+    found = [*tagged_rules(tags, {"properties": {"at": {"type": "string"}}}, 0, json.dumps, {})]
+
+    assert any(r"TEXT0_0_0: (/[^<&\n]*/" in rule and '"</p>"' in rule for rule in found)
+    assert any('TEXT0_0_1: "<![CDATA["' in rule and '"]]></p>"' in rule for rule in found)
 
 
 @pytest.mark.parametrize("more", [{"required": ["b"]}, {"minProperties": 1}, {"properties": [1]}], ids=str)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from transports.errors import RequestError, TaskNotSupported
 from transports.messages import MAX_GRAMMAR_CHARS, Grammar
 from transports.tools import ToolChoice
+from workers.generation.bare_arguments import Bare, bare_rules
+from workers.generation.call_layouts import LAYOUTS, Layout
+from workers.generation.property_types import unforceable
 from workers.generation.schemas import SCHEMA_OPTIONS, check_schema, without_unnamed
 from workers.generation.tagged_arguments import Tags, tagged_rules
 from workers.generation.tool_calls import Tools
@@ -18,86 +22,15 @@ from workers.generation.tool_formats import CallFormat
 FindToken = Callable[[str], int | None]
 
 _PARAM = "tool_choice"
+# llguidance takes what is forced for the token of that name, and then refuses it where it is text.
+_TAG = re.compile(r"(<[^<>]+>)")
+_NUMBER = "/[1-9][0-9]{0,2}/"
 # As templates show calls, and without the white space that a model may lose itself in.
 _OPTIONS = {
     **{name: value for name, value in SCHEMA_OPTIONS.items() if name != "whitespace_pattern"},
     "whitespace_flexible": False,
     "item_separator": ", ",
     "key_separator": ": ",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """How a family writes calls, in pieces: tags are pieces of their own. NAME is the tool's."""
-
-    # Once, around all calls.
-    before: tuple[str, ...]
-    after: tuple[str, ...]
-    # Around the arguments of each.
-    head: tuple[str, ...]
-    tail: tuple[str, ...]
-    between: tuple[str, ...] = ()
-    # Around each argument; None: all of them are one JSON object.
-    tags: Tags | None = None
-
-
-_LAYOUTS = {
-    "json_tools": _Layout(
-        before=(),
-        after=(),
-        head=("<tool_call>", '\n{"name": "NAME", "arguments": '),
-        tail=("}\n", "</tool_call>"),
-        between=("\n",),
-    ),
-    "mistral": _Layout(before=(), after=(), head=("[TOOL_CALLS]", "NAME", "[ARGS]"), tail=()),
-    "kimi_k2": _Layout(
-        before=("<|tool_calls_section_begin|>",),
-        after=("<|tool_calls_section_end|>",),
-        head=("<|tool_call_begin|>", "functions.NAME:0", "<|tool_call_argument_begin|>"),
-        tail=("<|tool_call_end|>",),
-    ),
-    "qwen3_coder": _Layout(
-        before=(),
-        after=(),
-        head=("<tool_call>", "\n<function=NAME>\n"),
-        tail=("</function>\n", "</tool_call>"),
-        between=("\n",),
-        tags=Tags(
-            before=("<parameter=KEY>",),
-            pad="\n",
-            end="</parameter>",
-            after="\n",
-            call_end="</tool_call>",
-        ),
-    ),
-    "glm47": _Layout(
-        before=(),
-        after=(),
-        head=("<tool_call>", "NAME\n"),
-        tail=("</tool_call>",),
-        between=("\n",),
-        tags=Tags(
-            before=("<arg_key>", "KEY", "</arg_key>", "\n", "<arg_value>"),
-            pad="",
-            end="</arg_value>",
-            after="\n",
-            call_end="</tool_call>",
-        ),
-    ),
-    "minimax_m2": _Layout(
-        before=("<minimax:tool_call>", "\n"),
-        after=("</minimax:tool_call>",),
-        head=('<invoke name="NAME">\n',),
-        tail=("</invoke>\n",),
-        tags=Tags(
-            before=('<parameter name="KEY">',),
-            pad="",
-            end="</parameter>",
-            after="\n",
-            call_end="</minimax:tool_call>",
-        ),
-    ),
 }
 
 
@@ -130,7 +63,7 @@ def forced_calls(form: CallFormat, tools: Tools, choice: ToolChoice, find: FindT
     Raises:
         RequestError: The family's calls cannot be forced, or a schema cannot be.
     """
-    layout = _LAYOUTS.get(form.family)
+    layout = LAYOUTS.get(form.family)
     if layout is None:
         raise TaskNotSupported(
             f'{_PARAM}: expected "auto" or "none": calls as this model writes them cannot be forced here',
@@ -145,7 +78,7 @@ def calls_or_answer(form: CallFormat, tools: Tools, answer: Grammar, find: FindT
     Raises:
         RequestError: As `forced_calls`.
     """
-    layout = _LAYOUTS.get(form.family)
+    layout = LAYOUTS.get(form.family)
     if layout is None:
         raise TaskNotSupported(
             f"{answer.param}: not together with tools: calls as this model writes them cannot be part of a "
@@ -156,15 +89,19 @@ def calls_or_answer(form: CallFormat, tools: Tools, answer: Grammar, find: FindT
 
 
 def _grammar(
-    layout: _Layout, tools: Tools, choice: ToolChoice, find: FindToken, otherwise: str = ""
+    layout: Layout, tools: Tools, choice: ToolChoice, find: FindToken, otherwise: str = ""
 ) -> Grammar:
     def pieces(texts: tuple[str, ...], name: str = "") -> str:
-        return " ".join(_piece(text.replace("NAME", name), find) for text in texts)
+        return " ".join(
+            _NUMBER if text == "NUMBER" else _piece(text.replace("NAME", name), find) for text in texts
+        )
 
     rules, calls = [], []
     for at, definition in enumerate(tools.definitions):
         name, schema = _function(definition)
         if choice.name in (None, name):
+            if not layout.is_name(name):
+                raise unforceable(f"tools[{at}].function.name", "such a name cannot be written")
             calls.append(f"call{at}")
             rules.append(f"call{at}: {pieces(layout.head, name)} args{at} {pieces(layout.tail)}")
             rules += _arguments(layout, schema, at, find)
@@ -181,8 +118,16 @@ def _grammar(
 
 
 def _piece(text: str, find: FindToken) -> str:
-    token = find(text)
-    return json.dumps(text) if token is None else f"<[{token}]>"
+    """A text as the model writes it: tags are tokens where they are one, also among words."""
+    written, words = [], ""
+    for part in [text] if find(text) is not None else _TAG.split(text):
+        token = find(part) if part else None
+        if token is None:
+            words += part
+        else:
+            written += [*([json.dumps(words)] if words else []), f"<[{token}]>"]
+            words = ""
+    return " ".join([*written, *([json.dumps(words)] if words else [])])
 
 
 def _function(definition: Mapping[str, object]) -> tuple[str, dict[str, object]]:
@@ -192,15 +137,17 @@ def _function(definition: Mapping[str, object]) -> tuple[str, dict[str, object]]
     return function["name"], function["parameters"]
 
 
-def _arguments(layout: _Layout, schema: dict[str, object], at: int, find: FindToken) -> Iterator[str]:
+def _arguments(layout: Layout, schema: dict[str, object], at: int, find: FindToken) -> Iterator[str]:
     check_schema(schema, f"tools[{at}].function.parameters")
-    if layout.tags is not None:
-        closed = without_unnamed(schema)
-        yield from tagged_rules(layout.tags, closed, at, lambda text: _piece(text, find), _OPTIONS)
+    closed = without_unnamed(schema)
+    if isinstance(layout.arguments, Tags):
+        yield from tagged_rules(layout.arguments, closed, at, lambda text: _piece(text, find), _OPTIONS)
+    elif isinstance(layout.arguments, Bare):
+        yield from bare_rules(layout.arguments, closed, at, lambda text: _piece(text, find), _OPTIONS)
     elif not schema.get("properties") and "additionalProperties" not in schema:
         # It takes nothing; "object" alone would be anything.
         yield f'args{at}: "{{}}"'
     else:
         # Arguments are an object, whether the schema says it or not.
-        object_ = {"type": "object", **without_unnamed(schema), "x-guidance": _OPTIONS}
+        object_ = {"type": "object", **closed, "x-guidance": _OPTIONS}
         yield f"args{at}: %json {json.dumps(object_)}"

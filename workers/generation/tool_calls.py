@@ -17,7 +17,7 @@ from transports.errors import RequestError
 from transports.messages import ChatRequest, Delta, Item
 from transports.tools import MAX_JSON_CHARS, MAX_TOOL_CALLS, Tool, ToolCallBegin, ToolCallDelta, ToolCallEnd
 from workers.generation.json_object import JsonObject
-from workers.generation.tagged_arguments import typed_definitions
+from workers.generation.property_types import typed_definitions
 from workers.generation.tool_formats import MAX_PARSE_S, MAX_PARSED_CHARS, CallFormat, ParsedCall, parse_calls
 
 # Mistral's templates want exactly nine letters and digits.

@@ -50,6 +50,7 @@ class ParsedCall:
 
 
 _NAME = r"""(?P<name>[^\s"'<>\[\]{}:]+)"""
+_BARE_NAME = re.compile(_NAME)
 _HEADS = {
     "json_tools": re.compile(
         rf'[\s\[\]}},]*\{{\s*"name"\s*:\s*"{_NAME}"\s*,\s*"(?:arguments|parameters)"\s*:\s*(?=\{{)'
@@ -95,6 +96,9 @@ def parse_calls(
 
 
 def _parsed(form: CallFormat, text: str, tools: Sequence[Mapping[str, object]]) -> list[ParsedCall]:
+    if form.family == "longcat" and _BARE_NAME.fullmatch(text.strip()):
+        # mlx-lm's parser raises over a call without arguments, a name and nothing else.
+        return [ParsedCall(text.strip(), "{}")]
     with warnings.catch_warnings():
         # Some read values as Python does, which warns of "1or" on stderr.
         warnings.simplefilter("ignore")
