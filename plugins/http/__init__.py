@@ -1,1 +1,1 @@
-"""The HTTP frontend: OpenAI's API on aiohttp."""
+"""The HTTP frontend, on aiohttp: the routes of OpenAI's and Anthropic's APIs, and our own."""

@@ -16,10 +16,6 @@ SCHEMA = {"type": "object", "properties": {"z": {}, "a": {}}}
 TEXT = json.dumps(SCHEMA)
 
 
-def as_format(schema: object) -> dict[str, object]:
-    return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": True}}
-
-
 def of(**fields: object) -> Grammar | None:
     body = {"model": "m", "messages": [{"role": "user", "content": "x"}], **fields}
     return grammar_of(msgspec.json.decode(json.dumps(body), type=ChatBody))
