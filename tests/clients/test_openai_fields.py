@@ -17,14 +17,19 @@ from openai.types.chat import (
     ChatCompletionAllowedToolsParam,
     ChatCompletionAssistantMessageParam,
     ChatCompletionContentPartImageParam,
+    ChatCompletionContentPartParam,
     ChatCompletionContentPartRefusalParam,
     ChatCompletionContentPartTextParam,
+    ChatCompletionDeveloperMessageParam,
     ChatCompletionFunctionToolParam,
     ChatCompletionMessageFunctionToolCallParam,
+    ChatCompletionMessageParam,
     ChatCompletionNamedToolChoiceParam,
     ChatCompletionStreamOptionsParam,
     ChatCompletionSystemMessageParam,
+    ChatCompletionToolChoiceOptionParam,
     ChatCompletionToolMessageParam,
+    ChatCompletionToolUnionParam,
     ChatCompletionUserMessageParam,
 )
 from openai.types.chat import chat_completion_content_part_image_param as image
@@ -78,6 +83,16 @@ def fields(module: ModuleType, kinds: tuple[str, ...] = CHAT) -> set[str]:
     return {name for kind in kinds for name in get_type_hints(getattr(module, kind))}
 
 
+def unknown_within(known: dict[type, tuple[object, ...]]) -> set[str]:
+    """Fields of the SDK's kinds that the struct which reads them does not have."""
+    return {
+        name
+        for struct, kinds in known.items()
+        for kind in kinds
+        for name in set(get_type_hints(kind)) - {*struct.__struct_fields__}  # type: ignore[attr-defined]
+    }
+
+
 def section(title: str) -> str:
     return API.partition(f"## {title}\n")[2].partition("\n## ")[0]
 
@@ -96,6 +111,7 @@ def test_no_field_for_embeddings_is_unknown() -> None:
 def test_no_field_of_a_turn_or_of_a_stream_is_unknown() -> None:
     turns = (
         ChatCompletionAssistantMessageParam,
+        ChatCompletionDeveloperMessageParam,
         ChatCompletionSystemMessageParam,
         ChatCompletionToolMessageParam,
         ChatCompletionUserMessageParam,
@@ -103,6 +119,37 @@ def test_no_field_of_a_turn_or_of_a_stream_is_unknown() -> None:
 
     assert {name for turn in turns for name in get_type_hints(turn)} <= {*InputMessage.__struct_fields__}
     assert set(get_type_hints(ChatCompletionStreamOptionsParam)) <= {*StreamOptions.__struct_fields__}
+
+
+def test_the_kinds_that_are_not_taken_are_all_known() -> None:
+    """What each of them is refused with is in `test_http_bad_input.py`."""
+    unions = (
+        ChatCompletionContentPartParam,
+        ChatCompletionMessageParam,
+        ChatCompletionToolUnionParam,
+        ChatCompletionToolChoiceOptionParam,
+    )
+    taken = {
+        ChatCompletionAllowedToolChoiceParam,
+        ChatCompletionAssistantMessageParam,
+        ChatCompletionContentPartImageParam,
+        ChatCompletionContentPartTextParam,
+        ChatCompletionDeveloperMessageParam,
+        ChatCompletionFunctionToolParam,
+        ChatCompletionNamedToolChoiceParam,
+        ChatCompletionSystemMessageParam,
+        ChatCompletionToolMessageParam,
+        ChatCompletionUserMessageParam,
+        parts.File,
+    }
+    kinds = {kind for union in unions for kind in get_args(union) if get_origin(kind) is not Literal}
+
+    assert {kind.__name__ for kind in kinds - taken} == {
+        "ChatCompletionContentPartInputAudioParam",
+        "ChatCompletionCustomToolParam",
+        "ChatCompletionFunctionMessageParam",
+        "ChatCompletionNamedToolChoiceCustomParam",
+    }
 
 
 def test_of_the_fields_within_it_the_documentation_tells_which_have_no_effect() -> None:
@@ -123,12 +170,7 @@ def test_of_the_fields_within_it_the_documentation_tells_which_have_no_effect() 
         ResponseFormat: (ResponseFormatText, ResponseFormatJSONObject, ResponseFormatJSONSchema),
         JsonSchema: (get_type_hints(ResponseFormatJSONSchema)["json_schema"],),
     }
-    without = {
-        name
-        for struct, kinds in known.items()
-        for kind in kinds
-        for name in set(get_type_hints(kind)) - {*struct.__struct_fields__}  # type: ignore[attr-defined]
-    }
+    without = unknown_within(known)
 
     assert without == {"filename", "prompt_cache_breakpoint"}
     assert without <= set(re.findall(r"`(\w+)`", section("Fields without effect")))
@@ -220,12 +262,6 @@ def test_the_same_of_what_is_within_responses() -> None:
         responses.TextFormat: (sdk_responses.ResponseFormatTextJSONSchemaConfigParam,),
         responses.ReasoningConfig: (Reasoning,),
     }
-    without = {
-        name
-        for struct, kinds in known.items()
-        for kind in kinds
-        for name in set(get_type_hints(kind)) - {*struct.__struct_fields__}  # type: ignore[attr-defined]
-    }
     (told,) = re.findall(r"\| within items, parts and tools (.*?) \|", (DOCS / "responses.md").read_text())
 
-    assert without == set(re.findall(r"`(\w+)`", told))
+    assert unknown_within(known) == set(re.findall(r"`(\w+)`", told))

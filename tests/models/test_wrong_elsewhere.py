@@ -207,6 +207,7 @@ def test_what_makes_no_sense_is_refused_by_name(
         {"max_tokens": -5},
         {"max_tokens": 0},
         {"max_tokens": 100_000},
+        {"max_completion_tokens": 100_000},
         {"temperature": -3},
         {"temperature": "hot"},
         {"top_p": 0},
