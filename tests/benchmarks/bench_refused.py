@@ -34,6 +34,8 @@ MAX_TOO_COMPLEX_S = 3.0
 # Until the fatal request is known for what it is, and its worker is back.
 WARM_TIMEOUT_S = 60.0
 NUM_WORDS = 20_000
+# Words of two tokens each: 8,400 for a context of 8,192.
+NUM_SOMEWHAT = 4_200
 
 
 async def _refused_ms(url: str, refusal: Refusal, number: int) -> tuple[int, float]:
@@ -139,7 +141,7 @@ async def _of_the_server(count: int) -> list[Figure]:
 
 
 async def _of_a_model(count: int) -> list[Figure]:
-    refusals = of_a_model(NUM_WORDS)
+    refusals = of_a_model(NUM_WORDS, NUM_SOMEWHAT)
     async with running_kernel(real_home(), http=True, model=REAL) as (_, client, url):
         slow_s = [
             (await _refused_ms(url, one, number))[1] / 1e3 for number in range(2) for one in too_complex()

@@ -144,15 +144,18 @@ def of_the_server() -> list[Refusal]:
     return [*_of_the_door(), *_of_others()]
 
 
-def of_a_model(num_words: int) -> list[Refusal]:
+def of_a_model(num_words: int, num_somewhat: int) -> list[Refusal]:
     """Those that need the default model.
 
     Args:
         num_words: More than its context has room for.
+        num_somewhat: Half as many tokens as that, and some more.
     """
     schema = {"type": "object", "title": "%NUMBER", "properties": {"a": {"not": {}}}}
     patterns = {"title": "%NUMBER", "patternProperties": {f"^a{n}$": {} for n in range(2000)}}
     long = {"role": "user", "content": "word " * num_words}
+    # Of two tokens each, of which one is seen without making them: all of it has to be read.
+    somewhat = {"role": "user", "content": " internationalisation" * num_somewhat}
     embeddings = {"model": REAL, "input": "x"}
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
     by_the_worker: dict[str, tuple[str, Fields]] = {
@@ -160,6 +163,7 @@ def of_a_model(num_words: int) -> list[Refusal]:
         "a token beyond the vocabulary": (COMPLETIONS, {"model": REAL, "prompt": [49_999]}),
         "more tokens than there is room for": (CHAT, chat(REAL, max_tokens=10**6)),
         "a prompt too long": (CHAT, chat(REAL, messages=[long])),
+        "a prompt somewhat too long": (CHAT, chat(REAL, messages=[somewhat])),
         "a keyword of a schema": (CHAT, chat(REAL, guided_json=schema)),
         "2000 patterns of a schema": (CHAT, chat(REAL, guided_json=patterns)),
         "no regular expression": (CHAT, chat(REAL, guided_regex="(%NUMBER")),

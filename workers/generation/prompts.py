@@ -36,6 +36,8 @@ _MAX_REASON = 200
 # A prompt is counted in pieces first: of one far too long most is never read. A piece takes a ms or two, in
 # which nobody else gets a token.
 _PIECE_CHARS = 4096
+# So many side by side, as far as there are processors.
+_NUM_PIECES = 4
 # A cut inside a word may make tokens that the whole text has not; seen were at most three.
 _TOKENS_PER_CUT = 8
 # `_BREAK` itself, counted with its piece, in a tokenizer that knows no such character.
@@ -225,11 +227,13 @@ class Prompts:
             return
         at_least, end = self._at_least(text)
         if at_least <= self.context_length:
-            for start in range(0, len(text), _PIECE_CHARS):
-                piece = text[start : start + _PIECE_CHARS]
-                counted = len(self._encode(piece)) - _TOKENS_PER_CUT - _TOKENS_PER_BREAK * piece.count(_BREAK)
-                at_least += max(0, counted - self._at_least(piece)[0])
-                end = max(end, start + len(piece))
+            for start in range(0, len(text), _NUM_PIECES * _PIECE_CHARS):
+                ends = range(start + _PIECE_CHARS, start + (_NUM_PIECES + 1) * _PIECE_CHARS, _PIECE_CHARS)
+                pieces = [text[one - _PIECE_CHARS : one] for one in ends]
+                for piece, num_tokens in zip(pieces, self._count(pieces), strict=True):
+                    counted = num_tokens - _TOKENS_PER_CUT - _TOKENS_PER_BREAK * piece.count(_BREAK)
+                    at_least += max(0, counted - self._at_least(piece)[0])
+                end = min(max(end, ends[-1]), len(text))
                 if at_least > self.context_length:
                     break
         if at_least > self.context_length:
@@ -309,6 +313,16 @@ class Prompts:
         for part in text.split(_BREAK):
             tokens += self._encode(part)
         return tokens
+
+    def _count(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each of them has."""
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        # What a processor has set stays: each text would be as long as the longest one.
+        if backend is None or backend.padding or backend.truncation:
+            return [len(self._encode(text)) for text in texts]
+        with tokenizing():
+            # Side by side, and without their places in the text: a quarter of the time.
+            return [len(one) for one in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
     def _encode(self, text: str, *, add_special: bool = False) -> list[int]:
         with tokenizing():
