@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import click
 
@@ -86,12 +87,13 @@ def new(name: str, admin: bool, models: tuple[str, ...], priority: str, rate: in
 @_json
 def list_keys(as_json: bool) -> None:
     """List the keys, and what each may do; never the keys themselves."""
-    known = read_keys(home() / FILE_NAME)
+    path = home() / FILE_NAME
+    known = read_keys(path)
     if as_json:
         print_json([_plain(key) for key in known or ()])
         return
-    if known is None:
-        click.echo("No key is needed: there never was one.", err=True)
+    if not known:
+        _tell_of_none(path, is_needed=known is not None)
         return
     print_table(("NAME", "SCOPE", "MODELS", "PRIORITY", "RATE", "MADE"), map(_row, known), folded="MODELS")
 
@@ -112,7 +114,14 @@ def revoke(name: str) -> None:
     change_keys(path, drop)
     click.echo(f"Revoked {name}.", err=True)
     if not left:
+        _tell_of_none(path, is_needed=True)
+
+
+def _tell_of_none(path: Path, *, is_needed: bool) -> None:
+    if is_needed:
         click.echo(f"No key is left, so nobody is answered; without {path} none is needed.", err=True)
+    else:
+        click.echo("There is no key, and on this machine none is needed; a network needs one.", err=True)
 
 
 def _plain(key: Key) -> dict[str, object]:

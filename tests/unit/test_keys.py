@@ -7,7 +7,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from plugins.cli.keys import keys
 from plugins.keys import (
     MAX_KEYS,
     Key,
@@ -162,6 +164,16 @@ def test_every_change_has_another_stamp(path: Path) -> None:
     assert stamps[0] is None
     assert len(set(stamps)) == 3
     assert stamp_of(path) is None
+
+
+def test_a_list_of_none_says_what_that_means(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLXD_HOME", str(path.parent))
+    said = [CliRunner().invoke(keys, ["list"]).output]
+    add(path)
+    said.append(CliRunner().invoke(keys, ["list"]).output)
+
+    assert "none is needed; a network needs one" in said[0]
+    assert f"nobody is answered; without {path} none is needed" in said[1]
 
 
 def test_secrets_are_long_and_not_kept(path: Path) -> None:
