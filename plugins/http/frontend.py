@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from plugins.http.dispatcher import Dispatcher
 from plugins.http.handshake import Handshake
 from plugins.http.keyring import Keyring
 from plugins.http.listen import addresses_of, are_loopback, listen
-from plugins.http.tls import tls_context
+from plugins.http.tls import Certificate, certificate_of
 from plugins.keys import FILE_NAME
 from plugins.media.intake import MediaIntake
 from transports.config import home
@@ -61,7 +60,7 @@ class HttpFrontend:
         # Checked here: at the first request it would be too late.
         read_origins(self._settings.allowed_origins)
         self._sockets: list[socket.socket] = []
-        self._tls: ssl.SSLContext | None = None
+        self._certificate: Certificate | None = None
         self._keyring: Keyring
 
     async def open(self) -> str:
@@ -83,14 +82,14 @@ class HttpFrontend:
                 f"host {settings.host!r} opens mlxd to the network, which needs an API key: "
                 "`mlxd keys new NAME` makes one; or use --host 127.0.0.1"
             )
-        self._tls = tls_context(settings)
-        if not is_local and self._tls is None:
+        self._certificate = certificate_of(settings)
+        if not is_local and self._certificate is None:
             log.warning("network_without_tls", host=settings.host)
         allow_descriptors(settings.max_connections + SPARE_DESCRIPTORS)
         self._sockets = listen(addresses, settings.host, settings.port)
         port = self._sockets[0].getsockname()[1]
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        return f"{'https' if self._tls else 'http'}://{host}:{port}"
+        return f"{'https' if self._certificate else 'http'}://{host}:{port}"
 
     async def serve(self, client: KernelClient) -> None:
         """Answer requests until the kernel stops; then let the running ones end."""
@@ -114,11 +113,11 @@ class HttpFrontend:
             self._settings.keepalive_timeout_s,
             self._settings.write_timeout_s,
         )
-        tls = self._tls
+        certificate = self._certificate
 
         def made() -> asyncio.Protocol:
             connection = Connection(server, limits)
-            return Handshake(tls, limits, connection) if tls else connection
+            return Handshake(certificate, limits, connection) if certificate else connection
 
         loop = asyncio.get_running_loop()
         listeners = [await loop.create_server(made, sock=listening) for listening in self._sockets]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 
 from plugins.http.connection import Connection, Limits, address_of
+from plugins.http.tls import Certificate
 from transports.errors import CapacityError
 
 
@@ -15,8 +15,8 @@ class Handshake(asyncio.Protocol):
     asyncio would tell of a connection only then: those that never come so far were as many as one liked.
     """
 
-    def __init__(self, tls: ssl.SSLContext, limits: Limits, connection: Connection) -> None:
-        self._tls = tls
+    def __init__(self, certificate: Certificate, limits: Limits, connection: Connection) -> None:
+        self._certificate = certificate
         self._limits = limits
         self._connection = connection
         # What came encrypted with the end of the handshake.
@@ -46,7 +46,7 @@ class Handshake(asyncio.Protocol):
             encrypted = await asyncio.get_running_loop().start_tls(
                 transport,
                 self,
-                self._tls,
+                await self._certificate.context(),
                 server_side=True,
                 ssl_handshake_timeout=self._limits.header_timeout_s,
             )

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from http_harness import NO_KEYS, Door, RawConnection, chat_body, open_door
 
-from plugins.http import connection_limit
+from plugins.http import connection_limit, tls
 from plugins.http.frontend import HttpFrontend
 from plugins.media import certificates
 from plugins.media.fetch import Fetcher
@@ -97,6 +97,41 @@ async def test_a_handshake_that_fails_counts_no_more(
             failing.close()
 
 
+async def test_a_renewed_certificate_counts_for_new_connections(
+    files: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(tls, "LOOK_S", 0.0)
+    mine = {name: Path(shutil.copy(files[name], tmp_path)) for name in ("cert", "key")}
+
+    async def shown(door: Door) -> bytes | None:
+        connection = await encrypted(door, {"cert": tmp_path / "trusted.pem"})
+        connection.writer.write(door.bytes_of("GET", "/health"))
+        assert (await connection.reply()).status == 200
+        connection.close()
+        der: bytes | None = connection.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        return der
+
+    renewed = tmp_path / "renewed.pem"
+    make_certificate(files["other"], renewed)
+    (tmp_path / "trusted.pem").write_text(files["cert"].read_text() + renewed.read_text())
+    async with open_door(**tls_settings(mine)) as door:
+        first = await shown(door)
+        renewed.rename(mine["cert"])
+        # Its key has not come.
+        between = await shown(door)
+        shutil.copy(files["other"], mine["key"])
+        second = await shown(door)
+        mine["cert"].unlink()
+        third = await shown(door)
+    output = capsys.readouterr().out
+
+    assert first == between != second == third
+    assert (output.count("certificate_unusable"), output.count("certificate_changed")) == (2, 1)
+
+
 async def test_what_comes_with_the_end_of_the_handshake_is_answered(files: dict[str, Path]) -> None:
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = trust_in(files).wrap_bio(incoming, outgoing, server_hostname="localhost")
@@ -118,6 +153,13 @@ async def test_what_comes_with_the_end_of_the_handshake_is_answered(files: dict[
         connection.close()
 
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def make_certificate(key: Path, certificate: Path) -> None:
+    """Another one for localhost, of this key."""
+    named = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+    command = [str(OPENSSL), "req", "-x509", "-days", "2", *named, "-key", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True, timeout=30)
 
 
 def tls_settings(files: dict[str, Path]) -> dict[str, str]:
