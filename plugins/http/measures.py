@@ -57,6 +57,12 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
+    def copy(self) -> Histogram:
+        """One that stays as this one is now."""
+        made = Histogram(self.bounds)
+        made.counts, made.total = self.counts.copy(), self.total
+        return made
+
 
 class Measures:
     """All counts since the process began."""
@@ -91,6 +97,16 @@ class Measures:
         self.duration_s[route, name].observe(duration_s)
         for end in ends:
             self._count_tokens(name, end)
+
+    def copy(self) -> Measures:
+        """Those that there are now, for a thread to read."""
+        made = Measures()
+        made.requests |= self.requests
+        made.tokens |= self.tokens
+        made.duration_s |= {key: one.copy() for key, one in self.duration_s.items()}
+        made.first_token_s |= {model: one.copy() for model, one in self.first_token_s.items()}
+        made.output_token_s |= {model: one.copy() for model, one in self.output_token_s.items()}
+        return made
 
     def _count_tokens(self, model: str, end: Done) -> None:
         usage, timings = end.usage, end.timings

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from http_harness import FakeClient, Reply, chat_body, fail, open_door
+import pytest
+from http_harness import USAGE, FakeClient, Reply, chat_body, fail, open_door
 from prometheus_client.parser import text_string_to_metric_families
 
+from plugins.http.measures import MAX_MODELS, Measures
 from transports.errors import ModelNotFound, WorkerCrashed
+from transports.messages import Done, Timings
 from transports.reports import StatusReply, WorkerInfo
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -122,3 +125,26 @@ async def test_openmetrics_is_spoken_to_those_who_ask_for_it() -> None:
     assert plain.headers["content-type"].startswith("text/plain")
     assert asked.headers["content-type"].startswith("application/openmetrics-text")
     assert asked.body.endswith(b"# EOF\n")
+
+
+class ManyMeasures(Measures):
+    """Those of as many models as are told apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        end = Done(
+            id="request-1", finish_reason="stop", usage=USAGE, timings=Timings(ttft_s=0.1, total_s=0.5)
+        )
+        for number in range(MAX_MODELS):
+            for route in ("/v1/chat/completions", "/v1/completions", "/v1/messages", "/v1/responses"):
+                self.ended(route, 200, "", f"org/model-{number}", 0.3, [end])
+
+
+async def test_many_models_do_not_stop_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`open_door` fails where they do."""
+    monkeypatch.setattr("plugins.http.metrics.Measures", ManyMeasures)
+    async with open_door() as door:
+        connection = await door.raw(door.bytes_of("GET", "/metrics", Connection="close"))
+        answer = await connection.rest()
+
+    assert answer.count(b"mlxd_http_request_duration_seconds_count{") == 4 * MAX_MODELS
