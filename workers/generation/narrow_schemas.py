@@ -15,7 +15,11 @@ from workers.generation.text_patterns import without
 # Greater integers are no floats, and longer numbers none at all.
 MAX_NUMBER = 10**15
 # Arrays and objects inside each other, of which a schema says nothing.
-_MAX_FREE_DEPTH = 6
+_MAX_FREE_DEPTH = 4
+# Of a tag, so many characters tell it from what people write; whole ones make long grammars.
+_NUM_TOLD = 7
+# Names in objects of which a schema says nothing.
+_SOME_NAME = "^[^<]*$"
 _TEXT, _FREE = "mlxd-text", "mlxd-any-"
 _PARTS = frozenset({"items", "additionalProperties"})
 _LISTS = frozenset({"anyOf", "oneOf", "prefixItems"})
@@ -47,8 +51,25 @@ def narrowed(schema: Schema, root: Schema, never: Sequence[str]) -> dict[str, An
         return None
     if not isinstance(found, dict) or not isinstance(shared, dict):
         return None
-    if narrower.has_references:
-        found = {**found, **shared, "$defs": {**shared.get("$defs", {}), **narrower.free()}}
+    return {**found, **_reached(found, {**shared, "$defs": {**shared.get("$defs", {}), **narrower.free()}})}
+
+
+def _reached(schema: Mapping[str, Any], shared: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Those of *shared* that *schema* leads to: each is there once a property."""
+    found: dict[str, dict[str, Any]] = {}
+    left: list[object] = [schema]
+    while left:
+        part = left.pop()
+        if isinstance(part, list):
+            left += part
+        elif isinstance(part, Mapping):
+            left += part.values()
+            # A reference may lead into what is shared, and needs all of it then.
+            _, group, name, *_ = [*str(part.get("$ref", "")).split("/"), "", "", ""]
+            name = name.replace("~1", "/").replace("~0", "~")
+            if name in shared.get(group, {}) and name not in found.get(group, {}):
+                found.setdefault(group, {})[name] = shared[group][name]
+                left.append(shared[group][name])
     return found
 
 
@@ -58,10 +79,9 @@ class _Unknown(Exception):
 
 class _Narrower:
     def __init__(self, root: Schema, never: Sequence[str]) -> None:
-        self.has_references = False
         self._root = root
         self._never = never
-        self._text = without(never) if never else None
+        self._text = without(one[:_NUM_TOLD] for one in never) if never else None
 
     def part(self, schema: object, *, is_term: bool = False) -> object:
         """The same, narrower.
@@ -70,12 +90,12 @@ class _Narrower:
             is_term: It is one of those that hold together, another one of which is narrowed.
         """
         if schema is True:
-            return self._refer(f"{_FREE}{_MAX_FREE_DEPTH}")
+            return _at(f"{_FREE}{_MAX_FREE_DEPTH}")
         if not isinstance(schema, Mapping):
             return schema
         found = {keyword: self._value(keyword, value, schema) for keyword, value in schema.items()}
         if not found.keys() - ANNOTATIONS and not is_term:
-            return {**found, **self._refer(f"{_FREE}{_MAX_FREE_DEPTH}")}
+            return {**found, **_at(f"{_FREE}{_MAX_FREE_DEPTH}")}
         if found.keys() & _COMPLETE or ("allOf" in found and "type" not in found):
             self._check(found)
         elif not is_term and found.keys() - _NAMES:
@@ -110,10 +130,8 @@ class _Narrower:
 
     def _check(self, schema: Schema) -> None:
         """Refuse values that would be read as something else."""
-        if "$ref" in schema:
-            self.has_references = True
-            if referred(schema["$ref"], self._root) is None:
-                raise _Unknown
+        if "$ref" in schema and referred(schema["$ref"], self._root) is None:
+            raise _Unknown
         for value in (schema.get("enum"), schema.get("const")):
             self._check_value(value)
 
@@ -137,7 +155,7 @@ class _Narrower:
         if "string" in kinds and self._text:
             self._close_text(schema, kinds)
         if "array" in kinds:
-            schema.setdefault("items", self._refer(f"{_FREE}{_MAX_FREE_DEPTH - 1}"))
+            schema.setdefault("items", _at(f"{_FREE}{_MAX_FREE_DEPTH - 1}"))
         if "object" in kinds:
             self._close_object(schema)
 
@@ -145,7 +163,7 @@ class _Narrower:
         if schema.keys() - ANNOTATIONS == {"type"} and len(kinds) == 1:
             # So it is there once.
             schema.pop("type")
-            schema.update(self._refer(_TEXT))
+            schema.update(_at(_TEXT))
         elif "pattern" in schema:
             schema["allOf"] = [*schema.get("allOf", []), {"pattern": self._text}]
         else:
@@ -163,7 +181,7 @@ class _Narrower:
             return
         others = schema.pop("additionalProperties", True)
         if others is not False:
-            inner = self._refer(f"{_FREE}{_MAX_FREE_DEPTH - 1}") if others is True else others
+            inner = _at(f"{_FREE}{_MAX_FREE_DEPTH - 1}") if others is True else others
             schema.update({name: one for name, one in self._map(inner).items() if name != "type"})
         else:
             schema["additionalProperties"] = False
@@ -171,11 +189,7 @@ class _Narrower:
     def _map(self, inner: object) -> dict[str, Any]:
         if not self._text:
             return {"type": "object", "additionalProperties": inner}
-        return {"type": "object", "patternProperties": {self._text: inner}, "additionalProperties": False}
-
-    def _refer(self, name: str) -> dict[str, Any]:
-        self.has_references = True
-        return _at(name)
+        return {"type": "object", "patternProperties": {_SOME_NAME: inner}, "additionalProperties": False}
 
 
 def _at(name: str) -> dict[str, Any]:
