@@ -7,13 +7,14 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pictures
 import pytest
 import pytest_asyncio
+from aiohttp import ClientSession
 from pdf_files import EMPTY_PAGE, pdf_of
 from python_clients import program
 from running import DEFAULT_MODEL, VISION_MODEL, add_echo_models, run_kernel
@@ -62,6 +63,9 @@ TASKS: dict[str, dict[str, object]] = {
         "metric_list": [{"metric": "exact_match"}],
     },
 }
+# lm-evaluation-harness's own tolerance for equal scores.
+CLOSE = 1e-3
+PROBE = HERE.parent / "models" / "loglikelihood_probe.py"
 QUESTION = "What is the capital of France?"
 
 
@@ -198,7 +202,7 @@ async def test_aider_edits_a_file_and_commits_it(served: Served) -> None:
 
 
 @needs("lm-eval")
-async def test_lm_eval_scores_and_generates(served: Served) -> None:
+async def test_lm_eval_scores_as_plain_mlx_lm_does_and_generates(served: Served, text_python: str) -> None:
     for name, fields in TASKS.items():
         task = {"task": name, "dataset_path": "json", "test_split": "test", **fields}
         task["dataset_kwargs"] = {"data_files": {"test": str(HERE / "capitals.jsonl")}}
@@ -209,10 +213,48 @@ async def test_lm_eval_scores_and_generates(served: Served) -> None:
         told = ("--model", model, "--tasks", task, "--include_path", served.folder)
         return await served.run("lm-eval", "lm_eval", *told, "--model_args", common + where, *more)
 
-    scored = await evaluate("local-completions", "scored", f"/completions,tokenizer={served.model}")
+    where = f"/completions,tokenizer={served.model}"
+    samples = ("--log_samples", "--output_path", "scores")
+    scored = await evaluate("local-completions", "scored", where, *samples)
+    (file,) = (served.folder / "scores").rglob("samples_scored_*.jsonl")
+    asked = [json.loads(line) for line in file.read_text().splitlines()]
+    plain = [await plain_scores(served, text_python, one["arguments"].values()) for one in asked]
     written = await evaluate(
         "local-chat-completions", "written", "/chat/completions", "--apply_chat_template"
     )
 
     assert re.search(r"\|acc +\|↑ +\| +1\|", scored), scored
+    # Of each choice: its log-likelihood, and whether it is what the model would say.
+    assert [[pytest.approx(score, abs=CLOSE) for score in scores] for scores in plain] == [
+        [float(choice[0][0]) for choice in one["resps"]] for one in asked
+    ]
     assert re.search(r"\|exact_match\|↑ +\| +1\|", written), written
+
+
+async def plain_scores(served: Served, python: str, asked: Iterable[dict[str, str]]) -> list[float]:
+    """What plain mlx-lm says of texts and what follows them: a log-likelihood each."""
+    firsts, wholes = [], []
+    async with ClientSession() as session:
+
+        async def tokens(text: str) -> list[int]:
+            body = {"model": DEFAULT_MODEL, "prompt": text, "add_special_tokens": False}
+            async with session.post(f"{served.url}/tokenize", json=body) as reply:
+                found: list[int] = (await reply.json())["tokens"]
+                return found
+
+        for one in asked:
+            firsts.append(len(await tokens(one["arg_0"])))
+            wholes.append(await tokens(one["arg_0"] + one["arg_1"]))
+    process = await asyncio.create_subprocess_exec(
+        *(python, "-P", str(PROBE)),
+        env={**os.environ, "PYTHONPATH": str(HERE.parents[1])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    order = json.dumps({"path": str(served.model), "prompts": wholes}) + "\n"
+    said = (await process.communicate(order.encode()))[0]
+    # The first token of a text has none.
+    return [
+        sum(answer["logprobs"][first - 1 :])
+        for first, answer in zip(firsts, json.loads(said.splitlines()[-1]), strict=True)
+    ]
