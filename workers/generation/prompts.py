@@ -36,7 +36,7 @@ _MAX_REASON = 200
 # A prompt is counted in pieces first: of one far too long most is never read. A piece takes a ms or two, in
 # which nobody else gets a token.
 _PIECE_CHARS = 4096
-# So many side by side, as far as there are processors.
+# At most so many side by side, as far as there are processors.
 _NUM_PIECES = 4
 # A cut inside a word may make tokens that the whole text has not; seen were at most three.
 _TOKENS_PER_CUT = 8
@@ -226,19 +226,26 @@ class Prompts:
         if len(text) * _MAX_TOKENS_PER_CHAR < self.context_length:
             return
         at_least, end = self._at_least(text)
-        if at_least <= self.context_length:
-            for start in range(0, len(text), _NUM_PIECES * _PIECE_CHARS):
-                ends = range(start + _PIECE_CHARS, start + (_NUM_PIECES + 1) * _PIECE_CHARS, _PIECE_CHARS)
-                pieces = [text[one - _PIECE_CHARS : one] for one in ends]
-                for piece, num_tokens in zip(pieces, self._count(pieces), strict=True):
-                    counted = num_tokens - _TOKENS_PER_CUT - _TOKENS_PER_BREAK * piece.count(_BREAK)
-                    at_least += max(0, counted - self._at_least(piece)[0])
-                end = min(max(end, ends[-1]), len(text))
-                if at_least > self.context_length:
-                    break
+        start, num_pieces = 0, 1
+        while start < len(text) and at_least <= self.context_length:
+            begins = range(start, start + num_pieces * _PIECE_CHARS, _PIECE_CHARS)
+            gained = self._unseen([text[begin : begin + _PIECE_CHARS] for begin in begins])
+            at_least, start = at_least + gained, begins.stop
+            # As many as will do, if they are like these.
+            missing = self.context_length - at_least
+            num_pieces = min(_NUM_PIECES, 1 + missing * num_pieces // max(1, gained))
+        end = max(end, min(start, len(text)))
         if at_least > self.context_length:
             seen = f"{at_least} or more in the first {end} of {len(text)} characters"
             raise prompt_too_long(param, self.context_length, seen)
+
+    def _unseen(self, pieces: Sequence[str]) -> int:
+        """How many tokens *pieces* of a text have at least besides those that `_at_least` sees."""
+        found = 0
+        for piece, counted in zip(pieces, self._count(pieces), strict=True):
+            num_of_cuts = _TOKENS_PER_CUT + _TOKENS_PER_BREAK * piece.count(_BREAK)
+            found += max(0, counted - num_of_cuts - self._at_least(piece)[0])
+        return found
 
     def _at_least(self, text: str) -> tuple[int, int]:
         """How many tokens a text is seen to have without making them, and in how many of its characters."""
