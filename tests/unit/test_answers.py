@@ -325,6 +325,17 @@ def test_how_a_call_of_the_longest_is_cut_does_not_matter(num_more: int) -> None
     assert (said[0][0] == "add") == (num_more <= 0)
 
 
+@pytest.mark.parametrize("num_spaces", [0, 9, 256, 257, 300, 999])
+@pytest.mark.parametrize("before", ["", "Hi.", "<think>Hm.</think>", LOOK])
+def test_how_white_space_before_a_call_is_cut_does_not_matter(before: str, num_spaces: int) -> None:
+    text = before + " " * num_spaces + ADD
+
+    said = told(read(text))
+
+    assert [said] * 9 == [told(read(text, seed=seed)) for seed in range(9)]
+    assert said[-1][0] == "add"
+
+
 def test_special_tokens_count_where_they_may_be_part_of_a_tag_or_a_call() -> None:
     form = AnswerFormat("<think>", "</think>", HERMES)
     reader = AnswerReader(ID, form, TOOLS)

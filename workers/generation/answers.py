@@ -12,7 +12,7 @@ from workers.generation.stop_strings import num_to_hold
 from workers.generation.tool_calls import CallCount, CallReader, Tools
 from workers.generation.tool_formats import CallFormat
 
-# White space before a tag is no part of the answer; so much of it is waited for.
+# White space before a tag is no part of the answer, up to so much, which is waited for.
 _MAX_SPACE = 256
 
 
@@ -147,15 +147,14 @@ class AnswerReader:
         ]
         if places:
             at, tag = min(places)
-            if before := text[:at].rstrip():
+            if before := text[: _solid(text, at)]:
                 items.append(self._said(before))
             self._held = text[at + len(tag) :]
             self._pass(tag)
             return True
         shown = len(text) - num_to_hold(text, tags)
         if tags:
-            solid = len(text[:shown].rstrip())
-            shown = solid if shown - solid <= _MAX_SPACE else shown
+            shown = _solid(text, shown)
         self._held = text[shown:]
         if shown:
             items.append(self._said(text[:shown]))
@@ -214,3 +213,8 @@ class AnswerReader:
         self._has_begun = self._has_begun or not text.isspace()
         self._has_answered = self._has_answered or not text.isspace()
         return Delta(id=self._id, text=text)
+
+
+def _solid(text: str, end: int) -> int:
+    """Where white space begins that may belong to a tag at *end*."""
+    return max(len(text[:end].rstrip()), end - _MAX_SPACE)
