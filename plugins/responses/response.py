@@ -10,13 +10,13 @@ from msgspec import Raw
 
 from plugins.openai.errors import error_object
 from plugins.openai.logprobs import num_bytes
+from plugins.responses.echoed_fields import echoed_fields
 from plugins.responses.events import Completed, Created, Error, Failed, Incomplete, InProgress, ResponseEvent
 from plugins.responses.listed import new_id
 from plugins.responses.namespaces import namespaces_of
 from plugins.responses.output import Output
 from plugins.responses.requests import ResponseBody
 from plugins.responses.shapes import Outcome, OutcomeStatus, ResponseUsage
-from plugins.responses.terms import terms_of
 from plugins.responses.translate import style_of
 from plugins.submission import Update
 from transports.errors import InvalidImage, MlxdError
@@ -38,7 +38,7 @@ class Response:
         self._output = Output(style_of(body), namespaces_of(body.tools))
         self._is_begun = False
         # Encoded once: the same in each event that holds the response, and clients send tools of 40 kB.
-        self._terms = _encode(terms_of(body, self.id, int(time.time()), is_stored=is_stored))[:-1]
+        self._echoed = _encode(echoed_fields(body, self.id, int(time.time()), is_stored=is_stored))[:-1]
         # JSON; b"" until it is over.
         self.whole = b""
         # About as many as the logprobs in it have.
@@ -102,7 +102,7 @@ class Response:
         }
 
     def _snapshot(self, outcome: Outcome) -> Raw:
-        return Raw(self._terms + b"," + _encode(outcome)[1:])
+        return Raw(self._echoed + b"," + _encode(outcome)[1:])
 
 
 def _openai_code(error: MlxdError) -> str:

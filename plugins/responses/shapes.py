@@ -205,7 +205,7 @@ class ChosenTools(ChosenTool):
     tools: NotRequired[list[ChosenTool]]
 
 
-class Terms(TypedDict):
+class EchoedFields(TypedDict):
     """What stays the same of a response: what was asked for."""
 
     id: str
@@ -230,7 +230,7 @@ class Terms(TypedDict):
     truncation: Literal["disabled"]
 
 
-class ResponseObject(Terms, Outcome):
+class ResponseObject(EchoedFields, Outcome):
     """A response."""
 
 

@@ -1,4 +1,4 @@
-"""What a response says of what was asked for: the same from its beginning to its end."""
+"""The fields of a response that say what was asked for: the same from its beginning to its end."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from plugins.responses.requests import (
 from plugins.responses.shapes import (
     ChosenTool,
     ChosenTools,
+    EchoedFields,
     FormatObject,
     FunctionObject,
     NamespaceObject,
-    Terms,
 )
 
 
-def terms_of(body: ResponseBody, id_: str, created_at: int, *, is_stored: bool) -> Terms:
+def echoed_fields(body: ResponseBody, id_: str, created_at: int, *, is_stored: bool) -> EchoedFields:
     """The fields that stay.
 
     Args:
