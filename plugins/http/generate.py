@@ -12,7 +12,6 @@ from plugins.client import Submission
 from plugins.http.body import read_body
 from plugins.http.events import DONE, EventStream, event
 from plugins.http.exchange import Exchange
-from plugins.http.renamed import renamed
 from plugins.http.request_headers import terms_of
 from plugins.http.unusable_fields import UnusableFields
 from plugins.http.waiting import streamed_together
@@ -31,11 +30,13 @@ from plugins.openai.translate import (
     completion_requests,
     includes_usage,
     may_leave_out_tools,
+    other_names,
     thinking_of,
     user_of,
     without_tools,
 )
 from plugins.pictures import with_pictures
+from plugins.renamed import renamed
 from plugins.submit_terms import SubmitTerms
 from plugins.validation import Reader, aside
 from transports.messages import ChatRequest, CompletionRequest, Done, Usage
@@ -73,8 +74,7 @@ class Generator:
             exchange.client, exchange, exchange.intake, self._image_models, body.model, turns
         )
         request = chat_request(body, messages, packed.images)
-        names = {} if body.max_completion_tokens is None else {"max_tokens": "max_completion_tokens"}
-        with renamed(names):
+        with renamed(other_names(body)):
             return await _answer(exchange, body, "chat", [request], shape, terms, packed.buffers)
 
     async def completion(self, exchange: Exchange) -> web.StreamResponse:

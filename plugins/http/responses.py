@@ -13,7 +13,6 @@ from plugins.client import Submission
 from plugins.http.body import read_body
 from plugins.http.events import EventStream
 from plugins.http.exchange import Exchange
-from plugins.http.renamed import renamed
 from plugins.http.request_headers import terms_of
 from plugins.http.unusable_fields import UnusableFields
 from plugins.http.waiting import streamed_updates
@@ -21,6 +20,7 @@ from plugins.image_models import ImageModels
 from plugins.openai.logprobs import num_bytes
 from plugins.openai.translate import asked_terms, user_of
 from plugins.pictures import with_pictures
+from plugins.renamed import renamed
 from plugins.responses.conversation import Conversation, read_conversation, referred_ids
 from plugins.responses.events import EventWriter
 from plugins.responses.listed import new_id

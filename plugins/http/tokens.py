@@ -10,13 +10,13 @@ from msgspec import Meta, Struct
 
 from plugins.http.body import read_body
 from plugins.http.exchange import Exchange
-from plugins.http.renamed import renamed
 from plugins.http.request_headers import terms_of
 from plugins.http.unusable_fields import UnusableFields
 from plugins.openai.content import read_turns
 from plugins.openai.requests import MAX_PROMPT_TOKENS, InputMessage, TokenId
 from plugins.openai.tools import InputTools, TemplateFields, read_reasoning, read_tools
 from plugins.packed_tokens import ids_of, pieces_of
+from plugins.renamed import renamed
 from plugins.turns import chat_messages, check_text
 from plugins.validation import Reader, aside
 from transports.errors import RequestError, TaskNotSupported

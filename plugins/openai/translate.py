@@ -94,6 +94,11 @@ def chat_request(
     )
 
 
+def other_names(body: ChatBody) -> dict[str, str]:
+    """Fields of the protocol that *body* has under another name."""
+    return {} if body.max_completion_tokens is None else {"max_tokens": "max_completion_tokens"}
+
+
 def thinking_of(body: ChatBody) -> ThinkingFields:
     """The fields that have the model think."""
     return thinking_fields(body.reasoning_effort, body.thinking_budget, body.chat_template_kwargs)

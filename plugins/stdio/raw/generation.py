@@ -26,10 +26,12 @@ from plugins.openai.translate import (
     check_chat,
     completion_requests,
     includes_usage,
+    other_names,
     thinking_of,
 )
 from plugins.pictures import with_pictures
 from plugins.raw_fields import NULL, has_value
+from plugins.renamed import renamed
 from plugins.stdio.connection import Connection
 from plugins.stdio.files import is_file_url, read_allowed
 from plugins.stdio.jsonrpc import Request
@@ -77,7 +79,8 @@ class Generation:
         intake = await self._intake_for(client)
         messages, packed = await with_pictures(client, client, intake, self._image_models, body.model, turns)
         asked = [chat_request(body, messages, packed.images)]
-        return await self._answer(request, client, body, "chat", asked, shape, packed.buffers)
+        with renamed(other_names(body)):
+            return await self._answer(request, client, body, "chat", asked, shape, packed.buffers)
 
     async def completion(self, request: Request) -> Raw:
         """completions.create."""
