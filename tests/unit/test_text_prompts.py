@@ -11,7 +11,7 @@ from transports.errors import ContextLengthExceeded, RequestError
 from transports.messages import ChatMessage, Reasoning, TextPart
 from transports.tools import ToolCall
 from workers.generation.prompts import Prompts
-from workers.generation.turns import Beginning, with_calls_as_words
+from workers.generation.template_turns import Beginning, with_calls_as_words
 
 CALLS = (ToolCall(id="1", name="look", arguments='{"at": 1}'), ToolCall(id="2", name="look", arguments="{}"))
 CONVERSATION = [

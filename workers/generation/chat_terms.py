@@ -10,9 +10,9 @@ from transports.messages import ChatRequest, Grammar
 from workers.generation.answers import AnswerFormat, AnswerReader
 from workers.generation.call_grammars import CallsOrAnswer, calls_or_answer, forced_calls
 from workers.generation.prompts import Prompts
+from workers.generation.template_turns import Fields
 from workers.generation.thoughts import NO_THINKING, ThinkingTokens, ThoughtLimit, Thoughts
 from workers.generation.tool_calls import Tools, tools_of
-from workers.generation.turns import Fields
 
 # People see it who use a program that sends tools with every turn, as agents do.
 _LEAVE_OUT = "leave them out, or set http.ignore_unusable_fields = true"

@@ -13,9 +13,7 @@ from transports.messages import ChatMessage, Reasoning
 from transports.tools import ToolCall
 from workers.generation.fim import recognise
 from workers.generation.rendering import TemplateLimit, check_size, limited, num_chars
-from workers.generation.too_long import prompt_too_long
-from workers.generation.tool_calls import Tools
-from workers.generation.turns import (
+from workers.generation.template_turns import (
     NO_BEGINNING,
     NO_FIELDS,
     Beginning,
@@ -25,6 +23,8 @@ from workers.generation.turns import (
     turn_of,
     with_calls_as_words,
 )
+from workers.generation.too_long import prompt_too_long
+from workers.generation.tool_calls import Tools
 from workers.panics import tokenizing
 
 # Any: a tokenizer of transformers behind mlx-lm's wrapper; neither has types.

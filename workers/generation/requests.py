@@ -18,9 +18,9 @@ from workers.generation.params import Defaults, resolve
 from workers.generation.prompts import Prompts
 from workers.generation.rows import Row
 from workers.generation.stop_strings import StopMatcher
+from workers.generation.template_turns import Beginning, Fields, split_last
 from workers.generation.thoughts import NO_THINKING, ThinkingTokens
 from workers.generation.too_long import answer_too_long, prompt_too_long
-from workers.generation.turns import Beginning, Fields, split_last
 
 AnyRow = TypeVar("AnyRow", bound=Row)
 

@@ -8,7 +8,7 @@ from typing import Any
 from transports.errors import MlxdError, RequestError
 from transports.messages import ChatMessage, ImagePart, TextPart
 from workers.generation.prompts import Borders, Prompts
-from workers.generation.turns import NO_BEGINNING, NO_FIELDS, Beginning, Fields
+from workers.generation.template_turns import NO_BEGINNING, NO_FIELDS, Beginning, Fields
 
 # Any: a tokenizer of transformers behind mlx-lm's wrapper; neither has types.
 Tokenizer = Any

@@ -7,8 +7,8 @@ import pytest
 from transports.errors import RequestError
 from transports.messages import ChatMessage, ChatRequest, Reasoning
 from transports.tools import Tool, ToolCall, ToolChoice
+from workers.generation.template_turns import called_names, fields_of, split_last, turn_of
 from workers.generation.tool_calls import tools_of
-from workers.generation.turns import called_names, fields_of, split_last, turn_of
 
 CALL = ToolCall(id="c1", name="look", arguments='{"at": ["<end>", {"<end>": 1}], "n": null}')
 
