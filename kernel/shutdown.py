@@ -58,6 +58,7 @@ class Shutdown:
             for peer in self._peers:
                 if peer.role == "frontend":
                     self.tell(peer.id)
+            self._supervisor.let_frontends_leave(now)
             return
         self.state = "stopping"
         self._drain_deadline_s = None

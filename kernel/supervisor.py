@@ -83,6 +83,8 @@ class Supervisor:
         self._emit = emit
         self._random = random
         self._processes: dict[str, Process] = {}
+        # Frontends that end do not come back: the kernel drains.
+        self._are_frontends_leaving = False
 
     def __iter__(self) -> Iterator[Process]:
         return iter(list(self._processes.values()))
@@ -173,6 +175,13 @@ class Supervisor:
             process.deadline_s = now + self._settings.kill_timeout_s
         self._enter(process, "stopping", now, keep_deadline=True)
 
+    def let_frontends_leave(self, now: float) -> None:
+        """Wish no more for frontends, and leave it to them when they end."""
+        self._are_frontends_leaving = True
+        for process in self:
+            if process.role == "frontend" and process.is_down:
+                self.stop(process, now)
+
     def fail(self, process: Process, fault: str, now: float, *, is_hung: bool = False) -> None:
         """End a process at once that must not go on; it is started again by the rules."""
         if process.state == "stopping" or process.is_down:
@@ -206,7 +215,8 @@ class Supervisor:
         process = self._processes.get(name)
         if process is None:
             return None
-        was_wished = process.state != "stopping" or process.fault != ""
+        is_leaving = self._are_frontends_leaving and process.role == "frontend"
+        was_wished = not is_leaving and (process.state != "stopping" or process.fault != "")
         process.error = process.fault or reason
         process.last_words = last_words
         process.fault, process.is_hung = "", False

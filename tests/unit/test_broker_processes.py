@@ -417,6 +417,21 @@ def test_stop_lets_running_requests_finish() -> None:
     assert world.exit_code == 0
 
 
+def test_a_frontend_that_has_drained_does_not_come_back() -> None:
+    """A request of another one is still being answered."""
+    world = World(M, settings=KernelSettings(frontends=("http",)), automatic=False)
+    world.hello_frontend("frontend:http")
+    peer = world.frontend()
+    world.submit(peer, M)
+
+    world.stop()
+    world.feed(ProcessExited("frontend:http", 0))
+    world.advance(1)
+
+    assert world.exit_code is None
+    assert 1 == world.num_spawned["frontend:http"]
+
+
 def test_stop_ends_what_takes_longer_than_allowed() -> None:
     world = World(M, settings=KernelSettings(frontends=(), drain_timeout_s=5, hung_after_s=1e6))
     peer = world.frontend()
