@@ -69,6 +69,12 @@ class PreviousResponseNotFound(RequestError):
     code = "previous_response_not_found"
 
 
+class ThreadUnsupported(RequestError):
+    """The server is to keep a conversation of Anthropic's API; its SDKs know the code, and do without."""
+
+    code = "thread_unsupported_request"
+
+
 class MethodNotAllowed(RequestError):
     """The route exists, the method does not."""
 

@@ -7,14 +7,13 @@ from plugins.anthropic.tools import read_reasoning, read_tools
 from plugins.keep_alive import keep_alive_of
 from plugins.openai.grammars import schema_grammar
 from plugins.raw_fields import has_value
-from transports.errors import RequestError
+from transports.errors import RequestError, ThreadUnsupported
 from transports.messages import ChatMessage, ChatRequest, Grammar, Image, Sampling
 
 # Field -> why it is refused.
 _REFUSED = {
     "container": "code and skills of Anthropic's containers do not run here; leave it out",
     "mcp_servers": "they are connected to by the client, not here; leave it out",
-    "thread": "conversations are not kept here; send all messages",
 }
 
 
@@ -27,6 +26,10 @@ def check(body: CountBody) -> None:
     for name, reason in _REFUSED.items():
         if has_value(field := getattr(body, name)) and bytes(field) != b"[]":
             raise RequestError(f"{name}: not supported: {reason}", param=name)
+    if has_value(body.thread):
+        raise ThreadUnsupported(
+            "thread: not supported: conversations are not kept here; send all messages", param="thread"
+        )
     read_tools(body.tools, body.tool_choice)
     read_reasoning(body)
     _grammar(body)

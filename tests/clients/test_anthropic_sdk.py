@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import anthropic
 import pytest
-from anthropic import AsyncAnthropic
+from anthropic import AsyncAnthropic, beta_async_tool
 from http_harness import MODEL, USAGE, Door, fail, say, thinks_and_calls
 
 from transports.errors import ContextLengthExceeded, ModelNotFound, QueueFull, QueueTimeout, WorkerCrashed
@@ -67,6 +67,23 @@ async def test_a_round_trip_of_a_tool(door, sdk):
     )
     assert ("tool", "callAAAAA", "4") == (answered.role, answered.tool_call_id, answered.content)
     assert "It is 4." == second.content[0].text
+
+
+async def test_the_tool_runner_goes_on_without_a_thread(door, sdk):
+    """It wants the server to keep the conversation, and does so itself where that is refused by its code."""
+
+    @beta_async_tool
+    async def look(at: str) -> str:
+        """Looks."""
+        door.client.script = say("Seen.")
+        return f"seen {at}"
+
+    door.client.script = thinks_and_calls
+    runner = sdk.beta.messages.tool_runner(**ASKED, tools=[look])
+    last = await runner.until_done()
+
+    assert "Seen." == last.content[0].text
+    assert ["user", "assistant", "tool"] == [one.role for one in door.client.body.messages]
 
 
 async def test_tokens_are_counted(sdk):
