@@ -75,7 +75,16 @@ class Gate:
         if name in self._hosts or host.lower() in self._hosts or is_loopback(address):
             return True
         # A page that has its own name resolve to us still sends that name, never our address.
-        return bool(local_address) and address == local_address
+        return _is_same_address(address, local_address)
+
+
+def _is_same_address(address: str, other: str) -> bool:
+    """Whether both are one IP address, however it is written."""
+    try:
+        # The interface of a link-local one stands behind %, and never in a URL.
+        return ip_address(address) == ip_address(other.partition("%")[0])
+    except ValueError:
+        return False
 
 
 def is_loopback(address: str) -> bool:

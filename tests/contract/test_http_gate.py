@@ -59,6 +59,22 @@ def test_other_hosts_are_not(host):
         Gate("127.0.0.1", ()).check({"Host": host})
 
 
+@pytest.mark.parametrize(
+    ("host", "connected_to"),
+    [
+        ("192.0.2.1:80", "192.0.2.1"),
+        ("[2001:DB8:0::1]", "2001:db8::1"),
+        ("[fe80::1]:11440", "fe80::1%eth0"),
+    ],
+)
+def test_the_address_that_was_connected_to_is_answered_however_it_is_written(host, connected_to):
+    gate = Gate("::", ())
+    gate.check({"Host": host}, connected_to)
+    for other in ("192.0.2.2", "2001:db8::2", "fe80::2%eth0", ""):
+        with pytest.raises(Forbidden):
+            gate.check({"Host": host}, other)
+
+
 def test_allowed_hosts_may_name_a_port():
     gate = Gate("127.0.0.1", ("mac.local", "Other.local:8080"))
     for host in ("mac.local", "MAC.local:9", "other.local:8080"):
