@@ -8,6 +8,7 @@ import pytest
 
 from transports.errors import TaskNotSupported
 from workers.generation.bare_arguments import Bare, bare_rules
+from workers.generation.shared_rules import SharedRules
 
 BARE = Bare(quote="<q>", others=("</call>",))
 FLAT = Bare(quote="<q>", others=("}",), is_nested=False)
@@ -15,7 +16,9 @@ FLAT = Bare(quote="<q>", others=("}",), is_nested=False)
 
 def rules(properties: object, required: tuple[str, ...] = (), bare: Bare = BARE, **more: object) -> str:
     schema = {"type": "object", "properties": properties, "required": [*required], **more}
-    return "\n".join(bare_rules(bare, schema, 0, json.dumps, {}))
+    shared = SharedRules()
+    own = [*bare_rules(bare, schema, 0, json.dumps, {}, shared)]
+    return "\n".join([*own, *shared.lines()])
 
 
 def test_names_are_bare_and_sorted_and_texts_are_quoted() -> None:

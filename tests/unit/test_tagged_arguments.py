@@ -10,29 +10,42 @@ import pytest
 
 from transports.errors import TaskNotSupported
 from workers.generation.property_types import typed, typed_definitions
+from workers.generation.shared_rules import SharedRules
 from workers.generation.tagged_arguments import Tags, tagged_rules
 
 TAGS = Tags(before=("<p=KEY>",), pad="\n", end="</p>", after=("\n",), others=("</call>",), has_null=True)
 COLOR = {"enum": ["red", "green"]}
 
 
-def rules(properties: object, required: tuple[str, ...] = (), **more: object) -> list[str]:
+def rules(properties: object, required: tuple[str, ...] = (), tags: Tags = TAGS, **more: object) -> list[str]:
     schema = {"type": "object", "properties": properties, "required": [*required], **more}
-    return list(tagged_rules(TAGS, schema, 0, json.dumps, {"lenient": False}))
+    shared = SharedRules()
+    own = [*tagged_rules(tags, schema, 0, json.dumps, {"lenient": False}, shared)]
+    return [*own, *shared.lines()]
 
 
 def refused(tags: Tags, properties: dict[str, object]) -> str | None:
     with pytest.raises(TaskNotSupported) as error:
-        list(tagged_rules(tags, {"type": "object", "properties": properties}, 0, json.dumps, {}))
+        rules(properties, tags=tags)
     return error.value.param
 
 
 def test_words_stand_as_they_are_and_the_rest_as_json() -> None:
-    words, _, number, color, *_ = rules({"at": {"type": "string"}, "n": {"type": "integer"}, "c": COLOR})
+    words, number, color, *_, text, json_ = rules(
+        {"at": {"type": "string"}, "n": {"type": "integer"}, "c": COLOR}
+    )
 
-    assert r'arg0_0: "<p=at>" "\n" TEXT0_0_0 "\n"' == words
-    assert r'arg0_1: "<p=n>" "\n" %json {"type": "integer", "minimum": -1000000000000000, ' in number
+    assert r'arg0_0: "<p=at>" "\n" SHARED_0 "\n"' == words
+    assert text.startswith("SHARED_0: (")
+    assert r'arg0_1: "<p=n>" "\n" shared_1 "\n" "</p>" "\n"' == number
+    assert json_.startswith('shared_1: %json {"type": "integer", "minimum": -1000000000000000, ')
     assert r'arg0_2: "<p=c>" "\n" ("red" | "green") "\n" "</p>" "\n"' == color
+
+
+def test_what_two_arguments_have_alike_is_there_once() -> None:
+    found = rules({key: {"type": "array", "items": {"type": "string"}} for key in ("a", "b")})
+
+    assert 1 == sum("%json" in rule for rule in found)
 
 
 def test_what_is_required_is_there_and_the_rest_may_be() -> None:
@@ -44,15 +57,15 @@ def test_a_tool_without_arguments_gets_none() -> None:
 
 
 def test_no_text_holds_what_ends_it_or_is_nothing() -> None:
-    expected = r'TEXT0_0_0: (/(?s:.)*/ & ~/(?s:.*)(<\/p>|<\/call>)(?s:.*)/ & ~/\s*(?i:null)\s*/) "\n</p>"'
+    expected = r'SHARED_0: (/(?s:.)*/ & ~/(?s:.*)(<\/p>|<\/call>)(?s:.*)/ & ~/\s*(?i:null)\s*/) "\n</p>"'
 
     assert expected in rules({"at": {"type": "string"}})
 
 
 def test_no_json_holds_what_ends_it() -> None:
     """A text within an array would end the value, too."""
-    (rule, _) = rules({"at": {"type": "array", "items": {"type": "string"}}})
-    text = json.loads(rule.split("%json ")[1].rsplit(' "\\n"', 2)[0])["$defs"]["mlxd-text"]
+    *_, rule = rules({"at": {"type": "array", "items": {"type": "string"}}})
+    text = json.loads(rule.split("%json ")[1])["$defs"]["mlxd-text"]
 
     assert re.search(text["pattern"], "a <b> </pp <</pre")
     assert not re.search(text["pattern"], "a</p>")
@@ -63,10 +76,7 @@ def test_what_may_be_nothing_may_be_null_where_the_parser_reads_it() -> None:
     nullable: dict[str, object] = {"at": {"type": ["string", "null"]}}
 
     assert any('"null"' in rule for rule in rules(nullable))
-    other = replace(TAGS, has_null=False)
-    assert not any(
-        '"null"' in rule for rule in tagged_rules(other, {"properties": nullable}, 0, json.dumps, {})
-    )
+    assert not any('"null"' in rule for rule in rules(nullable, tags=replace(TAGS, has_null=False)))
 
 
 @pytest.mark.parametrize(
@@ -80,11 +90,12 @@ def test_what_may_be_nothing_may_be_null_where_the_parser_reads_it() -> None:
     ids=str,
 )
 def test_what_may_be_of_several_types_is_json_to_the_grammar_and_to_the_parser(property_: object) -> None:
-    rule, *_ = rules({"at": property_})
+    rule, *_, shared = rules({"at": property_})
     root = {"properties": {"at": property_}}
     (told,) = typed_definitions([{"function": {"name": "f", "parameters": root}}])
 
-    assert r'arg0_0: "<p=at>" "\n" %json {' in rule
+    assert r'arg0_0: "<p=at>" "\n" shared_0 ' in rule
+    assert shared.startswith("shared_0: %json {")
     assert {"type": "object"} == told["function"]["parameters"]["properties"]["at"]
 
 
@@ -117,24 +128,28 @@ def test_a_name_that_would_end_its_tag_is_refused() -> None:
 
 def test_a_text_that_is_json_is_written_as_json_where_the_parser_reads_all_json() -> None:
     tags = replace(TAGS, reads_json=True, has_null=False)
-    found = [*tagged_rules(tags, {"properties": {"at": {"type": "string"}}}, 0, json.dumps, {})]
+    found = rules({"at": {"type": "string"}}, tags=tags)
 
-    assert any(rule.startswith("value0_0: TEXT0_0_0 | %json ") for rule in found)
+    assert any(rule.endswith(': SHARED_0 | shared_1 "\\n" "</p>"') for rule in found)
     assert "tools[0].function.parameters.properties.at" == refused(tags, {"at": {"enum": ["5"]}})
 
 
 def test_texts_may_be_within_cdata() -> None:
     tags = replace(TAGS, texts="cdata", pad="")
-    found = [*tagged_rules(tags, {"properties": {"at": {"type": "string"}}}, 0, json.dumps, {})]
+    found = rules({"at": {"type": "string"}}, tags=tags)
 
-    assert any(r"TEXT0_0_0: (/[^<&\n]*/" in rule and '"</p>"' in rule for rule in found)
-    assert any('TEXT0_0_1: "<![CDATA["' in rule and '"]]></p>"' in rule for rule in found)
+    assert any(r"SHARED_0: (/[^<&\n]*/" in rule and '"</p>"' in rule for rule in found)
+    assert any('SHARED_1: "<![CDATA["' in rule and '"]]></p>"' in rule for rule in found)
 
 
 @pytest.mark.parametrize("more", [{"required": ["b"]}, {"minProperties": 1}, {"properties": [1]}], ids=str)
 def test_an_object_that_says_more_is_refused(more: dict[str, object]) -> None:
     with pytest.raises(TaskNotSupported):
-        list(tagged_rules(TAGS, {"type": "object", "properties": {"a": COLOR}, **more}, 0, json.dumps, {}))
+        list(
+            tagged_rules(
+                TAGS, {"type": "object", "properties": {"a": COLOR}, **more}, 0, json.dumps, {}, SharedRules()
+            )
+        )
 
 
 @pytest.mark.parametrize(

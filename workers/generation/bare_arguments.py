@@ -21,6 +21,7 @@ from workers.generation.property_types import (
     referred,
     unforceable,
 )
+from workers.generation.shared_rules import SharedRules
 from workers.generation.tagged_arguments import Piece, checked_properties, separated, sequence
 from workers.generation.text_terms import TEXT_KEYWORDS, text_term
 
@@ -53,20 +54,23 @@ class Bare:
     is_nested: bool = True
 
 
-def bare_rules(bare: Bare, schema: Schema, at: int, piece: Piece, options: Schema) -> Iterator[str]:
+def bare_rules(
+    bare: Bare, schema: Schema, at: int, piece: Piece, options: Schema, shared: SharedRules
+) -> Iterator[str]:
     """The rules of a tool's arguments, the first one called `args` and its number.
 
     Args:
         schema: Of the arguments, as `check_schema` accepts it.
         at: The number of the tool.
         options: How free JSON is.
+        shared: Has the rules of texts and numbers, which go with these.
 
     Raises:
         TaskNotSupported: There is a property that cannot be written.
     """
     param = f"tools[{at}].function.parameters"
     checked_properties(schema, param)
-    values = _Values(bare, schema, at, piece, options)
+    values = _Values(bare, schema, at, piece, options, shared)
     values.members(f"args{at}", schema, param)
     yield from values.rules
 
@@ -74,13 +78,16 @@ def bare_rules(bare: Bare, schema: Schema, at: int, piece: Piece, options: Schem
 class _Values:
     """Makes rules of the schemas of one tool."""
 
-    def __init__(self, bare: Bare, root: Schema, at: int, piece: Piece, options: Schema) -> None:
+    def __init__(
+        self, bare: Bare, root: Schema, at: int, piece: Piece, options: Schema, shared: SharedRules
+    ) -> None:
         self.rules: list[str] = []
         self._bare = bare
         self._root = root
         self._at = at
         self._piece = piece
         self._options = options
+        self._shared = shared
         # The rules of what is referred to, which may refer to itself, and of what is there once.
         self._named: dict[str, str] = {}
         self._num_rules = 0
@@ -123,7 +130,7 @@ class _Values:
         if kind in ("number", "integer"):
             own = {name: schema[name] for name in schema.keys() & _OF_NUMBERS}
             one = narrowed({"type": kind, **own}, {}, ())
-            return f"%json {json.dumps({**(one or {}), 'x-guidance': self._options})}"
+            return self._shared.name(f"%json {json.dumps({**(one or {}), 'x-guidance': self._options})}")
         if kind == "boolean":
             return '("true" | "false")'
         if kind == "null":
@@ -141,8 +148,8 @@ class _Values:
             raise unforceable(path, "its pattern, format or length is none that a grammar has")
         end = self._piece(quote)
         if end.startswith("<["):
-            return f"{end} {self._rule(f'({term})', is_terminal=True)} {end}"
-        return f"{end} {self._rule(f'({term}) {end}', is_terminal=True)}"
+            return f"{end} {self._shared.name(f'({term})', is_terminal=True)} {end}"
+        return f"{end} {self._shared.name(f'({term}) {end}', is_terminal=True)}"
 
     def _array(self, schema: Schema, path: str) -> str:
         least, most = schema.get("minItems", 0), schema.get("maxItems")
@@ -190,7 +197,7 @@ class _Values:
         return self._map(self._value(others, f"{path}.additionalProperties"))
 
     def _map(self, value: str) -> str:
-        name = self._rule(_SOME_NAME, is_terminal=True)
+        name = self._shared.name(_SOME_NAME, is_terminal=True)
         member = f"{name} {self._piece(':')} {value}"
         return f'"{{" ({member} ({self._piece(",")} {member})* | "") "}}"'
 
@@ -275,10 +282,10 @@ class _Values:
             raise unforceable(path, "such a name cannot be written")
         return sequence(self._piece, quote, key, quote)
 
-    def _rule(self, body: str, *, is_terminal: bool = False) -> str:
+    def _rule(self, body: str) -> str:
         """The name of the rule with this body, which is there once."""
         if body not in self._named:
-            name = self._named[body] = self._new_name("TERM" if is_terminal else "value")
+            name = self._named[body] = self._new_name("value")
             self.rules.append(f"{name}: {body}")
         return self._named[body]
 

@@ -14,6 +14,7 @@ from workers.generation.bare_arguments import Bare, bare_rules
 from workers.generation.call_layouts import LAYOUTS, Layout
 from workers.generation.property_types import unforceable
 from workers.generation.schemas import SCHEMA_OPTIONS, check_schema, without_unnamed
+from workers.generation.shared_rules import SharedRules
 from workers.generation.tagged_arguments import Tags, tagged_rules
 from workers.generation.tool_calls import Tools
 from workers.generation.tool_formats import CallFormat
@@ -97,6 +98,7 @@ def _grammar(
         )
 
     rules, calls = [], []
+    shared = SharedRules()
     for at, definition in enumerate(tools.definitions):
         name, schema = _function(definition)
         if choice.name in (None, name):
@@ -104,10 +106,10 @@ def _grammar(
                 raise unforceable(f"tools[{at}].function.name", "such a name cannot be written")
             calls.append(f"call{at}")
             rules.append(f"call{at}: {pieces(layout.head, name)} args{at} {pieces(layout.tail)}")
-            rules += _arguments(layout, schema, at, find)
+            rules += _arguments(layout, schema, at, find, shared)
     more = f"({pieces(layout.between)} call)*" if tools.parallel else ""
     start = f"start: {pieces(layout.before)} call {more} {pieces(layout.after)}{otherwise}"
-    text = "\n".join([start, f"call: {' | '.join(calls)}", *rules])
+    text = "\n".join([start, f"call: {' | '.join(calls)}", *rules, *shared.lines()])
     if len(text) > MAX_GRAMMAR_CHARS:
         raise RequestError(
             f"{_PARAM}: expected tools whose schemas have at most {MAX_GRAMMAR_CHARS} characters together, "
@@ -137,13 +139,19 @@ def _function(definition: Mapping[str, object]) -> tuple[str, dict[str, object]]
     return function["name"], function["parameters"]
 
 
-def _arguments(layout: Layout, schema: dict[str, object], at: int, find: FindToken) -> Iterator[str]:
+def _arguments(
+    layout: Layout, schema: dict[str, object], at: int, find: FindToken, shared: SharedRules
+) -> Iterator[str]:
     check_schema(schema, f"tools[{at}].function.parameters")
     closed = without_unnamed(schema)
+
+    def piece(text: str) -> str:
+        return _piece(text, find)
+
     if isinstance(layout.arguments, Tags):
-        yield from tagged_rules(layout.arguments, closed, at, lambda text: _piece(text, find), _OPTIONS)
+        yield from tagged_rules(layout.arguments, closed, at, piece, _OPTIONS, shared)
     elif isinstance(layout.arguments, Bare):
-        yield from bare_rules(layout.arguments, closed, at, lambda text: _piece(text, find), _OPTIONS)
+        yield from bare_rules(layout.arguments, closed, at, piece, _OPTIONS, shared)
     elif not schema.get("properties") and "additionalProperties" not in schema:
         # It takes nothing; "object" alone would be anything.
         yield f'args{at}: "{{}}"'

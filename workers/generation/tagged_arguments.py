@@ -14,6 +14,7 @@ from typing import Literal
 
 from workers.generation.narrow_schemas import narrowed
 from workers.generation.property_types import ANNOTATIONS, Schema, kinds_of, typed, unforceable
+from workers.generation.shared_rules import SharedRules
 from workers.generation.text_terms import TEXT_KEYWORDS, text_term
 
 # One of a layout's texts as a grammar has it: a token, or words.
@@ -62,32 +63,34 @@ class Tags:
         return tuple(one for one in (self.end, *self.others) if one)
 
 
-def tagged_rules(tags: Tags, schema: Schema, at: int, piece: Piece, options: Schema) -> Iterator[str]:
+def tagged_rules(
+    tags: Tags, schema: Schema, at: int, piece: Piece, options: Schema, shared: SharedRules
+) -> Iterator[str]:
     """The rules of a tool's arguments, the first one called `args` and its number.
 
     Args:
         schema: Of the arguments, as `check_schema` accepts it.
         at: The number of the tool.
         options: How free JSON is.
+        shared: Has the rules of values, which go with these.
 
     Raises:
         TaskNotSupported: There is a property whose values could not be told apart.
     """
     param = f"tools[{at}].function.parameters"
     properties, required = checked_properties(schema, param)
+    values = _Values(tags, schema, piece, options, shared)
     arguments = []
     for number, (key, one) in enumerate(properties.items()):
-        name = f"{at}_{number}"
-        path = f"{param}.properties.{key}"
+        name, path = f"arg{at}_{number}", f"{param}.properties.{key}"
         if not tags.is_key(key):
             raise unforceable(path, "such a name cannot be written")
         told = typed(one, schema) if isinstance(one, dict) else {}
         kind = str(told.get("type")).replace("integer", "number")
         before = [text.replace("TYPE", kind).replace("KEY", key) for text in tags.before]
-        value, rules = _value(tags, one, told, schema, name, path, piece, options)
-        yield f"arg{name}: {sequence(piece, *before)} {value} {sequence(piece, *tags.after)}"
-        yield from rules
-        arguments.append((f"arg{name}", key in required))
+        value = values.written(one, told, path)
+        yield f"{name}: {sequence(piece, *before, tags.pad)} {value} {sequence(piece, *tags.after)}"
+        arguments.append((name, key in required))
     yield from separated(f"args{at}", arguments, sequence(piece, tags.between))
 
 
@@ -125,64 +128,68 @@ def sequence(piece: Piece, *texts: str) -> str:
     return " ".join(piece(text) for text in texts if text)
 
 
-def _value(
-    tags: Tags,
-    schema: object,
-    told: Schema,
-    root: Schema,
-    name: str,
-    path: str,
-    piece: Piece,
-    options: Schema,
-) -> tuple[str, list[str]]:
-    """A value with what is around it, and the rules of which it is made."""
-    if not isinstance(told.get("type"), str):
-        raise unforceable(path, "nobody can tell of which type it is")
-    pad, end = sequence(piece, tags.pad), sequence(piece, tags.pad, tags.end)
-    if told["type"] == "string" and tags.texts != "json":
-        ways, rules = _texts(tags, told, name, path, piece)
-        if tags.has_null and "null" in kinds_of(schema, root):
-            ways.append(f'"null" {end}')
-    else:
-        ways, rules = [], []
-    if not ways or (tags.reads_json and "enum" not in told):
-        one = narrowed(schema if not ways else told, root, tags.never) if isinstance(schema, dict) else None
+class _Values:
+    """What may be written for the properties of a tool."""
+
+    def __init__(self, tags: Tags, root: Schema, piece: Piece, options: Schema, shared: SharedRules) -> None:
+        self._tags = tags
+        self._root = root
+        self._piece = piece
+        self._guidance = {"x-guidance": options}
+        self._shared = shared
+        self._end = sequence(piece, tags.pad, tags.end)
+
+    def written(self, schema: object, told: Schema, path: str) -> str:
+        """A value with what comes after it.
+
+        Args:
+            told: The same as *schema*, as `typed` has it.
+        """
+        if not isinstance(told.get("type"), str):
+            raise unforceable(path, "nobody can tell of which type it is")
+        ways: list[str] = []
+        if told["type"] == "string" and self._tags.texts != "json":
+            ways += self._texts(told, path)
+            if self._tags.has_null and "null" in kinds_of(schema, self._root):
+                ways.append(f'"null" {self._end}')
+            if self._tags.reads_json and "enum" not in told:
+                ways.append(self._json(told, path))
+        else:
+            ways.append(self._json(schema, path))
+        return ways[0] if len(ways) == 1 else self._shared.name(" | ".join(ways))
+
+    def _json(self, schema: object, path: str) -> str:
+        one = narrowed(schema, self._root, self._tags.never) if isinstance(schema, dict) else None
         if one is None:
             raise unforceable(path, "it refers to something else, or would be read as something else")
-        ways.append(f"%json {json.dumps({**one, 'x-guidance': options})} {end}")
-    if len(ways) == 1:
-        return f"{pad} {ways[0]}", rules
-    rules += [f"value{name}: {' | '.join(ways)}"]
-    return f"{pad} value{name}", rules
+        return f"{self._shared.name(f'%json {json.dumps({**one, **self._guidance})}')} {self._end}"
 
-
-def _texts(tags: Tags, schema: Schema, name: str, path: str, piece: Piece) -> tuple[list[str], list[str]]:
-    """The ways to write a text with its end, and the terminals in them."""
-    end = sequence(piece, tags.pad, tags.end)
-    if "enum" in schema or "const" in schema:
-        values = schema.get("enum", [schema.get("const")])
-        if schema.keys() - ANNOTATIONS - {"type", "enum", "const"} or not isinstance(values, list):
-            raise unforceable(path, "its values, and something else")
-        words = [one for one in values if isinstance(one, str)]
-        for one in words:
-            if not _is_read_as_it_is(one, tags):
-                raise unforceable(path, f"{one!r} would be read as something else")
-        return [f"({' | '.join(map(json.dumps, words))}) {end}"], []
-    if unknown := sorted(schema.keys() - TEXT_KEYWORDS):
-        raise unforceable(path, f"a text with {unknown[0]}")
-    found = _terms(tags, schema)
-    if not found:
-        raise unforceable(path, "its pattern, format or length is none that a grammar has")
-    ways, rules = [], []
-    for number, (before, term, after) in enumerate(found):
-        around = [after + tags.pad, tags.end]
-        is_token = piece(tags.end).startswith("<[")
-        inside = "".join(around[:1] if is_token else around)
-        terminal = f"TEXT{name}_{number}"
-        start = f"{json.dumps(before)} " if before else ""
-        rules.append(f"{terminal}: {start}({term}) {json.dumps(inside) if inside else ''}")
-        ways.append(f"{terminal} {piece(tags.end)}" if is_token else terminal)
-    return ways, rules
+    def _texts(self, schema: Schema, path: str) -> list[str]:
+        """The ways to write a text with its end."""
+        tags = self._tags
+        if "enum" in schema or "const" in schema:
+            values = schema.get("enum", [schema.get("const")])
+            if schema.keys() - ANNOTATIONS - {"type", "enum", "const"} or not isinstance(values, list):
+                raise unforceable(path, "its values, and something else")
+            words = [one for one in values if isinstance(one, str)]
+            for one in words:
+                if not _is_read_as_it_is(one, tags):
+                    raise unforceable(path, f"{one!r} would be read as something else")
+            return [f"({' | '.join(map(json.dumps, words))}) {self._end}"]
+        if unknown := sorted(schema.keys() - TEXT_KEYWORDS):
+            raise unforceable(path, f"a text with {unknown[0]}")
+        found = _terms(tags, schema)
+        if not found:
+            raise unforceable(path, "its pattern, format or length is none that a grammar has")
+        end = self._piece(tags.end)
+        is_token = end.startswith("<[")
+        ways = []
+        for before, term, after in found:
+            inside = after + tags.pad + ("" if is_token else tags.end)
+            around = [json.dumps(before) if before else "", f"({term})", json.dumps(inside) if inside else ""]
+            name = self._shared.name(" ".join(one for one in around if one), is_terminal=True)
+            ways.append(f"{name} {end}" if is_token else name)
+        return ways
 
 
 def _terms(tags: Tags, schema: Schema) -> list[tuple[str, str, str]]:
