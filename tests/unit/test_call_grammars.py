@@ -95,6 +95,15 @@ def test_a_name_that_the_family_cannot_write_is_refused(family: str, name: str) 
     forced_calls(form, found, ToolChoice(mode="required", name="f0"), no_token)
 
 
+def test_references_without_an_end_are_refused() -> None:
+    form = call_format("gemma4", "<|tool_call>", "<tool_call|>", lambda _text, _tools: None)
+    chain = {f"d{n}": {"$ref": f"#/$defs/d{n + 1}"} for n in range(2000)}
+    schema = {"properties": {"at": {"$ref": "#/$defs/d0"}}, "$defs": {**chain, "d2000": {"type": "string"}}}
+
+    with pytest.raises(TaskNotSupported, match="too deep"):
+        forced_calls(form, tools(schema), REQUIRED, no_token)
+
+
 def test_every_family_of_mlx_lm_has_a_layout() -> None:
     families = {
         *("function_gemma", "gemma4", "glm47", "json_tools", "kimi_k2", "kimi_k3", "laguna", "longcat"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import replace
 
 import pytest
@@ -168,3 +169,14 @@ def test_a_type_is_found_behind_references_and_null(schema: object, expected: ob
 
     assert expected == typed(schema, root)  # type: ignore[arg-type]
     assert expected == told["function"]["parameters"]["properties"]["x"]
+
+
+def test_references_that_lead_everywhere_take_no_time() -> None:
+    """Each of ten leads to all ten: 10^8 ways at a depth of 16."""
+    names = [f"d{n}" for n in range(10)]
+    all_of_them = {"anyOf": [{"$ref": f"#/$defs/{name}"} for name in names]}
+    schema = {"$ref": "#/$defs/d0"}
+    began_s = time.process_time()
+
+    assert "type" not in typed(schema, {"$defs": dict.fromkeys(names, all_of_them)})
+    assert time.process_time() - began_s < 1.0

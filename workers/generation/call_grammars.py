@@ -106,7 +106,10 @@ def _grammar(
                 raise unforceable(f"tools[{at}].function.name", "such a name cannot be written")
             calls.append(f"call{at}")
             rules.append(f"call{at}: {pieces(layout.head, name)} args{at} {pieces(layout.tail)}")
-            rules += _arguments(layout, schema, at, find, shared)
+            try:
+                rules += _arguments(layout, schema, at, find, shared)
+            except RecursionError:
+                raise unforceable(f"tools[{at}].function.parameters", "its references are too deep") from None
     more = f"({pieces(layout.between)} call)*" if tools.parallel else ""
     start = f"start: {pieces(layout.before)} call {more} {pieces(layout.after)}{otherwise}"
     text = "\n".join([start, f"call: {' | '.join(calls)}", *rules, *shared.lines()])

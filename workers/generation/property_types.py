@@ -68,26 +68,9 @@ def typed(schema: Schema, root: Schema) -> Schema:
     return {**schema, "type": others[0] if len(others) == 1 else kind} if (kind := "".join(kinds)) else schema
 
 
-def kinds_of(schema: object, root: Schema, depth: int = 0) -> frozenset[str]:
+def kinds_of(schema: object, root: Schema) -> frozenset[str]:
     """The types of JSON that a value may have; none where nobody can tell."""
-    if schema is True:
-        return KINDS
-    if not isinstance(schema, Mapping) or depth > _MAX_REFERENCES:
-        return frozenset()
-    found = KINDS
-    if "$ref" in schema:
-        found &= kinds_of(referred(schema["$ref"], root), root, depth + 1)
-    if "type" in schema:
-        declared = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-        found &= frozenset("number" if one == "integer" else one for one in declared if isinstance(one, str))
-    for values in (schema.get("enum"), [schema["const"]] if "const" in schema else None):
-        if isinstance(values, list):
-            found &= frozenset(map(kind_of, values))
-    for keyword in ("anyOf", "oneOf", "allOf"):
-        if isinstance(parts := schema.get(keyword), list):
-            kinds = [kinds_of(one, root, depth + 1) for one in parts]
-            found &= KINDS.intersection(*kinds) if keyword == "allOf" else frozenset().union(*kinds)
-    return found
+    return _kinds(schema, root, {}, 0)
 
 
 def kind_of(value: object) -> str:
@@ -107,6 +90,32 @@ def referred(reference: object, root: Schema) -> object:
     found: object = root
     for name in reference[2:].split("/"):
         found = found.get(name.replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) else None
+    return found
+
+
+def _kinds(schema: object, root: Schema, known: dict[str, frozenset[str]], depth: int) -> frozenset[str]:
+    """See `kinds_of`; *known* are those of references, which may lead back here, and in many ways."""
+    if schema is True:
+        return KINDS
+    if not isinstance(schema, Mapping) or depth > _MAX_REFERENCES:
+        return frozenset()
+    found = KINDS
+    if "$ref" in schema:
+        reference = str(schema["$ref"])
+        if reference not in known:
+            known[reference] = frozenset()
+            known[reference] = _kinds(referred(reference, root), root, known, depth + 1)
+        found &= known[reference]
+    if "type" in schema:
+        declared = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+        found &= frozenset("number" if one == "integer" else one for one in declared if isinstance(one, str))
+    for values in (schema.get("enum"), [schema["const"]] if "const" in schema else None):
+        if isinstance(values, list):
+            found &= frozenset(map(kind_of, values))
+    for keyword in ("anyOf", "oneOf", "allOf"):
+        if isinstance(parts := schema.get(keyword), list):
+            kinds = [_kinds(one, root, known, depth + 1) for one in parts]
+            found &= KINDS.intersection(*kinds) if keyword == "allOf" else frozenset().union(*kinds)
     return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+# Longer ones are data, and reading them takes quadratic time.
+MAX_PATTERN_CHARS = 2000
 _ANY = "(?s:.*)"
 # ECMA's reading and Python's differ over other alphabets; what matches is taken by both, so that a class
 # stands for less of them and its opposite, too.
@@ -23,6 +25,8 @@ def found_in(pattern: str) -> str | None:
 
     It is for between the slashes of a terminal.
     """
+    if len(pattern) > MAX_PATTERN_CHARS:
+        return None
     try:
         re.compile(pattern)
         return _Reader(pattern).read()
