@@ -203,6 +203,17 @@ def test_a_lark_grammar_may_nest(run: Run, tiny: str) -> None:
         assert re.fullmatch(rf"\({{{depth}}}(\d|\[[a-z]\])?\){{{depth}}}", text), text
 
 
+def test_a_time_does_not_end_in_a_leap_second(run: Run, tiny: str, smollm2: Path) -> None:
+    """Which a validator refuses, in all minutes but a few."""
+    six, hour = (vocabulary_of(smollm2)[digit] for digit in "61")
+    pushed = Sampling(temperature=0, logit_bias={six: 100, hour: 50})
+    text = {"type": "string", "format": "time", "maxLength": 12}
+
+    report = run(Job(id="time", chat=say("Go on.", sampling=pushed, grammar=schema(text))), path=tiny)
+
+    assert jsonschema.validate(json.loads(report.text("time")), {"pattern": ":[0-5][0-9][^:]*$"}) is None
+
+
 def test_what_is_drawn_does_not_depend_on_the_neighbours(run: Run, tiny: str) -> None:
     jobs = [
         Job(

@@ -7,7 +7,12 @@ from copy import deepcopy
 import pytest
 
 from transports.errors import RequestError
-from workers.generation.schemas import MAX_PATTERN_PROPERTIES, check_schema, without_unnamed
+from workers.generation.schemas import (
+    MAX_PATTERN_PROPERTIES,
+    check_schema,
+    without_leap_seconds,
+    without_unnamed,
+)
 
 Schema = dict[str, object]
 
@@ -111,3 +116,19 @@ def test_a_property_may_have_the_name_of_a_keyword() -> None:
     """What stands below "properties" are names, and their number is no matter."""
     words = {f"x-{n}": "" for n in range(MAX_PATTERN_PROPERTIES + 1)}
     check_schema({"properties": {"patternProperties": words}}, "guided")
+
+
+def test_a_time_keeps_to_a_pattern_too_wherever_it_is() -> None:
+    time: Schema = {"format": "time", "allOf": [{"maxLength": 20}]}
+    others: Schema = {"format": "date", "enum": [{"format": "time"}]}
+    schema: Schema = {
+        "properties": {"format": {"items": time}, "day": others},
+        "$defs": {"t": deepcopy(time)},
+    }
+    before = deepcopy(schema)
+
+    timed = without_leap_seconds(schema)
+
+    kept = {"format": "time", "allOf": [{"maxLength": 20}, {"pattern": "^[^:]*:[^:]*:[0-5]"}]}
+    assert {"properties": {"format": {"items": kept}, "day": others}, "$defs": {"t": kept}} == timed
+    assert before == schema

@@ -13,7 +13,7 @@ from transports.tools import ToolChoice
 from workers.generation.bare_arguments import Bare, bare_rules
 from workers.generation.call_layouts import LAYOUTS, Layout
 from workers.generation.property_types import unforceable
-from workers.generation.schemas import SCHEMA_OPTIONS, check_schema, without_unnamed
+from workers.generation.schemas import SCHEMA_OPTIONS, check_schema, without_leap_seconds, without_unnamed
 from workers.generation.shared_rules import SharedRules
 from workers.generation.tagged_arguments import Tags, tagged_rules
 from workers.generation.tool_calls import Tools
@@ -160,5 +160,5 @@ def _arguments(
         yield f'args{at}: "{{}}"'
     else:
         # Arguments are an object, whether the schema says it or not.
-        object_ = {"type": "object", **closed, "x-guidance": _OPTIONS}
+        object_ = {"type": "object", **without_leap_seconds(closed), "x-guidance": _OPTIONS}
         yield f"args{at}: %json {json.dumps(object_)}"

@@ -14,7 +14,7 @@ from transports.messages import Grammar
 from workers.generation.call_grammars import ANSWER, CallsOrAnswer
 from workers.generation.constraint import Matcher
 from workers.generation.grammar_trial import GrammarTrial, TrialOrder
-from workers.generation.schemas import SCHEMA_OPTIONS, check_schema, without_unnamed
+from workers.generation.schemas import SCHEMA_OPTIONS, check_schema, without_leap_seconds, without_unnamed
 
 # Any: a tokenizer of transformers; it has no types.
 Tokenizer = Any
@@ -144,6 +144,5 @@ def _as_llguidance(grammar: Grammar) -> str:
     if not isinstance(schema, dict | bool):
         raise RequestError(f"{grammar.param}: expected a JSON Schema, an object", param=grammar.param)
     check_schema(schema, grammar.param)
-    return str(
-        LLMatcher.grammar_from_json_schema(json.dumps(without_unnamed(schema)), overrides=SCHEMA_OPTIONS)
-    )
+    compiled = json.dumps(without_leap_seconds(without_unnamed(schema)))
+    return str(LLMatcher.grammar_from_json_schema(compiled, overrides=SCHEMA_OPTIONS))

@@ -31,6 +31,10 @@ SCHEMA_OPTIONS = {
 }
 
 
+# Formats with seconds in them, and what has no 60th.
+_TIMES = ("time", "date-time")
+_NO_LEAP_SECOND = "^[^:]*:[^:]*:[0-5]"
+
 _Schema = TypeVar("_Schema", bound=object)
 
 
@@ -74,6 +78,23 @@ def without_unnamed(schema: _Schema) -> _Schema:
             if _names_all(part):
                 part["additionalProperties"] = False
     return closed
+
+
+def without_leap_seconds(schema: _Schema) -> _Schema:
+    """The schema with no time that ends in 60 seconds.
+
+    llguidance allows them in every minute of every day, and validators in none, or where there was one.
+
+    Args:
+        schema: As `check_schema` accepts it; it is not changed.
+    """
+    timed = deepcopy(schema)
+    for part in [part for part, _ in _parts(timed) if isinstance(part, dict)]:
+        if part.get("format") in _TIMES:
+            together = part.get("allOf")
+            others = together if isinstance(together, list) else []
+            part["allOf"] = [*others, {"pattern": _NO_LEAP_SECOND}]
+    return timed
 
 
 def _parts(schema: object, depth: int = 0) -> Iterator[tuple[object, int]]:
