@@ -2,12 +2,14 @@
 
 Two characters that stand beside each other in no token of a vocabulary have a border between two tokens
 wherever they meet in a text, as a letter and a space behind it do in most. To count such borders takes a
-thirtieth of the time that making tokens does, and finds four in five of them in code, nine in ten in prose.
+hundredth of the time that making tokens does, and finds four in five of them in code, nine in ten in prose.
+What stands between two and is no token has one more within; that takes a tenth of the time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,8 @@ _KNOWN = "\n\t" + "".join(map(chr, range(0x20, 0x7F)))
 _SPACES = "\n\t "
 # What a tokenizer must neither change nor leave out.
 _PROBE = " x" + "".join(f"{one}{one}{one} {one}\n{one}" for one in _KNOWN) + " \n "
+# Those, and what is none of ASCII's.
+_LOOKED_AT = _KNOWN.encode() + bytes(range(0x80, 0x100))
 # Between tokens; of no interest, as it is none of the known.
 _BETWEEN = "\xff"
 
@@ -53,6 +57,12 @@ class TokenBorders:
             inside = [f"{one}{token}{one}" for one in _SPACES] + [f"{a}{b}" for a in _SPACES for b in _SPACES]
             _clear(is_border, _BETWEEN.join(inside))
         self._is_border = is_border.reshape(-1)
+        words = {token.encode() for token in tokens.split(_BETWEEN) if token.isascii()}
+        # Behind a special token some tokenizers put a space of their own.
+        words |= {token.removeprefix(b" ") for token in words}
+        # Of a character some have only its byte.
+        words |= {character.encode() for character in _KNOWN}
+        self._words = None if swallowing else words
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> TokenBorders | None:
@@ -79,10 +89,28 @@ class TokenBorders:
             # With the last character of what was seen: it may have a border behind it.
             data = text[max(0, end - 1) : end + _CHUNK_CHARS].encode(errors="surrogatepass")
             end = min(end + _CHUNK_CHARS, len(text))
-            for begin in (0, 1):
-                pairs = np.frombuffer(data, "<u2", (len(data) - begin) // 2, begin)
-                at_least += int(np.count_nonzero(self._is_border[pairs]))
+            at_least += int(np.count_nonzero(self._borders(data)))
+        for begin in range(0, len(text), _CHUNK_CHARS):
+            if at_least >= enough:
+                break
+            at_least += self._num_torn(text[begin : begin + _CHUNK_CHARS].encode(errors="surrogatepass"))
         return at_least, end
+
+    def _borders(self, data: bytes) -> Array:
+        """Whether there is one behind each byte but the last."""
+        found = np.zeros(max(0, len(data) - 1), bool)
+        for begin in (0, 1):
+            pairs = np.frombuffer(data, "<u2", (len(data) - begin) // 2, begin)
+            found[begin::2] = self._is_border[pairs]
+        return found
+
+    def _num_torn(self, data: bytes) -> int:
+        """How much of what stands between two borders is no token."""
+        if self._words is None or data.translate(None, _LOOKED_AT):
+            return 0
+        places = (np.flatnonzero(self._borders(data)) + 1).tolist()
+        parts = (data[begin:end] for begin, end in pairwise(places))
+        return sum(part not in self._words and part.isascii() for part in parts)
 
 
 def _clear(is_border: Array, tokens: str) -> None:
