@@ -36,8 +36,8 @@ class Agent:
     package: str
     program: tuple[str, ...]
     told_edited: str
-    edits: Callable[[str], tuple[str, Mapping[str, str]]]
-    reads: Callable[[str], tuple[str, Mapping[str, str]]] | None
+    edits: Callable[[str], tuple[str, Mapping[str, object]]]
+    reads: Callable[[str], tuple[str, Mapping[str, object]]] | None
     settings: Callable[[str, str], tuple[Mapping[str, str], Mapping[str, str]]]
 
 
@@ -92,6 +92,21 @@ def _continue(url: str, model: str) -> tuple[Mapping[str, str], Mapping[str, str
     return {".continue/config.yaml": config}, {"CONTINUE_TELEMETRY_ENABLED": "0"}
 
 
+def _pi(url: str, model: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    known = {"id": model, "reasoning": True, "contextWindow": 32768, "maxTokens": 8192}
+    provider = {
+        "baseUrl": f"{url}/v1",
+        "api": "openai-completions",
+        "apiKey": "none",
+        "models": [known],
+    }
+    return {".pi/agent/models.json": json.dumps({"providers": {"mlxd": provider}})}, {"PI_OFFLINE": "1"}
+
+
+def _qwen(url: str, model: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    return {}, {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": "none", "OPENAI_MODEL": model}
+
+
 AGENTS = {
     "claude-code": Agent(
         package="@anthropic-ai/claude-code",
@@ -124,6 +139,22 @@ AGENTS = {
         edits=lambda file: ("Edit", {"file_path": file, "old_string": "a - b", "new_string": "a + b"}),
         told_edited="Successfully",
         settings=_continue,
+    ),
+    "pi": Agent(
+        package="@mariozechner/pi-coding-agent",
+        program=("pi", "--provider", "mlxd", "-p"),
+        reads=lambda file: ("read", {"path": file}),
+        edits=lambda file: ("edit", {"path": file, "edits": [{"oldText": "a - b", "newText": "a + b"}]}),
+        told_edited="Successfully",
+        settings=_pi,
+    ),
+    "qwen-code": Agent(
+        package="@qwen-code/qwen-code",
+        program=("qwen", "--auth-type", "openai", "--yolo", "-p"),
+        reads=lambda file: ("read_file", {"file_path": file}),
+        edits=lambda file: ("edit", {"file_path": file, "old_string": "a - b", "new_string": "a + b"}),
+        told_edited="has been",
+        settings=_qwen,
     ),
 }
 
