@@ -141,6 +141,7 @@ def test_texts_may_be_within_cdata() -> None:
 
     assert any(r"SHARED_0: (/[^<&\n]*/" in rule and '"</p>"' in rule for rule in found)
     assert any('SHARED_1: "<![CDATA["' in rule and '"]]></p>"' in rule for rule in found)
+    assert any(rule.endswith("[lazy]: SHARED_1") for rule in found)
 
 
 @pytest.mark.parametrize("more", [{"required": ["b"]}, {"minProperties": 1}, {"properties": [1]}], ids=str)

@@ -188,6 +188,9 @@ class _Values:
             inside = after + tags.pad + ("" if is_token else tags.end)
             around = [json.dumps(before) if before else "", f"({term})", json.dumps(inside) if inside else ""]
             name = self._shared.name(" ".join(one for one in around if one), is_terminal=True)
+            if before:
+                # Of a text that must end here llguidance (1.9) forgets now and then that it has ended.
+                name = self._shared.name(name, is_lazy=True)
             ways.append(f"{name} {end}" if is_token else name)
         return ways
 
