@@ -24,7 +24,7 @@ from transports.messages import ChatMessage, ChatRequest, Delta, Item, Reasoning
 from transports.tools import Tool, ToolCallBegin, ToolCallDelta, ToolCallEnd
 from workers.generation.answers import AnswerFormat, AnswerReader
 from workers.generation.tool_calls import Tools, tools_of
-from workers.generation.tool_formats import call_format
+from workers.generation.tool_formats import MAX_PARSE_S, call_format
 
 Clock = Callable[[], float]
 
@@ -134,7 +134,9 @@ def look_at(form: AnswerFormat, tools: Tools | None, text: str, random: Random, 
     except Exception as e:  # noqa: BLE001 - whatever it is, it is what we look for
         findings.raised.append(f"{type(e).__name__}: {e} of {text[:500]!r}")
         return
-    if (whole.calls(), whole.text()) != (cut.calls(), cut.text()):
+    # Where a parser is stopped for its time, and what its next call finds left, is chance.
+    is_stopped = max(whole.took_s, cut.took_s) > MAX_PARSE_S / 2
+    if not is_stopped and (whole.calls(), whole.text()) != (cut.calls(), cut.text()):
         findings.differing.append(f"in pieces of {size}: {text[:500]!r}")
     findings.num_called += bool(whole.calls())
     findings.slowest_wall_s = max(findings.slowest_wall_s, whole.took_clock_s)

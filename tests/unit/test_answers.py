@@ -298,6 +298,19 @@ def test_what_looks_like_a_call_after_too_many_of_that_is_text_unread() -> None:
     assert said == [("text", "<c>?</c>" * 1000)]
 
 
+@pytest.mark.parametrize(
+    ("inner", "is_read"), [("1," * 9000, False), ("1," * 4000, True), ("x" * 60_000, True)]
+)
+def test_what_pythons_compiler_would_take_long_over_is_text(inner: str, is_read: bool) -> None:
+    form = AnswerFormat(
+        calls=call_format("pythonic", "<c>", "</c>", lambda *_: {"name": "add", "arguments": {}})
+    )
+
+    said = told(read(f"<c>{inner}</c>", form=form))
+
+    assert said == ([("add", "{}")] if is_read else [("text", f"<c>{inner}</c>")])
+
+
 def test_a_parser_warns_nobody_of_what_a_model_wrote() -> None:
     def warning(_text: str, _tools: object) -> object:
         warnings.warn("what it wrote", SyntaxWarning, stacklevel=1)
