@@ -32,10 +32,12 @@ def test_what_is_taken_and_complete_is_json_whatever_was_changed(value: object, 
     random = Random(seed)
     text = list(json.dumps(value))
     for _ in range(random.randint(1, 3)):
-        text[random.randrange(len(text))] = random.choice('{}[]",:\\u0aE-+.t \n')
+        text[random.randrange(len(text))] = random.choice('{}[]",:\\u0aE-+.t \n\f')
 
     taken, reader = read("".join(text), seed)
+    at_once = JsonObject()
 
+    assert (taken, reader.is_complete) == (at_once.feed("".join(text))[0], at_once.is_complete)
     if reader.is_complete:
         assert isinstance(json.loads(taken), dict)
     else:
@@ -69,10 +71,10 @@ def test_the_first_wrong_character_is_not_taken(text: str, good: str) -> None:
 
 
 def test_line_ends_in_strings_are_escaped() -> None:
-    taken, num_taken = JsonObject().feed('{"a": "1\n\t2"}\n')
+    taken, num_taken = JsonObject().feed('{"a": "1\n\t2\f"}\n')
 
-    assert '{"a": "1\\n\\t2"}' == taken
-    assert len('{"a": "1\n\t2"}') == num_taken
+    assert '{"a": "1\\n\\t2\\f"}' == taken
+    assert len('{"a": "1\n\t2\f"}') == num_taken
 
 
 def test_nesting_has_a_bound() -> None:

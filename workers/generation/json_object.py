@@ -14,15 +14,21 @@ MAX_DEPTH = 64
 MAX_NUMBER_CHARS = 400
 
 _SPACE = " \t\n\r"
+_STRUCTURE = frozenset('{}[]:,"')
 _HEX = frozenset("0123456789abcdefABCDEF")
 # Where a number or a word may go on.
 _BARE = frozenset("0123456789+-.eEtrufalsn")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 _WORDS = frozenset({"true", "false", "null"})
+# In strings, where JSON has none of them as they are.
+_CONTROLS = re.compile(r"[\x00-\x1f]")
+_ESCAPED = {code: json.dumps(chr(code))[1:-1] for code in range(0x20)}
 # What may come next, outside of strings, numbers and words.
 _VALUE, _VALUE_OR_END, _KEY, _KEY_OR_END, _COLON, _COMMA_OR_END = range(6)
-# A plain stretch of a string, and a number or a word with what ends it behind it, are taken at once.
-_PLAIN = re.compile(r'[^"\\\x00-\x1f]+')
+# Taken at once: a stretch of a string with its whole escapes, white space, and a number or a word with what
+# ends it behind it.
+_STRETCH = re.compile(r'(?:[^"\\]+|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))+')
+_SPACES = re.compile(rf"[{_SPACE}]+")
 _SCALAR = re.compile(rf"(?:{_NUMBER.pattern}|true|false|null)(?=[,\]}} \t\n\r])")
 
 
@@ -52,25 +58,25 @@ class JsonObject:
         taken: list[str] = []
         at = 0
         while at < len(text) and not self.is_complete:
-            if self.is_in_string and not self._escape and (plain := _PLAIN.match(text, at)):
-                taken.append(plain[0])
-                at = plain.end()
-                continue
-            if self._may_take_scalar() and (scalar := _SCALAR.match(text, at, at + MAX_NUMBER_CHARS + 1)):
-                self._next = _COMMA_OR_END
-                taken.append(scalar[0])
-                at = scalar.end()
-                continue
-            shown = self._take(text[at])
+            shown, num_taken = self._at_once(text, at) or (self._take(text[at]), 1)
             if self.is_broken:
                 break
             taken.append(shown)
-            at += 1
+            at += num_taken
         return "".join(taken), at
 
-    def _may_take_scalar(self) -> bool:
-        is_wanted = self._next in (_VALUE, _VALUE_OR_END) and bool(self._closers)
-        return is_wanted and not self.is_in_string and not self._bare
+    def _at_once(self, text: str, at: int) -> tuple[str, int] | None:
+        """What in *text* from *at* on needs no closer look: as JSON, and how many characters it is."""
+        if self.is_in_string:
+            return None if self._escape else _stretch(text, at)
+        if self._bare or text[at] in _STRUCTURE:
+            return None
+        found = _SPACES.match(text, at)
+        if not found and self._next in (_VALUE, _VALUE_OR_END) and self._closers:
+            found = _SCALAR.match(text, at, at + MAX_NUMBER_CHARS + 1)
+            if found:
+                self._next = _COMMA_OR_END
+        return (found[0], len(found[0])) if found else None
 
     def _take(self, character: str) -> str:
         """One character; what it is in JSON."""
@@ -98,8 +104,6 @@ class JsonObject:
         elif character == '"':
             self.is_in_string = False
             self._next = _COLON if self._is_key else _COMMA_OR_END
-        elif character < " ":
-            return json.dumps(character)[1:-1]
         return character
 
     def _take_escaped(self, character: str) -> None:
@@ -142,6 +146,13 @@ class JsonObject:
             self._bare = character
             self._next = _COMMA_OR_END
             self.is_broken = not _may_become_value(character)
+
+
+def _stretch(text: str, at: int) -> tuple[str, int] | None:
+    found = _STRETCH.match(text, at)
+    if not found:
+        return None
+    return found[0].translate(_ESCAPED) if _CONTROLS.search(found[0]) else found[0], len(found[0])
 
 
 def _is_value(text: str) -> bool:
