@@ -85,6 +85,15 @@ def test_nesting_has_a_bound() -> None:
     assert reader.is_broken
 
 
+def test_nesting_has_the_same_bound_behind_a_comma() -> None:
+    reader = JsonObject()
+
+    _, num_taken = reader.feed('{"a": ' + "[" * (MAX_DEPTH - 2) + "1, [[1]], ")
+
+    assert reader.is_broken
+    assert len('{"a": ' + "[" * (MAX_DEPTH - 2) + "1, [") == num_taken
+
+
 def is_object(text: str) -> bool:
     try:
         return isinstance(json.loads(text), dict)

@@ -8,28 +8,26 @@ from __future__ import annotations
 import json
 import re
 
+from workers.generation.json_runs import ITEMS, MEMBERS, RUN_DEPTH, SPACES, STRETCH
+
 # Deeper is refused: whoever reads the arguments will do that recursively.
 MAX_DEPTH = 64
 # A longer number is refused: Python reads none of more than 4300 digits, and no double needs as many.
 MAX_NUMBER_CHARS = 400
 
 _SPACE = " \t\n\r"
-_STRUCTURE = frozenset('{}[]:,"')
+_SIGNS = frozenset('{}[]:,"')
 _HEX = frozenset("0123456789abcdefABCDEF")
 # Where a number or a word may go on.
 _BARE = frozenset("0123456789+-.eEtrufalsn")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
+_SCALAR = re.compile(rf"(?:{_NUMBER.pattern}|true|false|null)(?=[,\]}} \t\n\r])")
 _WORDS = frozenset({"true", "false", "null"})
 # In strings, where JSON has none of them as they are.
 _CONTROLS = re.compile(r"[\x00-\x1f]")
 _ESCAPED = {code: json.dumps(chr(code))[1:-1] for code in range(0x20)}
 # What may come next, outside of strings, numbers and words.
 _VALUE, _VALUE_OR_END, _KEY, _KEY_OR_END, _COLON, _COMMA_OR_END = range(6)
-# Taken at once: a stretch of a string with its whole escapes, white space, and a number or a word with what
-# ends it behind it.
-_STRETCH = re.compile(r'(?:[^"\\]+|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))+')
-_SPACES = re.compile(rf"[{_SPACE}]+")
-_SCALAR = re.compile(rf"(?:{_NUMBER.pattern}|true|false|null)(?=[,\]}} \t\n\r])")
 
 
 class JsonObject:
@@ -69,14 +67,23 @@ class JsonObject:
         """What in *text* from *at* on needs no closer look: as JSON, and how many characters it is."""
         if self.is_in_string:
             return None if self._escape else _stretch(text, at)
-        if self._bare or text[at] in _STRUCTURE:
+        wanted, is_sign = self._next, text[at] in _SIGNS
+        if self._bare or not self._closers or (is_sign and wanted not in (_KEY, _VALUE)):
             return None
-        found = _SPACES.match(text, at)
-        if not found and self._next in (_VALUE, _VALUE_OR_END) and self._closers:
-            found = _SCALAR.match(text, at, at + MAX_NUMBER_CHARS + 1)
-            if found:
-                self._next = _COMMA_OR_END
-        return (found[0], len(found[0])) if found else None
+        found, then = None, wanted
+        if len(self._closers) <= MAX_DEPTH - RUN_DEPTH:
+            if wanted == _KEY:
+                found = MEMBERS.match(text, at)
+            elif wanted == _VALUE and self._closers[-1] == "]":
+                found = ITEMS.match(text, at)
+        if not found and not is_sign:
+            found = SPACES.match(text, at)
+            if not found and wanted in (_VALUE, _VALUE_OR_END):
+                found, then = _SCALAR.match(text, at, at + MAX_NUMBER_CHARS + 1), _COMMA_OR_END
+        if not found:
+            return None
+        self._next = then
+        return found[0], len(found[0])
 
     def _take(self, character: str) -> str:
         """One character; what it is in JSON."""
@@ -149,7 +156,7 @@ class JsonObject:
 
 
 def _stretch(text: str, at: int) -> tuple[str, int] | None:
-    found = _STRETCH.match(text, at)
+    found = STRETCH.match(text, at)
     if not found:
         return None
     return found[0].translate(_ESCAPED) if _CONTROLS.search(found[0]) else found[0], len(found[0])

@@ -156,7 +156,8 @@ class CallReader:
         return True
 
     def _read_arguments(self, arguments: JsonObject, items: list[Item]) -> bool:
-        shown, num_taken = arguments.feed(self._text)
+        # One character more shows that there are too many.
+        shown, num_taken = arguments.feed(self._text[: MAX_JSON_CHARS + 1 - self._num_raw])
         self._raw.append(self._text[:num_taken])
         self._num_raw += num_taken
         self._drop(num_taken)
